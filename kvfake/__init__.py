@@ -1,0 +1,29 @@
+"""kvfake: a double of two hosted key-value services, the Mattermost Apps KV store and Beep Boop Persist.
+
+Importing this module is nearly free: what it exports is loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Double", "start", "wsgi_app"]
+
+if TYPE_CHECKING:
+    from kvfake.double import Double, start
+    from kvfake.doors.wsgi import WsgiApp
+
+    wsgi_app: WsgiApp
+    """A `Double` for a WSGI server, as in ``gunicorn kvfake:wsgi_app``; its settings come from the environment."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'kvfake' has no attribute {name!r}")
+    from kvfake import double
+
+    globals().update(Double=double.Double, start=double.start)
+    if name == "wsgi_app":
+        globals()[name] = double.Double().wsgi_app
+    return globals()[name]

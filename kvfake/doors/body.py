@@ -1,0 +1,143 @@
+"""How a body ends: after so many bytes, or after the last chunk (``net/http/internal`` ``chunkedReader``).
+
+Law: bytes in, bytes kept; no sockets, no services. What is longer than anything that a service accepts is counted and dropped.
+httptools reads chunks too, but does not say where a message ends, and has other words for what is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+
+MAX_KEPT_BYTES = 2 * 1024 * 1024 + 1  # one more than the largest body that a service reads
+MAX_DRAINED_BYTES = 64 * 1024 * 1024  # what is longer is answered before its end, and the connection closed
+
+_MAX_LINE_BYTES = 4096  # maxLineLength
+_MAX_TRAILER_BYTES = 4096  # what bufio.Reader holds
+_MAX_EXCESS_BYTES = 16 * 1024
+_HEX = re.compile(rb"[0-9A-Fa-f]+")
+
+UNEXPECTED_END = "unexpected EOF"
+_BAD_LENGTH = "invalid byte in chunk length"
+_NO_LENGTH = "empty hex number for chunk length"
+_LONG_LENGTH = "http chunk length too large"
+_BARE_LF = "chunked line ends with bare LF"
+_BAD_CR = "invalid CR in chunked line"
+_LONG_LINE = "header line too long"
+_NO_CRLF = "malformed chunked encoding"
+_NO_DATA = "chunked encoding contains too much non-data"
+_LONG_TRAILER = "http: suspiciously long trailer after chunked body"
+
+
+class Body:
+    """A body of ``length`` bytes, read as they come."""
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+        self._pieces: list[bytes] = []
+        self._kept = self._heard = 0
+        self.is_done = False
+        self.broken = ""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what belongs to the body; what follows it is given back."""
+        piece, rest = (data, b"") if len(data) <= self._left else (data[: self._left], data[self._left :])
+        self._left -= len(piece)
+        self._take(piece)
+        self.is_done = not self._left
+        return rest
+
+    def _take(self, piece: bytes) -> None:
+        self._heard += len(piece)
+        if self._kept < MAX_KEPT_BYTES and piece:
+            self._pieces.append(piece[: MAX_KEPT_BYTES - self._kept])
+            self._kept += len(self._pieces[-1])
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether nobody should wait for its end."""
+        return self._heard + self._left > MAX_DRAINED_BYTES and self._kept == MAX_KEPT_BYTES
+
+    @property
+    def bytes(self) -> bytes:
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
+
+class ChunkedBody(Body):
+    """A body in chunks. ``broken`` says, in Go's words, why it has no end; nothing is read after that."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self._line = bytearray()  # the beginning of a line, or of the two bytes after a chunk
+        self._excess = 0
+        self._step = self._size
+
+    def feed(self, data: bytes) -> bytes:
+        while data and not self.is_done and not self.broken:
+            data = self._step(data)
+        return data
+
+    def _whole_line(self, data: bytes) -> tuple[bytes | None, bytes]:
+        piece, newline, rest = data.partition(b"\n")
+        self._line += piece + newline
+        if not newline:
+            if len(self._line) >= _MAX_LINE_BYTES:
+                self.broken = _LONG_LINE
+            return None, b""
+        line = bytes(self._line)
+        self._line.clear()
+        return line, rest
+
+    def _size(self, data: bytes) -> bytes:
+        line, rest = self._whole_line(data)
+        if line is None:
+            return rest
+        carriage = line.find(b"\r")
+        if len(line) - 2 >= _MAX_LINE_BYTES:
+            self.broken = _LONG_LINE
+        elif carriage != len(line) - 2:
+            self.broken = _BARE_LF if carriage < 0 else _BAD_CR
+        else:
+            self._begin(line)
+        return rest
+
+    def _begin(self, line: bytes) -> None:
+        size = line[:-2].rstrip(b" \t").partition(b";")[0]
+        if not _HEX.fullmatch(size):
+            self.broken = _BAD_LENGTH if size else _NO_LENGTH
+        elif len(size) > 16:
+            self.broken = _LONG_LENGTH
+        else:
+            self._left = int(size, 16)
+            self._excess = max(0, self._excess + len(line) - 16 - 2 * self._left)
+            if self._excess > _MAX_EXCESS_BYTES:
+                self.broken = _NO_DATA
+            self._step = self._data if self._left else self._trailer
+
+    def _data(self, data: bytes) -> bytes:
+        rest = super().feed(data)
+        if self.is_done:
+            self.is_done, self._step = False, self._after_data
+        return rest
+
+    def _after_data(self, data: bytes) -> bytes:
+        wanted = 2 - len(self._line)
+        self._line += data[:wanted]
+        if len(self._line) == 2:
+            if self._line != b"\r\n":
+                self.broken = _NO_CRLF
+            self._line.clear()
+            self._step = self._size
+        return data[wanted:]
+
+    def _trailer(self, data: bytes) -> bytes:
+        """The lines after the last chunk are read and dropped, to the blank one."""
+        known = len(self._line)
+        self._line += data
+        mark = b"\r\n" if self._line.startswith(b"\r\n") else b"\r\n\r\n"
+        place = self._line.find(mark)
+        if place >= 0:
+            self.is_done = True
+            return data[place + len(mark) - known :]
+        if len(self._line) >= _MAX_TRAILER_BYTES:
+            self.broken = _LONG_TRAILER
+        return b""

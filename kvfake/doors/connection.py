@@ -1,0 +1,192 @@
+"""One conversation, without sockets: bytes heard in, actions out.
+
+Law: it speaks HTTP/1.1 as Go's ``net/http`` does (M28) and holds no rule of a service. It never waits and never blocks: what
+it is handed it works off as far as it can, one request at a time, and says what is to be done:
+
+* ``bytes``: send these;
+* a `Job`: run this where it may block, hand its response to `answered`;
+* `End`: send nothing more. Where the client may still be speaking, ``linger`` says to let it finish.
+
+After its actions were carried out, `advance` gives those for the next request that was heard already, if there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+from kvfake.doors.body import UNEXPECTED_END, Body, ChunkedBody
+from kvfake.doors.environ import reason
+from kvfake.doors.nethttp import BAD_REQUEST_TEXT, MAX_HEAD_BYTES, TOO_LARGE, BadHead, Head, HeadReader
+from kvfake.services.message import ROWS, Headers, Request, Response
+
+Job = Callable[[], Response]
+Answer = Callable[[Request], Response | Job]
+Log = Callable[[str, bytes, int, int], None]
+"""Method, target, status, bytes of the body."""
+
+
+class End(NamedTuple):
+    linger: bool
+
+
+Action = bytes | Job | End
+_NOTHING: tuple[Action, ...] = ()
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_EXPECTATION_FAILED = Response(417, close=True)
+_MAX_BLANK_BYTES_AFTER_POST = 4  # net/http: RFC 7230 section 3 tolerance for old buggy clients
+
+
+class Connection:
+    """What was heard on one connection and not yet answered."""
+
+    def __init__(self, answer: Answer, log: Log | None = None) -> None:
+        self._answer, self._log = answer, log
+        self._reader = HeadReader()
+        self._heard: bytes | bytearray = b""
+        self._searched = 0  # so much of what was heard is known not to end a head
+        self._head: Head | None = None  # of the request whose body is being read, or whose job is running
+        self._body: Body | None = None
+        self._follows_post = False
+        self._is_half_closed = False  # the client will say no more
+        self._is_cut_short = False  # a request is answered before its end
+        self._has_ended = False
+
+    def receive(self, data: bytes) -> tuple[Action, ...]:
+        """Bytes came."""
+        if not self._heard:
+            self._heard = data
+        else:
+            if isinstance(self._heard, bytes):
+                self._heard = bytearray(self._heard)
+            self._heard += data
+        return self.advance()
+
+    def eof(self) -> tuple[Action, ...]:
+        """The client will say no more. What was begun is answered as far as it goes."""
+        self._is_half_closed = True
+        return self.advance()
+
+    def advance(self) -> tuple[Action, ...]:
+        """Go on with what was heard."""
+        if self._body is not None:
+            return self._read_body(self._body)
+        if self._head is not None or self._has_ended:
+            return _NOTHING
+        if self._heard:
+            return self._read_head()
+        return self._end(linger=False) if self._is_half_closed else _NOTHING
+
+    def answered(self, response: Response) -> tuple[Action, ...]:
+        """A job is done."""
+        head = self._head
+        assert head is not None
+        self._head = None
+        return self._reply(head, response)
+
+    # ----------------------------------------------------------------------------------------------------------- hearing
+
+    def _read_head(self) -> tuple[Action, ...]:
+        heard = self._heard
+        if self._follows_post:
+            blank = len(heard) - len(heard.lstrip(b"\r\n"))
+            self._heard = heard = heard[min(blank, _MAX_BLANK_BYTES_AFTER_POST) :]
+            self._follows_post = not heard
+        end = _end_of_head(heard, self._searched)
+        if end > MAX_HEAD_BYTES or (end < 0 and len(heard) > MAX_HEAD_BYTES):
+            return self._refuse(BadHead(TOO_LARGE))
+        if end < 0:
+            self._searched = max(0, len(heard) - 3)
+            return self._refuse(BadHead(BAD_REQUEST_TEXT)) if self._is_half_closed and heard else _NOTHING
+        self._searched = 0
+        self._heard = heard[end:]
+        try:
+            head = self._reader.read(bytes(heard[:end]))
+        except BadHead as bad:
+            return self._refuse(bad)
+        self._head = head
+        if head.length == 0:
+            return self._ask(head, None)
+        self._body = body = ChunkedBody() if head.length is None else Body(head.length)
+        if self._heard:
+            actions = self._read_body(body)
+            if actions:
+                return actions
+        if head.expects and not head.is_old:
+            return (_CONTINUE,) if b"100-continue" in head.expects.lower() else self._ask(head, body)
+        return _NOTHING
+
+    def _read_body(self, body: Body) -> tuple[Action, ...]:
+        assert self._head is not None
+        self._heard = body.feed(bytes(self._heard))
+        if self._is_half_closed and not body.is_done and not body.broken:
+            body.broken = UNEXPECTED_END
+        if body.is_done or body.broken or body.is_too_long:
+            return self._ask(self._head, body)
+        return _NOTHING
+
+    # ---------------------------------------------------------------------------------------------------------- answering
+
+    def _ask(self, head: Head, body: Body | None) -> tuple[Action, ...]:
+        self._body = None
+        if head.expects and not head.is_old and b"100-continue" not in head.expects.lower():
+            self._head = None
+            return self._reply(head, _EXPECTATION_FAILED)
+        if body is None:
+            request = Request(head.method, head.target, head.headers)
+        else:
+            request = Request(head.method, head.target, head.headers, body.bytes, body.broken)
+            if not body.is_done:
+                self._is_cut_short = True
+        answer = self._answer(request)
+        if not isinstance(answer, Response):
+            return (answer,)
+        self._head = None
+        return self._reply(head, answer)
+
+    def _reply(self, head: Head, response: Response) -> tuple[Action, ...]:
+        if self._log is not None:
+            self._log(head.method, head.target, response.status, len(response.body))
+        keep_alive = head.keep_alive and not response.close and not self._is_cut_short
+        start = _start(response.status, response.headers, response.rows, keep_alive, head.is_old)
+        body = response.body if head.method != "HEAD" else b""
+        message = b"%b%d\r\n\r\n%b" % (start, len(response.body), body)
+        if keep_alive:
+            self._follows_post = head.method == "POST"
+            return (message,)
+        return (message, *self._end(linger=response.close or self._is_cut_short or bool(self._heard)))
+
+    def _refuse(self, bad: BadHead) -> tuple[Action, ...]:
+        if self._log is not None:
+            self._log("-", b"-", int(bad.text[:3]), len(bad.body))
+        message = f"HTTP/1.1 {bad.text}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{bad.body}"
+        return (message.encode(), *self._end(linger=True))
+
+    def _end(self, linger: bool) -> tuple[Action, ...]:
+        self._has_ended = True
+        return (End(linger),)
+
+
+def _end_of_head(heard: bytes | bytearray, start: int) -> int:
+    """Behind the first blank line; negative where there is none yet. A line may end without a carriage return."""
+    end = heard.find(b"\n\r\n", start)
+    bare = heard.find(b"\n\n", start, end + 1 if end >= 0 else len(heard))
+    if bare >= 0:
+        return bare + 2
+    return end + 3 if end >= 0 else -1
+
+
+@lru_cache(maxsize=512)
+def _start(status: int, headers: Headers, rows: tuple[str, ...], keep_alive: bool, is_old: bool) -> bytes:
+    """The status line and the headers, to the length that follows."""
+    lines = [f"HTTP/1.{0 if is_old else 1} {status} {reason(status)}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    if rows:
+        lines.append(f"{ROWS}: {', '.join(rows)}")
+    if not keep_alive:
+        lines.append("Connection: close")
+    elif is_old:
+        lines.append("Connection: keep-alive")
+    lines.append("Content-Length: ")
+    return "\r\n".join(lines).encode("latin-1")

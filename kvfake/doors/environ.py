@@ -1,0 +1,126 @@
+"""Requests as WSGI's environ, both ways: what a server hands over, and what an application is handed.
+
+Law: it translates, and decides nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+from kvfake.doors.body import MAX_KEPT_BYTES
+from kvfake.services.gorules import BadEscape, unescape
+from kvfake.services.message import Request, Response
+
+StartResponse = Callable[..., Any]
+Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+_IN_A_PATH = "/!$&'()*+,;=:@~"
+
+
+def request_of(environ: Mapping[str, Any]) -> Request:
+    """The request that a server has put into an environ."""
+    headers = {
+        name[5:].replace("_", "-").lower().encode(): value.encode("latin-1")
+        for name, value in environ.items()
+        if name.startswith("HTTP_")
+    }
+    if environ.get("CONTENT_TYPE"):
+        headers[b"content-type"] = environ["CONTENT_TYPE"].encode("latin-1")
+    return Request(environ["REQUEST_METHOD"], _target(environ), headers, _body(environ))
+
+
+def base_of(environ: Mapping[str, Any]) -> bytes:
+    """Where the application lies, as the server around it says."""
+    return quote_from_bytes(environ.get("SCRIPT_NAME", "").encode("latin-1"), _IN_A_PATH).encode()
+
+
+def _target(environ: Mapping[str, Any]) -> bytes:
+    """The raw target below the application, where the server has kept it; else one that decodes to the same path."""
+    path = environ.get("PATH_INFO", "").encode("latin-1")
+    raw = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
+    if raw.startswith("/") and not environ.get("SCRIPT_NAME"):
+        target: bytes = raw.encode("latin-1", "replace")
+        try:
+            if unescape(target.partition(b"?")[0]) == path:
+                return target
+        except BadEscape:
+            return target
+    query: str = environ.get("QUERY_STRING", "")
+    return quote_from_bytes(path, _IN_A_PATH).encode() + (b"?" + query.encode("latin-1") if query else b"")
+
+
+def _body(environ: Mapping[str, Any]) -> bytes:
+    """The body as far as any service looks; what is longer is read and dropped, so that the connection can go on."""
+    stream, length = environ["wsgi.input"], environ.get("CONTENT_LENGTH")
+    left = int(length) if length else sys.maxsize if environ.get("wsgi.input_terminated") else 0
+    body = _read(stream, min(left, MAX_KEPT_BYTES))
+    left -= len(body)
+    while len(body) == MAX_KEPT_BYTES and left > 0:
+        dropped = len(stream.read(min(left, 1 << 16)))
+        left = left - dropped if dropped else 0
+    return body
+
+
+def _read(stream: Any, size: int) -> bytes:
+    pieces: list[bytes] = []
+    while size > 0:
+        piece = stream.read(size)
+        if not piece:
+            break
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+def reason(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+def call(app: Application, request: Request, base: bytes, path: bytes, query: bytes, extra: Mapping[str, Any]) -> Response:
+    """Have an application answer a request; ``base`` is where it lies, ``path`` (raw) what is below."""
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": unescape(base).decode("latin-1"),
+        "PATH_INFO": unescape(path).decode("latin-1"),
+        "QUERY_STRING": query.decode("latin-1"),
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "CONTENT_LENGTH": str(len(request.body)),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(request.body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        **{f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}": value.decode("latin-1") for name, value in request.headers.items()},
+        **extra,
+    }
+    environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
+    environ.pop("HTTP_CONTENT_LENGTH", None)
+    started: list[Any] = []
+    written: list[bytes] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[[bytes], None]:
+        started[:] = [int(status.split(" ", 1)[0]), headers]
+        return written.append
+
+    chunks = app(environ, start_response)
+    try:
+        written.extend(chunks)
+    finally:
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            close()
+    status, headers = started
+    kept = tuple((name, value) for name, value in headers if name.lower() not in ("content-length", "connection", "transfer-encoding"))
+    return Response(status, kept, b"".join(written))

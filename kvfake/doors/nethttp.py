@@ -1,0 +1,139 @@
+"""How Go's ``net/http`` reads the head of a request, where the parser reads it otherwise (M28); and what it refuses, in its words.
+
+Law: bytes of a head in, a `Head` out or `BadHead` raised. It knows neither sockets nor services. The header lines are the
+parser's (httptools); what it would judge differently never reaches it: the request line (a method ``get``, raw UTF-8 in a
+target), continuation lines, and the lines that frame the body (two equal lengths, a length beside chunked).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from httptools import HttpParserError, HttpRequestParser
+
+from kvfake.services.message import Headers, Response
+
+MAX_HEAD_BYTES = (1 << 20) + 4096  # http.DefaultMaxHeaderBytes, and what bufio reads beyond it
+
+_TEXT: Headers = (("Content-Type", "text/plain; charset=utf-8"),)
+
+
+class BadHead(Exception):
+    """A head that is refused: the status line's rest and the body are one text, and the connection ends."""
+
+    def __init__(self, text: str, body: str | None = None) -> None:
+        super().__init__(text)
+        self.text, self.body = text, text if body is None else body
+
+
+BAD_REQUEST_TEXT = "400 Bad Request"
+_NO_HOST = "400 Bad Request: missing required Host header"
+_BAD_HOST = "400 Bad Request: malformed Host header"
+_BAD_VALUE = "400 Bad Request: invalid header value"
+_BAD_VERSION = "505 HTTP Version Not Supported: unsupported protocol version"
+TOO_LARGE = "431 Request Header Fields Too Large"
+_BAD_CODING = ("501 Not Implemented", "Unsupported transfer encoding")
+
+BAD_REQUEST = Response(400, _TEXT, BAD_REQUEST_TEXT.encode(), close=True)
+"""The same refusal, of a target that the site cannot decode."""
+
+
+class Head(NamedTuple):
+    """What the head of a request says. ``length`` is ``None`` for a chunked body."""
+
+    method: str
+    target: bytes
+    headers: dict[bytes, bytes]
+    is_old: bool
+    keep_alive: bool
+    length: int | None
+    expects: bytes
+
+
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([^\x00-\x20\x7f]+) HTTP/([0-9])\.([0-9])\r?")
+_FOLD = re.compile(rb"[ \t]*\r?\n[ \t]+")
+_FRAMES = (b"content-length:", b"transfer-encoding:", b"upgrade:")
+_FRAMING = re.compile(rb"^(content-length|transfer-encoding|upgrade):([^\n]*)\n", re.IGNORECASE | re.MULTILINE)
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
+_HOST = re.compile(rb"[!$%&'()*+,\-.0-9:;=A-Z\[\]_a-z~]*")  # httpguts.ValidHostHeader
+_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+\-.]*:")
+_MAX_LENGTH = (1 << 63) - 1
+_MAX_DIGITS = 19
+
+
+class HeadReader:
+    """Reads one head after the other of one connection. After `BadHead` it is of no more use."""
+
+    def __init__(self) -> None:
+        self._parser = HttpRequestParser(self)
+        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
+        self._headers: dict[bytes, bytes] = {}
+        self._has_two_hosts = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser. Where a name comes twice ``net/http`` looks at the first line, but for these three."""
+        name = name.lower()
+        headers = self._headers
+        if name not in headers:
+            headers[name] = value
+        elif name == b"cookie":
+            headers[name] += b"; " + value
+        elif name == b"connection":
+            headers[name] += b", " + value
+        elif name == b"host":
+            self._has_two_hosts = True
+
+    def read(self, head: bytes) -> Head:
+        """``head`` ends with its blank line. Raises `BadHead`, for the first of the reasons that ``net/http`` would find."""
+        line, _, block = head.partition(b"\n")
+        parts = _REQUEST_LINE.fullmatch(line)
+        if parts is None:
+            raise BadHead(BAD_REQUEST_TEXT)
+        method, target, major, minor = parts.groups()
+        if target[:1] != b"/" and target != b"*" and method != b"CONNECT" and not _SCHEME.match(target):
+            raise BadHead(BAD_REQUEST_TEXT)
+        if b"\n " in block or b"\n\t" in block:
+            block = _FOLD.sub(b" ", block)
+        lowered = block.lower()
+        framing: list[tuple[bytes, bytes]] = []
+        if _FRAMES[0] in lowered or _FRAMES[1] in lowered or _FRAMES[2] in lowered:
+            framing = [(name.lower(), value.strip(b" \t\r")) for name, value in _FRAMING.findall(block)]
+            block = _FRAMING.sub(b"", block)
+        headers = self._headers = {}
+        try:
+            self._parser.feed_data(b"GET / HTTP/1.1\r\n" + block)
+        except HttpParserError:
+            raise BadHead(_BAD_VALUE if _CONTROL.search(block) else BAD_REQUEST_TEXT) from None
+        if self._has_two_hosts:
+            raise BadHead(BAD_REQUEST_TEXT)
+        is_old = minor == b"0"
+        length = _length(framing, is_old) if framing else 0
+        if major != b"1":
+            raise BadHead(_BAD_VERSION)
+        host = headers.get(b"host")
+        if host is None:
+            if not is_old and method != b"CONNECT":
+                raise BadHead(_NO_HOST)
+        elif not _HOST.fullmatch(host):
+            raise BadHead(_BAD_HOST)
+        keep_alive = not is_old
+        if b"connection" in headers:
+            tokens = [token.strip(b" \t") for token in headers[b"connection"].lower().split(b",")]
+            keep_alive = b"close" not in tokens and (not is_old or b"keep-alive" in tokens)
+        return Head(method.decode(), target, headers, is_old, keep_alive, length, headers.get(b"expect", b""))
+
+
+def _length(framing: list[tuple[bytes, bytes]], is_old: bool) -> int | None:
+    """The length of the body, or ``None`` for a chunked one (``net/http`` ``readTransfer``)."""
+    codings = [value for name, value in framing if name == b"transfer-encoding"]
+    if codings and not is_old and (len(codings) > 1 or codings[0].lower() != b"chunked"):
+        raise BadHead(*_BAD_CODING)
+    lengths = {value for name, value in framing if name == b"content-length"}
+    if not lengths:
+        return None if codings and not is_old else 0
+    length = lengths.pop()
+    digits = length.lstrip(b"0")
+    if lengths or not length.isdigit() or len(digits) > _MAX_DIGITS or int(digits or b"0") > _MAX_LENGTH:
+        raise BadHead(BAD_REQUEST_TEXT)
+    return None if codings and not is_old else int(digits or b"0")

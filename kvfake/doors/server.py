@@ -1,0 +1,271 @@
+"""Sockets: bind, accept, carry out what the conversations ask for, stop.
+
+Law: one thread with a selector, and forty lines of it that matter; it knows bytes, actions and time, and nothing of HTTP or of
+a service. What may block runs on other threads, and its result is carried back. Waiting uses the real monotonic clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from kvfake.doors.connection import Action, Answer, Connection, End, Log
+from kvfake.services.message import Response
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+_BACKLOG = 1024
+_READ_BYTES = 65_536
+_MAX_ACCEPTS_AT_ONCE = 64
+_MAX_JOBS_AT_ONCE = 16
+_LINGER_SECONDS = 2.0  # how long a client that was answered early may go on speaking
+_MAX_IDLE_SECONDS = 300.0  # Mattermost's ServiceSettings.ReadTimeout and WriteTimeout
+_SWEEP_SECONDS = 30.0
+_ACCEPT_PAUSE_SECONDS = 0.1  # after the system has run out of file descriptors
+
+
+_real_time: Callable[[], float] = time.monotonic
+if hasattr(time, "clock_gettime"):  # freezegun may have replaced the other already
+    _real_time = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+
+
+class _Peer:
+    """One connection: its socket, its conversation, and the actions that the socket could not take yet."""
+
+    __slots__ = ("connection", "is_lingering", "left", "mask", "moment", "socket")
+
+    def __init__(self, sock: socket.socket, connection: Connection, moment: float) -> None:
+        self.socket, self.connection, self.moment = sock, connection, moment
+        self.left: tuple[Action, ...] = ()
+        self.mask = selectors.EVENT_READ
+        self.is_lingering = False
+
+
+class Server:
+    """A listening socket and the loop that serves it. Raises ``OSError`` where it cannot bind, in the caller's thread."""
+
+    _now = staticmethod(_real_time)  # in a class: freezegun replaces what modules hold
+
+    def __init__(self, answer: Answer, host: str, port: int, log: Log | None = None) -> None:
+        self._answer, self._log = answer, log
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        self._listener = socket.socket(family, kind, protocol)
+        try:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._listener.bind(address)
+            self._listener.listen(_BACKLOG)
+            self._listener.setblocking(False)
+        except BaseException:
+            self._listener.close()
+            raise
+        self.port: int = self._listener.getsockname()[1]
+        self._alarm, self._bell = socket.socketpair()  # ringing the bell wakes the loop
+        self._alarm.setblocking(False)
+        self._bell.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._peers: set[_Peer] = set()
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timers_made = 0
+        self._moment = 0.0  # when the loop last woke up
+        self._done: deque[tuple[_Peer, Response]] = deque()
+        self._jobs: ThreadPoolExecutor | None = None
+        self._is_serving = self._is_stopping = False
+        self._thread: Thread | None = None
+
+    # ------------------------------------------------------------------------------------------------------ from any thread
+
+    def start(self) -> None:
+        """Serve on a thread of its own."""
+        self._thread = Thread(target=self.serve, name=f"kvfake-{self.port}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End every connection and the loop; wait for the thread, if `start` made one. Safe in a signal handler."""
+        self._is_stopping = True
+        self._ring()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        elif not self._is_serving:
+            self._close_everything()
+
+    def _ring(self) -> None:
+        try:
+            self._bell.send(b"\0")
+        except OSError:  # rung enough, or stopped already
+            pass
+
+    # ------------------------------------------------------------------------------------------------------------- the loop
+
+    def serve(self) -> None:
+        """Serve until `stop`."""
+        self._is_serving = True
+        try:
+            if not self._is_stopping:
+                self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+                self._selector.register(self._alarm, selectors.EVENT_READ, self._wake)
+                self._after(_SWEEP_SECONDS, self._sweep)
+            while not self._is_stopping:
+                for key, mask in self._selector.select(self._run_timers()):
+                    peer = key.data
+                    if isinstance(peer, _Peer):
+                        self._serve(peer, mask)
+                    else:
+                        peer()
+        finally:
+            self._close_everything()
+
+    def _serve(self, peer: _Peer, mask: int) -> None:
+        try:
+            if mask & selectors.EVENT_WRITE:
+                actions, peer.left = peer.left, ()
+                self._carry_out(peer, actions)
+                return
+            data = peer.socket.recv(_READ_BYTES)
+            if peer.is_lingering:
+                if not data:
+                    self._drop(peer)
+                return
+            self._carry_out(peer, peer.connection.receive(data) if data else peer.connection.eof())
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:  # the client is gone
+            self._drop(peer)
+
+    def _carry_out(self, peer: _Peer, actions: tuple[Action, ...]) -> None:
+        peer.moment = self._moment
+        while actions:
+            for place, action in enumerate(actions):
+                if isinstance(action, bytes):
+                    sent = self._send(peer.socket, action)
+                    if sent < len(action):
+                        peer.left = (action[sent:], *actions[place + 1 :])
+                        return self._watch(peer, selectors.EVENT_WRITE)
+                elif isinstance(action, End):
+                    return self._end(peer, action)
+                else:
+                    self._watch(peer, 0)
+                    return self._run(peer, action)
+            actions = peer.connection.advance()
+        self._watch(peer, selectors.EVENT_READ)
+
+    @staticmethod
+    def _send(sock: socket.socket, data: bytes) -> int:
+        sent = 0
+        try:
+            while sent < len(data):
+                sent += sock.send(data[sent:] if sent else data)
+        except BlockingIOError:
+            pass
+        return sent
+
+    def _watch(self, peer: _Peer, mask: int) -> None:
+        if mask == peer.mask:
+            return
+        if not mask:
+            self._selector.unregister(peer.socket)
+        elif not peer.mask:
+            self._selector.register(peer.socket, mask, peer)
+        else:
+            self._selector.modify(peer.socket, mask, peer)
+        peer.mask = mask
+
+    # ------------------------------------------------------------------------------------------------------- coming and going
+
+    def _accept(self) -> None:
+        for _ in range(_MAX_ACCEPTS_AT_ONCE):
+            try:
+                sock, _address = self._listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError:
+                self._selector.unregister(self._listener)
+                self._after(_ACCEPT_PAUSE_SECONDS, self._resume_accepting)
+                return
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            peer = _Peer(sock, Connection(self._answer, self._log), self._moment)
+            self._peers.add(peer)
+            self._selector.register(sock, selectors.EVENT_READ, peer)
+
+    def _resume_accepting(self) -> None:
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+
+    def _end(self, peer: _Peer, end: End) -> None:
+        if not end.linger:
+            return self._drop(peer)
+        peer.is_lingering = True
+        peer.socket.shutdown(socket.SHUT_WR)
+        self._watch(peer, selectors.EVENT_READ)
+        self._after(_LINGER_SECONDS, lambda: self._drop(peer))
+
+    def _drop(self, peer: _Peer) -> None:
+        if peer in self._peers:
+            self._peers.discard(peer)
+            self._watch(peer, 0)
+            peer.socket.close()
+
+    def _sweep(self) -> None:
+        oldest = self._moment - _MAX_IDLE_SECONDS
+        for peer in [peer for peer in self._peers if peer.mask and peer.moment < oldest]:
+            self._drop(peer)
+        self._after(_SWEEP_SECONDS, self._sweep)
+
+    def _close_everything(self) -> None:
+        for peer in self._peers:
+            peer.socket.close()
+        self._peers.clear()
+        self._selector.close()
+        self._listener.close()
+        self._alarm.close()
+        self._bell.close()
+        if self._jobs is not None:
+            self._jobs.shutdown(wait=True, cancel_futures=True)
+
+    # -------------------------------------------------------------------------------------------------------- time and threads
+
+    def _after(self, seconds: float, call: Callable[[], None]) -> None:
+        self._timers_made += 1
+        heapq.heappush(self._timers, (self._now() + seconds, self._timers_made, call))
+
+    def _run_timers(self) -> float:
+        """Run what is due; the seconds until the next one."""
+        self._moment = self._now()
+        while self._timers[0][0] <= self._moment:
+            heapq.heappop(self._timers)[2]()
+        return self._timers[0][0] - self._moment
+
+    def _run(self, peer: _Peer, job: Callable[[], Response]) -> None:
+        if self._jobs is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._jobs = ThreadPoolExecutor(_MAX_JOBS_AT_ONCE, thread_name_prefix=f"kvfake-{self.port}-job")
+
+        def finish(future: Future[Response]) -> None:
+            if not future.cancelled():
+                self._done.append((peer, future.result()))
+                self._ring()
+
+        self._jobs.submit(job).add_done_callback(finish)
+
+    def _wake(self) -> None:
+        try:
+            while self._alarm.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+        while self._done:
+            peer, response = self._done.popleft()
+            if peer in self._peers:
+                try:
+                    self._carry_out(peer, peer.connection.answered(response))
+                except OSError:
+                    self._drop(peer)

@@ -1,0 +1,117 @@
+"""What lies at which path: the two services of a world, worlds by address, and control.
+
+Law: it looks at the path, and at nothing else of a request. It never blocks: what may is handed back as a `Job`.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+
+from kvfake.doors.environ import Application, call
+from kvfake.doors.nethttp import BAD_REQUEST
+from kvfake.services import gorules, mattermost, persist
+from kvfake.services.message import Request, Response
+from kvfake.world.fake import WORLD_MARK, Ended, Fake
+from kvfake.world.world import World
+
+CONTROL = b"/_kvfake"
+
+_MATTERMOST = mattermost.PLUGINS
+_PERSIST = tuple(path + b"/" for path in persist.PATHS)
+_WORLD_MARKS = (WORLD_MARK.encode(), b"/%7E", b"/%7e")
+
+
+class Site:
+    """One address: a world at its root, the other worlds of its server below ``/~ID``."""
+
+    def __init__(self, fake: Fake, control: Callable[[], Application], site_path: str = "", root: World | None = None) -> None:
+        """``control`` makes the application that lies at ``/_kvfake``; ``root`` is whose the root is, if not the server's own."""
+        self._fake, self._site_path, self._root = fake, site_path.encode(), root
+        self._make_control = control
+        self._control: Application | None = None  # made when it is first asked for: it takes long to import
+
+    def answer(self, request: Request, base: bytes = b"") -> Response | Callable[[], Response]:
+        """The response, or a job that makes it. ``base`` is where the site lies, if not at the root."""
+        try:
+            return self._answer(request, base)
+        except Ended as ended:
+            return Response(410, _JSON, _error(f"the world {ended} has ended: nothing of this request was done"))
+        except gorules.BadEscape:
+            return BAD_REQUEST
+        except Exception:  # P11: whatever happens, the server goes on
+            traceback.print_exc()
+            return UNEXPECTED
+
+    def _answer(self, request: Request, base: bytes) -> Response | Callable[[], Response]:
+        path, _, query = request.target.partition(b"?")
+        if path[:1] != b"/":
+            path = _path_of(path)
+        if self._site_path:
+            if path.startswith(self._site_path + b"/"):
+                base, path = base + self._site_path, path[len(self._site_path) :]
+            elif not path.startswith(CONTROL):
+                return _not_found(f"nothing lies here: expected a path below {self._site_path.decode()}")
+        world = self._root
+        if path.startswith(_WORLD_MARKS):
+            mark, path, world = self._world(path)
+            base += mark
+            if world is None:
+                return _not_found(f"there is no world {mark.decode('utf-8', 'replace')}: expected /~ID of a world that was opened here")
+        if path.startswith(_MATTERMOST):
+            return self._fake.answer(mattermost, request, path, query, base, world)
+        if path.startswith(_PERSIST):
+            return self._fake.answer(persist, request, path, query, base, world)
+        if path == CONTROL or path.startswith(CONTROL + b"/"):
+            return partial(self._run_control, request, path[len(CONTROL) :], query, base, world or self._fake.own)
+        return self._unusual(request, path, query, base, world)
+
+    def _world(self, path: bytes) -> tuple[bytes, bytes, World | None]:
+        """The address, the path below it, and whose it is."""
+        mark, slash, rest = path[1:].partition(b"/")
+        id = gorules.unescape(mark)[1:].decode("utf-8", "replace")
+        return b"/" + mark, slash + rest, self._fake.find(id)
+
+    def _run_control(self, request: Request, path: bytes, query: bytes, base: bytes, world: World) -> Response:
+        try:
+            if self._control is None:
+                self._control = self._make_control()
+            return call(self._control, request, base + CONTROL, path, query, {"kvfake.world": world})
+        except Exception:
+            traceback.print_exc()
+            return UNEXPECTED
+
+    def _unusual(self, request: Request, path: bytes, query: bytes, base: bytes, world: World | None) -> Response:
+        """A path that is a service's once it is decoded and cleaned, or nobody's."""
+        service: ModuleType | None = None
+        decoded = gorules.unescape(path)
+        if decoded.startswith(_PERSIST):
+            service = persist
+        elif decoded.startswith(_MATTERMOST) or (decoded[:1] == b"/" and gorules.clean(decoded).startswith(_MATTERMOST)):
+            service = mattermost
+        if service is not None:
+            return self._fake.answer(service, request, path, query, base, world)
+        return _not_found(f"nothing lies here: expected {mattermost.KV}/..., {persist.API}/persist/... or /_kvfake/...")
+
+
+_JSON = (("Content-Type", "application/json"),)
+
+
+def _error(text: str) -> bytes:
+    return json.dumps({"error": text}, ensure_ascii=False).encode()
+
+
+UNEXPECTED = Response(500, _JSON, _error("unexpected error in kvfake: its traceback is on stderr"))
+
+
+def _not_found(text: str) -> Response:
+    return Response(404, _JSON, _error(text))
+
+
+def _path_of(target: bytes) -> bytes:
+    """The path of an absolute target, ``http://host/path``; of any other (``*``, ``host:port``) what is there."""
+    _, mark, rest = target.partition(b"://")
+    return b"/" + rest.partition(b"/")[2] if mark else target

@@ -1,0 +1,189 @@
+"""The Mattermost Apps key-value store, as pure functions over a store: read a request, answer the operation.
+
+Law: the service's routes, limits, texts and order of refusals, and nothing of sockets, worlds, clocks or settings. What a
+profile decides is an argument. Rows are those of `kvfake.services.fidelity`; the source of a text stands beside it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from kvfake.services import gorules
+from kvfake.services.gorules import http_error
+from kvfake.services.message import Headers, Operation, Refusal, Request, Response
+from kvfake.stores import Entry, Namespace, Store
+
+NAME = "mattermost"
+PLUGINS = b"/plugins/"
+APPS = "/plugins/com.mattermost.apps"
+KV = APPS + "/api/v1/kv"  # M01
+COOKIE = b"MMAUTHTOKEN"  # model.SessionCookieToken
+CSRF_MARK = "csrf-"  # M26: what it really is cannot be known from outside
+
+MAX_VALUE_BYTES = 8192  # M14: httpin.MaxKVStoreValueLength
+MAX_PREFIX_BYTES = 2  # M15, M25: store.Hashkey
+
+_BASE = KV.encode() + b"/"
+_VERBS = {"GET": "get", "POST": "set", "PUT": "set", "DELETE": "delete"}  # M02, M03, M05
+
+_JSON: Headers = (("Content-Type", "application/json"),)
+
+
+class Profile(NamedTuple):
+    """What may differ: ``missing`` is the answer for a key that is not there; ``kind`` takes the documentation at its word."""
+
+    kind: bool
+    missing: Response
+
+
+NOT_FOUND = http_error(404, "404 page not found")  # M20
+NOT_ALLOWED = Response(405)  # M22
+NO_TOKEN = http_error(401, "user ID is required: unauthorized")  # M11
+NO_APP = http_error(401, "not an app session: unauthorized")  # M12
+NOT_JSON = http_error(400, "payload is not valid json: invalid input")  # M13
+TOO_LARGE = http_error(500, "size limit of 8Kb exceeded")  # M14
+
+_MISSING = {  # M07
+    "object": Response(200, _JSON, b"{}"),
+    "null": Response(200, _JSON, b"null\n"),
+    "404": NOT_FOUND,
+}
+_CHANGED = Response(200, _JSON, b'{"changed":true}\n')  # M04
+_UNCHANGED = Response(200, _JSON, b'{"changed":false}\n', rows=("M17",))
+_DELETED = Response(200)  # M05
+
+
+def profile(name: str, missing: str | None = None) -> Profile:
+    """The profile of that name; ``missing`` (``object``, ``null``, ``404``) wins over what it would answer for no value."""
+    return Profile(name == "documented", _MISSING[missing or "object"])
+
+
+# ------------------------------------------------------------------------------------------------------------------- reading
+
+
+def token(request: Request, query: bytes) -> bytes:
+    """The token that counts, or nothing: the first source that is there, and no other (M10, M26, M27)."""
+    headers = request.headers
+    authorization = headers.get(b"authorization", b"").strip(b" \t")
+    scheme = authorization[:7].lower()
+    if scheme == b"bearer ":
+        return authorization[7:]
+    if scheme[:6] == b"token ":
+        return authorization[6:]
+    cookie = gorules.cookie_value(headers[b"cookie"], COOKIE) if b"cookie" in headers else None
+    if cookie is None:
+        return gorules.query_value(query, b"access_token") if query else b""
+    if request.method == "GET":
+        return cookie
+    sent = headers.get(b"x-csrf-token", b"").strip(b" \t")
+    if sent:
+        return cookie if sent == CSRF_MARK.encode() + cookie else b""
+    return cookie if headers.get(b"x-requested-with") == b"XMLHttpRequest" else b""
+
+
+def read(request: Request, path: bytes, query: bytes, base: bytes, owner: str | None) -> Operation:
+    """What the request asks for. ``path`` is raw, below ``base``; raises `Refusal`, in the service's order (M23)."""
+    path = gorules.unescape(path)
+    if not gorules.is_clean(path):
+        raise Refusal(_moved(base + gorules.clean(path), query))
+    prefix, key = _route(path)
+    verb = _VERBS.get(request.method)
+    if verb is None:
+        raise Refusal(NOT_ALLOWED)
+    if verb == "set" and len(request.body) > MAX_VALUE_BYTES:
+        raise Refusal(TOO_LARGE)
+    if verb == "set" and request.broken:
+        raise Refusal(http_error(500, request.broken))
+    if owner is None:
+        raise Refusal(NO_TOKEN)
+    if not has_app(owner):
+        raise Refusal(NO_APP)
+    if verb != "set":
+        return Operation(verb, owner, namespace(owner, prefix), key)
+    if not gorules.json_valid(request.body):
+        raise Refusal(NOT_JSON)
+    return Operation(verb, owner, namespace(owner, prefix), key, request.body)
+
+
+def _route(path: bytes) -> tuple[bytes, bytes]:
+    """Prefix and key (M06, M20)."""
+    if path.startswith(_BASE) and b"\n" not in path:
+        parts = path[len(_BASE) :].split(b"/")
+        if len(parts) == 1 and parts[0]:
+            return b"", parts[0]
+        if len(parts) == 2 and parts[0] and parts[1]:
+            return parts[0], parts[1]
+    raise Refusal(NOT_FOUND)
+
+
+def _moved(path: bytes, query: bytes) -> Response:
+    """M21: where the clean path is."""
+    location = gorules.escape(path) + (b"?" + query if query else b"")
+    return Response(301, (("Location", location.decode("latin-1")),))
+
+
+def has_app(owner: str) -> bool:
+    """M12: ``/user`` is a user's session that belongs to no app."""
+    return not owner.startswith("/")
+
+
+def namespace(owner: str, prefix: bytes) -> Namespace:
+    """Where the values of that owner lie (M09); a prefix is padded with blanks (M25)."""
+    return NAME, owner, prefix.ljust(MAX_PREFIX_BYTES)
+
+
+# ----------------------------------------------------------------------------------------------------------------- answering
+
+
+def answer(operation: Operation, store: Store, profile: Profile, moment: int) -> Response:
+    """Do the operation. ``moment`` is kept with what is set."""
+    where = operation.namespace
+    rows: tuple[str, ...] = ()
+    if len(where[2]) > MAX_PREFIX_BYTES:
+        if not profile.kind:
+            return http_error(500, prefix_too_long(where[2]))
+        rows = ("M15",)
+    if operation.verb == "get":
+        entry = store.get(where, operation.key)
+        response = profile.missing if entry is None else Response(200, _JSON, entry.value)
+    elif operation.verb == "set":
+        response = _CHANGED
+        if profile.kind:
+            before = store.get(where, operation.key)
+            if before is not None and before.value == operation.value:
+                response = _UNCHANGED
+        store.set(where, operation.key, Entry(operation.value, moment))
+    else:
+        store.delete(where, operation.key)
+        response = _DELETED
+    return response._replace(rows=rows + response.rows) if rows else response
+
+
+def prefix_too_long(prefix: bytes) -> str:
+    """M15, in the words of ``store.Hashkey``."""
+    return f"prefix {gorules.quoted(prefix)} is longer than the limit of {MAX_PREFIX_BYTES} ASCII characters"
+
+
+# ------------------------------------------------------------------------------------------------- for those who hold a store
+
+
+def check_key(key: bytes) -> None:
+    """``ValueError`` for a key that no request can name."""
+    if not key or b"/" in key or b"\n" in key or key in (b".", b".."):
+        raise ValueError(f"404 page not found: no request can name the key {gorules.quoted(key)}; expected one part of a path")
+
+
+def check_prefix(prefix: bytes, profile: Profile) -> None:
+    """``ValueError`` for a prefix that the profile refuses, or that no request can name."""
+    if b"/" in prefix or b"\n" in prefix or prefix in (b".", b".."):
+        raise ValueError(f"404 page not found: no request can name the prefix {gorules.quoted(prefix)}")
+    if len(prefix) > MAX_PREFIX_BYTES and not profile.kind:
+        raise ValueError(prefix_too_long(prefix))
+
+
+def check_value(value: bytes) -> None:
+    """``ValueError`` for bytes that a set refuses, in the service's words."""
+    if len(value) > MAX_VALUE_BYTES:
+        raise ValueError(TOO_LARGE.body.decode().strip())
+    if not gorules.json_valid(value):
+        raise ValueError(NOT_JSON.body.decode().strip())

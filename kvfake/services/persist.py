@@ -1,0 +1,253 @@
+"""Beep Boop Persist, as pure functions over a store: read a request, answer the operation.
+
+Law: the service's routes, limits, texts and order of refusals, and nothing of sockets, worlds, clocks or settings. Rows are
+those of `kvfake.services.fidelity`. The service was never published: where its documentation is silent the choice is ours.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from json.decoder import JSONDecoder
+from json.encoder import encode_basestring
+from typing import NoReturn
+
+from kvfake.services import gorules
+from kvfake.services.message import Headers, Operation, Refusal, Request, Response
+from kvfake.stores import Entry, Namespace, Store
+
+NAME = "persist"
+API = "/api/v1"  # P01
+PATHS = (b"/api/v1/persist", b"/persist")  # P01: the official client's tests use a base with no path
+
+MAX_VALUE_BYTES = 262_144  # P09: 256 Kb of UTF-8
+MAX_BODY_BYTES = 2 * 1024 * 1024  # P14
+MAX_MGET_KEYS = 10_000  # P14
+MAX_LEVELS = 100  # P14: brackets outside strings; no body that the documentation knows needs more than two
+
+_ROUTES = {  # path below /persist: method: verb
+    b"/kv": {"GET": "list"},  # P07
+    b"/mget": {"POST": "mget"},  # P08
+    b"/kv/": {"GET": "get", "PUT": "set", "DELETE": "delete"},  # P03, P05, P06; the rest of the path is the key
+}
+_JSON: Headers = (("Content-Type", "application/json"),)
+
+
+def _error(status: int, text: str, *more: tuple[str, str]) -> Response:
+    return Response(status, _JSON + more, b'{"error":' + encode_basestring(text).encode() + b"}")  # P04
+
+
+NOT_FOUND = _error(404, "key not found")  # P05
+NO_TOKEN = _error(401, "no token: expected the header Authorization: Bearer <token>")  # P14
+UNKNOWN_TOKEN = _error(401, "the token is not known to this project or its service")
+_NO_PATH = "no such path: expected /persist/kv, /persist/kv/<key> or /persist/mget below the API's base URL"
+_DELETED = Response(200, _JSON)  # P06, P15
+_VALUE_EXPECTED = 'expected {"value": "<string>"}'
+_KEYS_EXPECTED = 'expected {"keys": ["<string>", ...]}'
+
+
+def _refuse(text: str) -> NoReturn:
+    raise Refusal(_error(400, text))
+
+
+# ------------------------------------------------------------------------------------------------------------------- reading
+
+
+def token(request: Request, query: bytes) -> bytes:
+    """The bearer token, or nothing (P02)."""
+    authorization = request.headers.get(b"authorization", b"")
+    return authorization[7:].strip(b" \t") if authorization[:7].lower() == b"bearer " else b""
+
+
+def read(request: Request, path: bytes, query: bytes, base: bytes, owner: str | None) -> Operation:
+    """What the request asks for. ``path`` is raw, below ``base``; raises `Refusal`, in this order: 404, 405, 401, 400 (P14)."""
+    try:
+        path, bad = gorules.unescape(path), None
+    except gorules.BadEscape as wrong:
+        bad = wrong
+    path = path.removeprefix(PATHS[0][: -len(PATHS[1])])[len(PATHS[1]) :]
+    route = b"/kv/" if path.startswith(b"/kv/") else path
+    verbs = _ROUTES.get(route)
+    if verbs is None:
+        raise Refusal(_error(404, _NO_PATH))
+    verb = verbs.get(request.method)
+    if verb is None:
+        allowed = ", ".join(verbs)
+        raise Refusal(_error(405, f"method not allowed: expected {allowed}", ("Allow", allowed)))
+    if owner is None:
+        raise Refusal(UNKNOWN_TOKEN if token(request, query) else NO_TOKEN)
+    if bad is not None:
+        _refuse(f"bad percent-encoding in the path: {gorules.quoted(bad.args[0])}; expected % and two hexadecimal digits")
+    if request.broken:
+        raise Refusal(gorules.http_error(500, request.broken))  # M28 holds for the whole port
+    if len(request.body) > MAX_BODY_BYTES:
+        _refuse(f"the body is too large: expected at most {MAX_BODY_BYTES} bytes")
+    where = namespace(owner)
+    if verb == "list":
+        return Operation(verb, owner, where, key=_begins(query))
+    if verb == "mget":
+        return Operation(verb, owner, where, keys=_keys(request.body))
+    key = path[len(b"/kv/") :]
+    if not key:
+        _refuse("the key is empty: expected /persist/kv/<key>")
+    return Operation(verb, owner, where, key, _value(request.body) if verb == "set" else b"")
+
+
+def _begins(query: bytes) -> bytes:
+    """P07: literal; given twice the last counts; empty means all."""
+    begins = b""
+    for pair in query.split(b"&") if query else ():
+        name, _, text = pair.replace(b"+", b" ").partition(b"=")
+        try:
+            if gorules.unescape(name) == b"begins":
+                begins = gorules.unescape(text)
+        except gorules.BadEscape as bad:
+            _refuse(f"bad percent-encoding in the query: {gorules.quoted(bad.args[0])}; expected % and two hexadecimal digits")
+    return begins
+
+
+def _not_json(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)  # one that has no end goes to the end: linear
+_decoder = JSONDecoder(parse_constant=_not_json, parse_int=float)
+_KINDS = {dict: "an object", list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean", type(None): "null"}
+
+
+def _object(body: bytes, expected: str) -> dict[str, object]:
+    if body.count(b"[") + body.count(b"{") > MAX_LEVELS:
+        bare = _STRING.sub(b"", body)
+        if bare.count(b"[") + bare.count(b"{") > MAX_LEVELS:
+            _refuse(f"the body holds more than {MAX_LEVELS} objects and arrays: {expected}")
+    try:
+        text = body.decode("utf-8").strip(" \t\r\n")
+        payload, end = _decoder.raw_decode(text)
+        if end != len(text):
+            raise ValueError(f"more text after the value, at character {end}")
+    except ValueError as wrong:
+        _refuse(f"the body is not JSON ({wrong}): {expected}")
+    if not isinstance(payload, dict):
+        _refuse(f"the body is {_KINDS[type(payload)]}: {expected}")
+    return payload
+
+
+def _value(body: bytes) -> bytes:
+    payload = _object(body, _VALUE_EXPECTED)
+    if "value" not in payload:
+        _refuse(f"value is missing: {_VALUE_EXPECTED}")
+    try:
+        return value_bytes(payload["value"])
+    except ValueError as wrong:
+        _refuse(str(wrong))
+
+
+def value_bytes(value: object) -> bytes:
+    """The bytes to store for a value; ``ValueError``, in the service's words, for what is no value (P09)."""
+    if not isinstance(value, str):
+        raise ValueError(f"value is {_KINDS.get(type(value), type(value).__name__)}: expected a string")
+    try:
+        data = value.encode()
+    except UnicodeEncodeError as lone:
+        raise ValueError(f"value has a lone surrogate at character {lone.start}: expected a string of whole characters") from None
+    if len(data) > MAX_VALUE_BYTES:
+        raise ValueError(f"value has {len(data)} bytes: expected at most {MAX_VALUE_BYTES} bytes of UTF-8")
+    return data
+
+
+def _keys(body: bytes) -> tuple[bytes, ...]:
+    payload = _object(body, _KEYS_EXPECTED)
+    if "keys" not in payload:
+        _refuse(f"keys is missing: {_KEYS_EXPECTED}")
+    keys = payload["keys"]
+    if not isinstance(keys, list):
+        _refuse(f"keys is {_KINDS[type(keys)]}: {_KEYS_EXPECTED}")
+    if len(keys) > MAX_MGET_KEYS:
+        _refuse(f"keys holds {len(keys)} keys: expected at most {MAX_MGET_KEYS}")
+    found = []
+    for place, key in enumerate(keys):
+        if not isinstance(key, str):
+            _refuse(f"keys[{place}] is {_KINDS[type(key)]}: {_KEYS_EXPECTED}")
+        try:
+            found.append(key.encode())
+        except UnicodeEncodeError:
+            _refuse(f"keys[{place}] has a lone surrogate: expected a string of whole characters")
+    return tuple(found)
+
+
+def namespace(owner: str) -> Namespace:
+    """Where the values of that project lie (P02)."""
+    return NAME, owner, b""
+
+
+# ----------------------------------------------------------------------------------------------------------------- answering
+
+
+def answer(operation: Operation, store: Store, profile: object, moment: int) -> Response:
+    """Do the operation. ``moment`` becomes the ``updated`` of what is set; no profile changes what this service answers."""
+    verb, where, key = operation.verb, operation.namespace, operation.key
+    if verb == "get":
+        entry = store.get(where, key)
+        return NOT_FOUND if entry is None else _ok(_record(key, entry))
+    if verb == "set":
+        entry = Entry(operation.value, moment)
+        store.set(where, key, entry)
+        return _ok(_record(key, entry))
+    if verb == "delete":
+        store.delete(where, key)
+        return _DELETED
+    if verb == "list":
+        return _ok("[" + ",".join([encode_basestring(shown(key)) for key in store.keys(where, key)]) + "]")
+    entries = [(key, store.get(where, key)) for key in operation.keys]
+    return _ok("[" + ",".join(["null" if entry is None else _record(key, entry) for key, entry in entries]) + "]")
+
+
+def _ok(text: str) -> Response:
+    return Response(200, _JSON, text.encode())
+
+
+def _record(key: bytes, entry: Entry) -> str:
+    value = encode_basestring(entry.value.decode())
+    return f'{{"key":{encode_basestring(shown(key))},"value":{value},"updated":"{updated(entry.updated)}"}}'
+
+
+_NO_UTF8 = re.compile("[\udc80-\udcff]")
+
+
+def shown(key: bytes) -> str:
+    """A key as the wire shows it: a byte that is no UTF-8 is U+FFFD."""
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        return _NO_UTF8.sub("\ufffd", key.decode("utf-8", "surrogateescape"))
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def updated(moment: int) -> str:
+    """P10: RFC 3339, UTC, always six decimals. ``moment`` is in microseconds since 1970."""
+    return f"{_second(moment // 1_000_000)}.{moment % 1_000_000:06d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
+
+
+# ------------------------------------------------------------------------------------------------- for those who hold a store
+
+
+def check_key(key: bytes) -> None:
+    """``ValueError`` for a key that no request can name."""
+    if not key:
+        raise ValueError("the key is empty: expected a key of at least one character")
+
+
+def check_value(value: bytes) -> None:
+    """``ValueError`` for bytes that are no value, in the service's words."""
+    try:
+        value_bytes(value.decode())
+    except UnicodeDecodeError as wrong:
+        raise ValueError(f"value is not UTF-8 at byte {wrong.start}: expected a string") from None

@@ -1,0 +1,206 @@
+"""Every setting of kvfake: its one name, scope, type, default and meaning.
+
+Law: this file declares settings and reads them from keywords, texts and environments; it uses the standard library only
+and holds no values (a server holds its own, a world holds its own).
+
+A setting has one name everywhere: keyword ``port``, flag ``--port``, variable ``KVFAKE_PORT``, ini option ``kvfake_port``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+SERVER = "server"
+WORLD = "world"
+
+YES = ("1", "true", "yes", "on")
+NO = ("0", "false", "no", "off")
+
+MATTERMOST = "mattermost"
+PERSIST = "persist"
+PROJECT_MARK = "project:"
+
+
+class Setting(NamedTuple):
+    """One line of the table. ``read`` turns a keyword's value, or a text, into the value that is kept."""
+
+    name: str
+    scope: str
+    read: Callable[[Any], Any]
+    default: Any
+    metavar: str
+    meaning: str
+    choices: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return "KVFAKE_" + self.name.upper()
+
+    @property
+    def ini(self) -> str:
+        return "kvfake_" + self.name
+
+    @property
+    def is_switch(self) -> bool:
+        return self.read is switch
+
+    @property
+    def is_list(self) -> bool:
+        return isinstance(self.default, tuple)
+
+
+def owner_of(service_owner: str) -> tuple[str, str]:
+    """The service and the owner that ``app/user``, ``/user`` or ``project:NAME`` means; ``ValueError`` for anything else."""
+    if service_owner.startswith(PROJECT_MARK) and len(service_owner) > len(PROJECT_MARK):
+        return PERSIST, service_owner[len(PROJECT_MARK) :]
+    app, slash, user = service_owner.partition("/")
+    if not slash or not user or "/" in user or app.startswith(PROJECT_MARK):
+        raise ValueError(
+            f"{service_owner!r} is not an owner: expected app/user (Mattermost), /user (a Mattermost user of no app) "
+            "or project:NAME (Persist)"
+        )
+    return MATTERMOST, service_owner
+
+
+def named_token(text: str) -> tuple[str, str]:
+    """``TOKEN=OWNER``, split at the last ``=``, so that a token may hold one."""
+    token, mark, owner = text.rpartition("=")
+    if not mark or not token:
+        raise ValueError(f"{text!r} is not TOKEN=OWNER, such as my-token=app/bot or my-token=project:project")
+    owner_of(owner)
+    return token, owner
+
+
+def switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower()
+    if text not in YES + NO:
+        raise ValueError(f"expected one of {', '.join(YES + NO)}, got {value!r}")
+    return text in YES
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"expected a text that is not empty, got {value!r}")
+    return value
+
+
+def _port(value: object) -> int:
+    if isinstance(value, bool) or not str(value).isascii() or not str(value).isdigit() or int(str(value)) > 65535:
+        raise ValueError(f"expected a number from 0 (any free port) to 65535, got {value!r}")
+    return int(str(value))
+
+
+def _public_url(value: object) -> str:
+    parts = urlsplit(_text(value))
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"expected http(s)://host[:port][/path], got {value!r}")
+    return str(value).rstrip("/")
+
+
+def _site_path(value: object) -> str:
+    path = str(value).rstrip("/")
+    if path and (not path.startswith("/") or "//" in path or not path.isascii() or set(path) & set("?#% \t\r\n")):
+        raise ValueError(f"expected a plain path such as /mattermost, got {value!r}")
+    return path
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """Several texts: a sequence of them, or one text in which they are separated by blanks or lines."""
+    if isinstance(value, str):
+        return tuple(value.split())
+    if not isinstance(value, Iterable):
+        raise ValueError(f"expected texts, got {value!r}")
+    return tuple(_text(item) for item in value)
+
+
+def _tokens(value: object) -> tuple[str, ...]:
+    texts = _texts(value)
+    for text in texts:
+        named_token(text)
+    return texts
+
+
+def _one_of(*choices: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if str(value) not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}, got {value!r}")
+        return str(value)
+
+    return read
+
+
+PROFILES = ("documented", "plugin-1.2")
+MISSING_FORMS = ("object", "null", "404")
+
+# fmt: off
+SETTINGS = (
+    Setting("host", SERVER, _text, "127.0.0.1", "ADDRESS", "the address to listen on"),
+    Setting("port", SERVER, _port, 8065, "PORT", "the port to listen on; 0 takes a free one"),
+    Setting("public_url", SERVER, _public_url, None, "URL", "what users see instead of http://HOST:PORT, for containers"),
+    Setting("site_path", SERVER, _site_path, "", "PATH", "the site URL's sub-path; both services lie under it"),
+    Setting("allow_host", SERVER, _texts, (), "NAME", "a further Host name that may use /_kvfake/ (repeatable)"),
+    Setting("log", SERVER, switch, False, "", "write a line an exchange to stderr"),
+    Setting("profile", WORLD, _one_of(*PROFILES), "documented", "PROFILE",
+            "answer as the documentation says, or as the plugin v1.2.2 does to the letter", PROFILES),
+    Setting("strict", WORLD, switch, False, "", "refuse a token that was not named"),
+    Setting("token", WORLD, _tokens, (), "TOKEN=OWNER",
+            "a token and whose it is: app/user, /user or project:NAME (repeatable)"),
+    Setting("mattermost_missing", WORLD, _one_of(*MISSING_FORMS), None, "FORM",
+            "what a Mattermost key that is not there answers: {}, null, or 404", MISSING_FORMS),
+)
+# fmt: on
+
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+PORT_OF_SERVE_ONLY = frozenset({"port"})  # `run`, pytest and Python take a free port and do not read the variable
+
+
+def of(*scopes: str) -> tuple[Setting, ...]:
+    return tuple(setting for setting in SETTINGS if setting.scope in scopes)
+
+
+def _read(setting: Setting, value: object, source: str) -> Any:
+    try:
+        return setting.read(value)
+    except ValueError as wrong:
+        raise ValueError(f"{source}: {wrong}") from None
+
+
+def from_keywords(given: Mapping[str, object], *scopes: str) -> dict[str, Any]:
+    """Check keywords; ``None`` is not given. Raises ``TypeError`` for a name that is no setting here, ``ValueError`` for a
+    value that is not possible.
+    """
+    possible = {setting.name: setting for setting in of(*scopes)}
+    for name in given:
+        if name not in possible:
+            raise TypeError(f"{name!r} is not a setting here; there are: {', '.join(possible)}")
+    return {name: _read(possible[name], value, name) for name, value in given.items() if value is not None}
+
+
+def from_flags(given: Mapping[str, object]) -> dict[str, Any]:
+    """The same for what stood on a command line; an error names the flag."""
+    return {name: _read(BY_NAME[name], value, BY_NAME[name].flag) for name, value in given.items() if name in BY_NAME and value is not None}
+
+
+def from_environment(environ: Mapping[str, str], *scopes: str, without: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The settings that ``KVFAKE_...`` variables give; an empty variable is not set, an unknown one is ignored."""
+    return {
+        setting.name: _read(setting, environ[setting.variable], setting.variable)
+        for setting in of(*scopes)
+        if setting.name not in without and environ.get(setting.variable)
+    }
+
+
+def resolve(*layers: Mapping[str, Any], scopes: tuple[str, ...]) -> dict[str, Any]:
+    """One value for each setting: from the first layer that has it, else the default."""
+    return {
+        setting.name: next((layer[setting.name] for layer in layers if setting.name in layer), setting.default)
+        for setting in of(*scopes)
+    }

@@ -1,0 +1,82 @@
+"""The store that is used unless another is asked for: dicts in memory, and an order that is made when it is first needed.
+
+Law: as every store; besides, nothing is done for the order of keys before somebody lists them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvfake.stores import Entry, Namespace
+
+if TYPE_CHECKING:
+    from sortedcontainers import SortedList
+
+
+class _Space:
+    """The keys of one namespace; ``order`` is there from the first listing on, and kept up after it."""
+
+    __slots__ = ("entries", "order")
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, Entry] = {}
+        self.order: SortedList[bytes] | None = None
+
+
+class MemoryStore:
+    """A `Store` in memory. A single call is atomic under the interpreter's lock; see the guarantees in `kvfake.stores`."""
+
+    __slots__ = ("_spaces",)
+
+    def __init__(self) -> None:
+        self._spaces: dict[Namespace, _Space] = {}
+
+    def get(self, namespace: Namespace, key: bytes) -> Entry | None:
+        space = self._spaces.get(namespace)
+        return space.entries.get(key) if space is not None else None
+
+    def set(self, namespace: Namespace, key: bytes, entry: Entry) -> None:
+        space = self._spaces.get(namespace)
+        if space is None:
+            space = self._spaces[namespace] = _Space()
+        if space.order is not None and key not in space.entries:
+            space.order.add(key)
+        space.entries[key] = entry
+
+    def delete(self, namespace: Namespace, key: bytes) -> bool:
+        space = self._spaces.get(namespace)
+        if space is None or space.entries.pop(key, None) is None:
+            return False
+        if space.order is not None:
+            space.order.remove(key)
+        if not space.entries:
+            del self._spaces[namespace]
+        return True
+
+    def keys(self, namespace: Namespace, begins: bytes = b"") -> list[bytes]:
+        space = self._spaces.get(namespace)
+        if space is None:
+            return []
+        if space.order is None:
+            from sortedcontainers import SortedList
+
+            space.order = SortedList(space.entries)
+        if not begins:
+            return list(space.order)
+        return list(space.order.irange(begins, _end_of(begins), inclusive=(True, False)))
+
+    def count(self, namespace: Namespace) -> int:
+        space = self._spaces.get(namespace)
+        return len(space.entries) if space is not None else 0
+
+    def namespaces(self) -> list[Namespace]:
+        return list(self._spaces)
+
+    def clear(self) -> None:
+        self._spaces.clear()
+
+
+def _end_of(begins: bytes) -> bytes | None:
+    """The least key that is greater than every key which begins so; ``None`` where no key is (``FF FF``)."""
+    stem = begins.rstrip(b"\xff")
+    return stem[:-1] + bytes([stem[-1] + 1]) if stem else None

@@ -1,0 +1,84 @@
+"""One isolated double of both services: its values, its tokens, its clock, its settings.
+
+Law: what belongs to one world and to no other, and how that world is described to those who use it. It deals with no
+request; `kvfake.world.fake` does.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from threading import RLock
+from typing import Any
+
+from kvfake.services import mattermost, persist
+from kvfake.stores.memory import MemoryStore
+from kvfake.world.clock import Clock
+from kvfake.world.owners import Mint, Owners
+
+APP = "app"
+BOT = APP + "/bot"
+PROJECT = "project"
+
+
+class World:
+    """Everything that one user of the double holds. ``url`` is its address, without a slash at the end."""
+
+    __slots__ = ("clock", "id", "lock", "owners", "profiles", "serial", "settings", "store", "url")
+
+    def __init__(self, id: str, serial: int, url: str, mint: Mint, settings: Mapping[str, Any]) -> None:
+        self.id, self.serial, self.url, self.settings = id, serial, url, settings
+        self.lock = RLock()
+        self.store = MemoryStore()
+        self.clock = Clock()
+        self.owners = Owners(mint, serial, settings["token"], settings["strict"])
+        self.profiles = {
+            mattermost.NAME: mattermost.profile(settings["profile"], settings["mattermost_missing"]),
+            persist.NAME: None,
+        }
+
+    def reset(self) -> None:
+        """Forget every value; tokens and settings stay."""
+        with self.lock:
+            self.store.clear()
+            self.clock = Clock()
+
+    def token(self, service: str, owner: str) -> str:
+        """The token that this world issued to that owner."""
+        with self.lock:
+            return self.owners.issue(service, owner).decode()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What an app's environment needs to use this world (without ``NO_PROXY``, which depends on that environment)."""
+        api = self.url + persist.API
+        return {
+            "KVFAKE_URL": self.url,
+            "MATTERMOST_SITE_URL": self.url,
+            "MATTERMOST_BOT_TOKEN": self.token(mattermost.NAME, BOT),
+            "BEEPBOOP_PERSIST_URL": api,
+            "BEEPBOOP_API_URL": api,
+            "BEEPBOOP_TOKEN": self.token(persist.NAME, PROJECT),
+        }
+
+    def user_id(self, owner: str) -> str:
+        """A Mattermost id (26 of a-z and 2-7) for an owner, the same at each call."""
+        digest = hashlib.blake2b(f"{self.id} {owner}".encode(), digest_size=16).digest()
+        return base64.b32encode(digest).decode()[:26].lower()
+
+    def context(self, app: str, acting_user: str | None, more: Mapping[str, Any]) -> dict[str, Any]:
+        """What Mattermost puts into a call request for an app (``apps.Context`` of mattermost-plugin-apps)."""
+        bot = f"{app}/bot"
+        context: dict[str, Any] = {
+            "app_id": app,
+            "app_path": f"{mattermost.APPS}/apps/{app}",
+            "mattermost_site_url": self.url,
+            "bot_user_id": self.user_id(bot),
+            "bot_access_token": self.token(mattermost.NAME, bot),
+        }
+        if acting_user is not None:
+            owner = f"{app}/{acting_user}"
+            context["acting_user"] = {"id": self.user_id(owner), "username": acting_user}
+            context["acting_user_access_token"] = self.token(mattermost.NAME, owner)
+        return {**context, **more}
