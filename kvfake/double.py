@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from kvfake.doors.connection import Log
+from kvfake.doors.connection import Connection
 from kvfake.doors.site import Site
 from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_keywords, resolve
 from kvfake.world.fake import Fake
@@ -104,7 +104,8 @@ class Started(Double):
         from kvfake.doors.server import Server
 
         fake = Fake("", values)
-        self._server = server = Server(lambda request: self._site.answer(request), values["host"], values["port"], log_of(values))
+        log = _write_line if values["log"] else None
+        self._server = server = Server(lambda: Connection(self._site.answer, log), values["host"], values["port"])
         self._wire(fake, values, values["public_url"] or f"http://{_shown(values['host'])}:{server.port}")
         self.server = server
 
@@ -149,11 +150,6 @@ def no_proxy(url: str, environ: Any) -> dict[str, str]:
         if name == "NO_PROXY" or known:
             found[name] = ",".join([*known, *(host for host in wanted if host not in known)])
     return found
-
-
-def log_of(values: dict[str, Any]) -> Log | None:
-    """What writes a line an exchange, where the settings ask for it."""
-    return _write_line if values["log"] else None
 
 
 def _write_line(method: str, target: bytes, status: int, size: int) -> None:

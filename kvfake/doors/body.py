@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import re
 
+from kvfake.services.gorules import quoted
+
 MAX_KEPT_BYTES = 2 * 1024 * 1024 + 1  # one more than the largest body that a service reads
 MAX_DRAINED_BYTES = 64 * 1024 * 1024  # what is longer is answered before its end, and the connection closed
 
 _MAX_LINE_BYTES = 4096  # maxLineLength
 _MAX_TRAILER_BYTES = 4096  # what bufio.Reader holds
 _MAX_EXCESS_BYTES = 16 * 1024
+_TRAILER = re.compile(rb"\r?\n|.*?\n\r?\n", re.DOTALL)
 _HEX = re.compile(rb"[0-9A-Fa-f]+")
 
-UNEXPECTED_END = "unexpected EOF"
+_UNEXPECTED_END = "unexpected EOF"
 _BAD_LENGTH = "invalid byte in chunk length"
 _NO_LENGTH = "empty hex number for chunk length"
 _LONG_LENGTH = "http chunk length too large"
@@ -25,7 +28,14 @@ _BAD_CR = "invalid CR in chunked line"
 _LONG_LINE = "header line too long"
 _NO_CRLF = "malformed chunked encoding"
 _NO_DATA = "chunked encoding contains too much non-data"
+_NO_COLON = "malformed MIME header: missing colon"
+_NO_TRAILER = "http: unexpected EOF reading trailer"
 _LONG_TRAILER = "http: suspiciously long trailer after chunked body"
+
+
+def _int64(number: int) -> int:
+    """What Go's arithmetic makes of a number that is too large."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 class Body:
@@ -51,6 +61,10 @@ class Body:
         if self._kept < MAX_KEPT_BYTES and piece:
             self._pieces.append(piece[: MAX_KEPT_BYTES - self._kept])
             self._kept += len(self._pieces[-1])
+
+    def end(self) -> None:
+        """The client will send no more."""
+        self.broken = _UNEXPECTED_END
 
     @property
     def is_too_long(self) -> bool:
@@ -108,7 +122,7 @@ class ChunkedBody(Body):
             self.broken = _LONG_LENGTH
         else:
             self._left = int(size, 16)
-            self._excess = max(0, self._excess + len(line) - 16 - 2 * self._left)
+            self._excess = max(0, self._excess + len(line) - _int64(16 + 2 * self._left))
             if self._excess > _MAX_EXCESS_BYTES:
                 self.broken = _NO_DATA
             self._step = self._data if self._left else self._trailer
@@ -133,11 +147,20 @@ class ChunkedBody(Body):
         """The lines after the last chunk are read and dropped, to the blank one."""
         known = len(self._line)
         self._line += data
-        mark = b"\r\n" if self._line.startswith(b"\r\n") else b"\r\n\r\n"
-        place = self._line.find(mark)
-        if place >= 0:
-            self.is_done = True
-            return data[place + len(mark) - known :]
-        if len(self._line) >= _MAX_TRAILER_BYTES:
-            self.broken = _LONG_TRAILER
-        return b""
+        trailer = _TRAILER.match(self._line)
+        if trailer is None:
+            if len(self._line) >= _MAX_TRAILER_BYTES:
+                self.broken = _LONG_TRAILER
+            return b""
+        for line in trailer[0].replace(b"\r\n", b"\n").split(b"\n")[:-2]:
+            if b":" not in line:
+                self.broken = f"{_NO_COLON}: {quoted(line)}"
+                return b""
+        self.is_done = True
+        return data[trailer.end() - known :]
+
+    def end(self) -> None:
+        if self._step != self._trailer:
+            super().end()
+        else:
+            self.broken = _LONG_TRAILER if self._line.strip(b"\r") else _NO_TRAILER

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from kvfake.doors.body import UNEXPECTED_END, Body, ChunkedBody
+from kvfake.doors.body import Body, ChunkedBody
 from kvfake.doors.environ import reason
-from kvfake.doors.nethttp import BAD_REQUEST_TEXT, MAX_HEAD_BYTES, TOO_LARGE, BadHead, Head, HeadReader
+from kvfake.doors.nethttp import BAD_REQUEST_TEXT, MAX_HEAD_BYTES, TOO_LARGE, BadHead, Head, HeadReader, request_line
 from kvfake.services.message import ROWS, Headers, Request, Response
 
 Job = Callable[[], Response]
@@ -46,6 +46,7 @@ class Connection:
         self._reader = HeadReader()
         self._heard: bytes | bytearray = b""
         self._searched = 0  # so much of what was heard is known not to end a head
+        self._has_checked_line = False
         self._head: Head | None = None  # of the request whose body is being read, or whose job is running
         self._body: Body | None = None
         self._follows_post = False
@@ -96,12 +97,11 @@ class Connection:
         end = _end_of_head(heard, self._searched)
         if end > MAX_HEAD_BYTES or (end < 0 and len(heard) > MAX_HEAD_BYTES):
             return self._refuse(BadHead(TOO_LARGE))
-        if end < 0:
-            self._searched = max(0, len(heard) - 3)
-            return self._refuse(BadHead(BAD_REQUEST_TEXT)) if self._is_half_closed and heard else _NOTHING
-        self._searched = 0
-        self._heard = heard[end:]
         try:
+            if end < 0:
+                return self._wait_for_head(heard)
+            self._searched, self._has_checked_line = 0, False
+            self._heard = heard[end:]
             head = self._reader.read(bytes(heard[:end]))
         except BadHead as bad:
             return self._refuse(bad)
@@ -109,19 +109,26 @@ class Connection:
         if head.length == 0:
             return self._ask(head, None)
         self._body = body = ChunkedBody() if head.length is None else Body(head.length)
-        if self._heard:
-            actions = self._read_body(body)
-            if actions:
-                return actions
-        if head.expects and not head.is_old:
-            return (_CONTINUE,) if b"100-continue" in head.expects.lower() else self._ask(head, body)
+        if head.expects is None:
+            return self._ask(head, body)
+        actions = self._read_body(body) if self._heard else _NOTHING
+        return (_CONTINUE, *actions) if head.expects and not head.is_old else actions
+
+    def _wait_for_head(self, heard: bytes | bytearray) -> tuple[Action, ...]:
+        """More must come, unless what is there cannot begin a request, or nothing more will."""
+        if self._is_half_closed and heard:
+            raise BadHead(BAD_REQUEST_TEXT)
+        if not self._has_checked_line and b"\n" in heard:
+            request_line(bytes(heard.partition(b"\n")[0]))
+            self._has_checked_line = True
+        self._searched = max(0, len(heard) - 3)
         return _NOTHING
 
     def _read_body(self, body: Body) -> tuple[Action, ...]:
         assert self._head is not None
         self._heard = body.feed(bytes(self._heard))
         if self._is_half_closed and not body.is_done and not body.broken:
-            body.broken = UNEXPECTED_END
+            body.end()
         if body.is_done or body.broken or body.is_too_long:
             return self._ask(self._head, body)
         return _NOTHING
@@ -130,7 +137,7 @@ class Connection:
 
     def _ask(self, head: Head, body: Body | None) -> tuple[Action, ...]:
         self._body = None
-        if head.expects and not head.is_old and b"100-continue" not in head.expects.lower():
+        if head.expects is None:
             self._head = None
             return self._reply(head, _EXPECTATION_FAILED)
         if body is None:

@@ -30,7 +30,7 @@ class BadHead(Exception):
 BAD_REQUEST_TEXT = "400 Bad Request"
 _NO_HOST = "400 Bad Request: missing required Host header"
 _BAD_HOST = "400 Bad Request: malformed Host header"
-_BAD_VALUE = "400 Bad Request: invalid header value"
+_BAD_NAME = "400 Bad Request: invalid header name"
 _BAD_VERSION = "505 HTTP Version Not Supported: unsupported protocol version"
 TOO_LARGE = "431 Request Header Fields Too Large"
 _BAD_CODING = ("501 Not Implemented", "Unsupported transfer encoding")
@@ -40,7 +40,9 @@ BAD_REQUEST = Response(400, _TEXT, BAD_REQUEST_TEXT.encode(), close=True)
 
 
 class Head(NamedTuple):
-    """What the head of a request says. ``length`` is ``None`` for a chunked body."""
+    """What the head of a request says. ``length`` is ``None`` for a chunked body; ``expects`` says whether the client waits for
+    ``100 Continue``, and is ``None`` where it expects something else.
+    """
 
     method: str
     target: bytes
@@ -48,16 +50,20 @@ class Head(NamedTuple):
     is_old: bool
     keep_alive: bool
     length: int | None
-    expects: bytes
+    expects: bool | None
 
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([^\x00-\x20\x7f]+) HTTP/([0-9])\.([0-9])\r?")
 _FOLD = re.compile(rb"[ \t]*\r?\n[ \t]+")
-_FRAMES = (b"content-length:", b"transfer-encoding:", b"upgrade:")
-_FRAMING = re.compile(rb"^(content-length|transfer-encoding|upgrade):([^\n]*)\n", re.IGNORECASE | re.MULTILINE)
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
+_FRAMES = (b"content-length:", b"transfer-encoding:", b"upgrade:", b"proxy-connection:")
+_FRAMING = re.compile(rb"^(content-length|transfer-encoding|upgrade|proxy-connection):([^\n]*)\n", re.IGNORECASE | re.MULTILINE)
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_BLANK_IN_NAME = re.compile(rb"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [ !#$%&'*+\-.^_`|~0-9A-Za-z]*:[^\n]*\n", re.MULTILINE)
 _HOST = re.compile(rb"[!$%&'()*+,\-.0-9:;=A-Z\[\]_a-z~]*")  # httpguts.ValidHostHeader
-_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+\-.]*:")
+_ABSOLUTE = re.compile(
+    rb"""([A-Za-z][A-Za-z0-9+\-.]*):(//(?:[^@/?]*@)?(?:\[[^\]@/?]*\]|[A-Za-z0-9\-._~!$&'()*+,;=<>"]*)(?::[0-9]*)?)?(?=[/?]|\Z)"""
+)
+_START = b"GET / HTTP/1.1\r\n"
 _MAX_LENGTH = (1 << 63) - 1
 _MAX_DIGITS = 19
 
@@ -66,14 +72,18 @@ class HeadReader:
     """Reads one head after the other of one connection. After `BadHead` it is of no more use."""
 
     def __init__(self) -> None:
-        self._parser = HttpRequestParser(self)
-        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
+        self._parser = self._new_parser()
         self._headers: dict[bytes, bytes] = {}
         self._has_two_hosts = False
 
+    def _new_parser(self) -> HttpRequestParser:
+        parser = HttpRequestParser(self)
+        parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
+        return parser
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser. Where a name comes twice ``net/http`` looks at the first line, but for these three."""
-        name = name.lower()
+        name, value = name.lower(), value.strip(b" \t")
         headers = self._headers
         if name not in headers:
             headers[name] = value
@@ -87,26 +97,22 @@ class HeadReader:
     def read(self, head: bytes) -> Head:
         """``head`` ends with its blank line. Raises `BadHead`, for the first of the reasons that ``net/http`` would find."""
         line, _, block = head.partition(b"\n")
-        parts = _REQUEST_LINE.fullmatch(line)
-        if parts is None:
-            raise BadHead(BAD_REQUEST_TEXT)
-        method, target, major, minor = parts.groups()
-        if target[:1] != b"/" and target != b"*" and method != b"CONNECT" and not _SCHEME.match(target):
-            raise BadHead(BAD_REQUEST_TEXT)
+        method, target, major, minor = request_line(line)
         if b"\n " in block or b"\n\t" in block:
             block = _FOLD.sub(b" ", block)
         lowered = block.lower()
         framing: list[tuple[bytes, bytes]] = []
-        if _FRAMES[0] in lowered or _FRAMES[1] in lowered or _FRAMES[2] in lowered:
+        if _FRAMES[0] in lowered or _FRAMES[1] in lowered or _FRAMES[2] in lowered or _FRAMES[3] in lowered:
             framing = [(name.lower(), value.strip(b" \t\r")) for name, value in _FRAMING.findall(block)]
             block = _FRAMING.sub(b"", block)
-        headers = self._headers = {}
-        try:
-            self._parser.feed_data(b"GET / HTTP/1.1\r\n" + block)
-        except HttpParserError:
-            raise BadHead(_BAD_VALUE if _CONTROL.search(block) else BAD_REQUEST_TEXT) from None
+            if any(_CONTROL.search(value) for _, value in framing):
+                raise BadHead(BAD_REQUEST_TEXT)
+        has_bad_name = self._parse(block)
+        headers = self._headers
         if self._has_two_hosts:
             raise BadHead(BAD_REQUEST_TEXT)
+        for name, value in framing:
+            headers.setdefault(name, value)
         is_old = minor == b"0"
         length = _length(framing, is_old) if framing else 0
         if major != b"1":
@@ -117,11 +123,61 @@ class HeadReader:
                 raise BadHead(_NO_HOST)
         elif not _HOST.fullmatch(host):
             raise BadHead(_BAD_HOST)
+        if has_bad_name:
+            raise BadHead(_BAD_NAME)
         keep_alive = not is_old
         if b"connection" in headers:
-            tokens = [token.strip(b" \t") for token in headers[b"connection"].lower().split(b",")]
-            keep_alive = b"close" not in tokens and (not is_old or b"keep-alive" in tokens)
-        return Head(method.decode(), target, headers, is_old, keep_alive, length, headers.get(b"expect", b""))
+            tokens = _tokens(headers[b"connection"])
+            keep_alive = b"keep-alive" in tokens if is_old else b"close" not in tokens
+        return Head(method.decode(), target, headers, is_old, keep_alive, length, _expectation(headers.get(b"expect", b"")))
+
+
+    def _parse(self, block: bytes) -> bool:
+        """Read the lines into ``_headers``; whether there was a name with a blank, which is refused later than other faults."""
+        self._headers = {}
+        try:
+            self._parser.feed_data(_START + block)
+            return False
+        except HttpParserError:
+            named, count = _BLANK_IN_NAME.subn(b"", block)
+        if not count:
+            raise BadHead(BAD_REQUEST_TEXT)
+        self._headers = {}
+        try:
+            self._new_parser().feed_data(_START + named)
+        except HttpParserError:
+            raise BadHead(BAD_REQUEST_TEXT) from None
+        return True
+
+
+def _tokens(value: bytes) -> list[bytes]:
+    """The words of a header, as ``net/http`` ``hasToken`` finds them."""
+    return value.lower().replace(b",", b" ").split()
+
+
+def _expectation(value: bytes) -> bool | None:
+    if not value:
+        return False
+    return True if b"100-continue" in _tokens(value) else None
+
+
+def request_line(line: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    """Method, target, and both digits of the version. Raises `BadHead`."""
+    parts = _REQUEST_LINE.fullmatch(line)
+    if parts is None:
+        raise BadHead(BAD_REQUEST_TEXT)
+    method, target, major, minor = parts.groups()
+    if target[:1] != b"/" and target != b"*" and method != b"CONNECT" and not _ABSOLUTE.match(target):
+        raise BadHead(BAD_REQUEST_TEXT)
+    return method, target, major, minor
+
+
+def split_absolute(target: bytes) -> tuple[bytes, bytes]:
+    """An absolute target's scheme and authority, and the rest; of any other (``*``, ``host:port``) nothing and itself."""
+    absolute = _ABSOLUTE.match(target)
+    if absolute is None:
+        return b"", target
+    return absolute[1].lower() + b":" + (absolute[2] or b""), target[absolute.end() :]
 
 
 def _length(framing: list[tuple[bytes, bytes]], is_old: bool) -> int | None:

@@ -16,7 +16,7 @@ from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from kvfake.doors.connection import Action, Answer, Connection, End, Log
+from kvfake.doors.connection import Action, Connection, End
 from kvfake.services.message import Response
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Server:
 
     _now = staticmethod(_real_time)  # in a class: freezegun replaces what modules hold
 
-    def __init__(self, answer: Answer, host: str, port: int, log: Log | None = None) -> None:
-        self._answer, self._log = answer, log
+    def __init__(self, connect: Callable[[], Connection], host: str, port: int) -> None:
+        self._connect = connect
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         self._listener = socket.socket(family, kind, protocol)
         try:
@@ -192,7 +192,7 @@ class Server:
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            peer = _Peer(sock, Connection(self._answer, self._log), self._moment)
+            peer = _Peer(sock, self._connect(), self._moment)
             self._peers.add(peer)
             self._selector.register(sock, selectors.EVENT_READ, peer)
 

@@ -12,7 +12,7 @@ from functools import partial
 from types import ModuleType
 
 from kvfake.doors.environ import Application, call
-from kvfake.doors.nethttp import BAD_REQUEST
+from kvfake.doors.nethttp import BAD_REQUEST, split_absolute
 from kvfake.services import gorules, mattermost, persist
 from kvfake.services.message import Request, Response
 from kvfake.world.fake import WORLD_MARK, Ended, Fake
@@ -49,7 +49,8 @@ class Site:
     def _answer(self, request: Request, base: bytes) -> Response | Callable[[], Response]:
         path, _, query = request.target.partition(b"?")
         if path[:1] != b"/":
-            path = _path_of(path)
+            origin, path = split_absolute(path)
+            base = origin + base
         if self._site_path:
             if path.startswith(self._site_path + b"/"):
                 base, path = base + self._site_path, path[len(self._site_path) :]
@@ -110,8 +111,3 @@ UNEXPECTED = Response(500, _JSON, _error("unexpected error in kvfake: its traceb
 def _not_found(text: str) -> Response:
     return Response(404, _JSON, _error(text))
 
-
-def _path_of(target: bytes) -> bytes:
-    """The path of an absolute target, ``http://host/path``; of any other (``*``, ``host:port``) what is there."""
-    _, mark, rest = target.partition(b"://")
-    return b"/" + rest.partition(b"/")[2] if mark else target

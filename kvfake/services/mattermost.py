@@ -85,15 +85,13 @@ def read(request: Request, path: bytes, query: bytes, base: bytes, owner: str | 
     """What the request asks for. ``path`` is raw, below ``base``; raises `Refusal`, in the service's order (M23)."""
     path = gorules.unescape(path)
     if not gorules.is_clean(path):
-        raise Refusal(_moved(base + gorules.clean(path), query))
+        raise Refusal(_moved(base + gorules.escape(gorules.clean(path)), request.target))
     prefix, key = _route(path)
     verb = _VERBS.get(request.method)
     if verb is None:
         raise Refusal(NOT_ALLOWED)
-    if verb == "set" and len(request.body) > MAX_VALUE_BYTES:
-        raise Refusal(TOO_LARGE)
-    if verb == "set" and request.broken:
-        raise Refusal(http_error(500, request.broken))
+    if verb == "set":
+        _check_body(request.body, request.broken)
     if owner is None:
         raise Refusal(NO_TOKEN)
     if not has_app(owner):
@@ -116,10 +114,18 @@ def _route(path: bytes) -> tuple[bytes, bytes]:
     raise Refusal(NOT_FOUND)
 
 
-def _moved(path: bytes, query: bytes) -> Response:
-    """M21: where the clean path is."""
-    location = gorules.escape(path) + (b"?" + query if query else b"")
-    return Response(301, (("Location", location.decode("latin-1")),))
+def _check_body(body: bytes, broken: str) -> None:
+    """M14, M28. Go reads one byte more than it takes, and no further: what is broken behind that is not seen."""
+    if broken and len(body) <= MAX_VALUE_BYTES + 1:
+        raise Refusal(http_error(500, broken))
+    if len(body) > MAX_VALUE_BYTES:
+        raise Refusal(TOO_LARGE)
+
+
+def _moved(path: bytes, target: bytes) -> Response:
+    """M21: where the clean path is, with the query of the target, also an empty one."""
+    _, mark, query = target.partition(b"?")
+    return Response(301, (("Location", (path + mark + query).decode("latin-1")),))
 
 
 def has_app(owner: str) -> bool:

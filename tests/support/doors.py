@@ -1,0 +1,145 @@
+"""Every way into a double: over a socket, through WSGI as different servers call it, and with no door at all."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes
+
+import kvfake
+from kvfake.doors.connection import Answer, Connection
+from kvfake.doors.server import Server
+from kvfake.double import Double
+from kvfake.services.message import Request, Response
+from tests.support.wire import Reply, Wire, request_bytes
+
+TOKENS = (
+    "bot-token=app-one/bot",
+    "user-token=app-one/user",
+    "user-token-again=app-one/user",
+    "other-app-token=app-two/user",
+    "plain-user-token=/user",
+    "project-token=project:first",
+    "project-token-again=project:first",
+    "other-project-token=project:second",
+)
+
+
+class Door(Protocol):
+    double: Double
+
+    def send(
+        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunked: bool = False
+    ) -> Reply: ...
+
+
+class SocketDoor:
+    """A real socket. ``wire`` is the connection; ``port`` is there for those who want another."""
+
+    name = "socket"
+
+    def __init__(self, double: Double, port: int) -> None:
+        self.double, self.port = double, port
+        self.wire = Wire(port)
+
+    def send(
+        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunked: bool = False
+    ) -> Reply:
+        return self.wire.ask(request_bytes(method, target, headers, body, chunked))
+
+    def raw(self, message: bytes) -> Reply:
+        """The first answer to these bytes, on a connection of their own."""
+        with Wire(self.port) as wire:
+            wire.send(message)
+            return wire.reply(message.split(b" ", 1)[0].decode("latin-1"))
+
+
+class SiteDoor:
+    """No door: the site is asked itself."""
+
+    name = "site"
+
+    def __init__(self, double: Double) -> None:
+        self.double = double
+
+    def send(
+        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunked: bool = False
+    ) -> Reply:
+        lower = {name.lower().encode(): value.encode("latin-1") for name, value in {"Host": "localhost", **(headers or {})}.items()}
+        answer = self.double._site.answer(Request(method, target.encode(), lower, body))
+        response = answer if isinstance(answer, Response) else answer()
+        return Reply(response.status, dict(response.headers), response.body if method != "HEAD" else b"")
+
+
+class WsgiDoor:
+    """The WSGI application, called as the specification says: no raw target, an input that ends."""
+
+    name = "wsgi"
+
+    def __init__(self, double: Double) -> None:
+        self.double = double
+
+    def environ(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+        path, _, query = target.partition("?")
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
+            "QUERY_STRING": query,
+            "CONTENT_LENGTH": str(len(body)),
+            "CONTENT_TYPE": headers.get("Content-Type", ""),
+            "wsgi.input": io.BytesIO(body),
+        }
+        environ |= {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items() if name != "Content-Type"}
+        return environ
+
+    def send(
+        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunked: bool = False
+    ) -> Reply:
+        started: list[Any] = []
+        environ = self.environ(method, target, {"Host": "localhost", **(headers or {})}, body)
+        body = b"".join(self.double.wsgi_app(environ, lambda status, headers: started.extend([status, headers])))
+        status, reason = started[0].split(" ", 1)
+        return Reply(int(status), dict(started[1]), body, reason)
+
+
+class RawWsgiDoor(WsgiDoor):
+    """The same, as gunicorn calls it: with the raw target."""
+
+    name = "wsgi with a raw target"
+
+    def environ(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+        return {**super().environ(method, target, headers, body), "RAW_URI": target, "CONTENT_LENGTH": "", "wsgi.input_terminated": True}
+
+
+DOORS: dict[str, Any] = {door.name: door for door in (SocketDoor, SiteDoor, WsgiDoor, RawWsgiDoor)}
+
+
+@contextmanager
+def serving(double: Double, wrong: Any = None, wrong_wire: Any = None) -> Iterator[SocketDoor]:
+    """A double behind a socket; ``wrong`` changes what its site answers, ``wrong_wire`` what is heard and said."""
+    answer: Answer = double._site.answer
+    if wrong is not None:
+        answer = wrong(answer)
+    connect = (lambda: wrong_wire(answer)) if wrong_wire is not None else (lambda: Connection(answer))
+    server = Server(connect, "127.0.0.1", 0)
+    server.start()
+    door = SocketDoor(double, server.port)
+    try:
+        yield door
+    finally:
+        door.wire.close()
+        server.stop()
+
+
+@contextmanager
+def opened(door: str, **settings: Any) -> Iterator[Door]:
+    """A fresh double, through that door."""
+    double = kvfake.Double(**settings)
+    if door == SocketDoor.name:
+        with serving(double) as socket_door:
+            yield socket_door
+    else:
+        yield DOORS[door](double)
