@@ -11,8 +11,8 @@ __version__ = "0.1.0"
 __all__ = ["Double", "start", "wsgi_app"]
 
 if TYPE_CHECKING:
-    from kvfake.double import Double, start
     from kvfake.doors.wsgi import WsgiApp
+    from kvfake.double import Double, start
 
     wsgi_app: WsgiApp
     """A `Double` for a WSGI server, as in ``gunicorn kvfake:wsgi_app``; its settings come from the environment."""

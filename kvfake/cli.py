@@ -51,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "kvfake", description="A double of the Mattermost Apps key-value store and of Beep Boop Persist, for tests and for work offline."
+        "kvfake",
+        description="A double of the Mattermost Apps key-value store and of Beep Boop Persist, for tests and for work offline.",
     )
     parser.add_argument("--version", action="version", version=f"kvfake {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -104,7 +105,9 @@ def _add(parser: argparse.ArgumentParser, setting: Setting, free_port: bool) -> 
     parser.add_argument(setting.flag, dest=setting.name, help=meaning, **more)
 
 
-def _settings(parser: argparse.ArgumentParser, options: argparse.Namespace, overrides: Mapping[str, Any], without: frozenset[str]) -> dict[str, Any]:
+def _settings(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, overrides: Mapping[str, Any], without: frozenset[str]
+) -> dict[str, Any]:
     try:
         environment = from_environment(os.environ, SERVER, WORLD, without=without)
         return resolve(from_flags(vars(options)), environment, overrides, scopes=(SERVER, WORLD))

@@ -17,7 +17,6 @@ from kvfake.doors.site import Site
 from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_keywords, resolve
 from kvfake.world.fake import Fake
 from kvfake.world.views import Mattermost, Persist
-from kvfake.world.world import World
 
 if TYPE_CHECKING:
     from kvfake.control.app import Control

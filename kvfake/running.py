@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import FrameType
 
 NOT_EXECUTABLE, NOT_FOUND, BY_SIGNAL = 126, 127, 128
@@ -60,10 +61,8 @@ class _Signals:
 
     def _send(self, number: int) -> None:
         assert self._child is not None
-        try:
+        with suppress(ProcessLookupError):
             os.kill(self._child, number)
-        except ProcessLookupError:
-            pass
 
     def pass_on_to(self, child: int) -> None:
         self._child = child

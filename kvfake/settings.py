@@ -186,7 +186,11 @@ def from_keywords(given: Mapping[str, object], *scopes: str) -> dict[str, Any]:
 
 def from_flags(given: Mapping[str, object]) -> dict[str, Any]:
     """The same for what stood on a command line; an error names the flag."""
-    return {name: _read(BY_NAME[name], value, BY_NAME[name].flag) for name, value in given.items() if name in BY_NAME and value is not None}
+    return {
+        name: _read(BY_NAME[name], value, BY_NAME[name].flag)
+        for name, value in given.items()
+        if name in BY_NAME and value is not None
+    }
 
 
 def from_environment(environ: Mapping[str, str], *scopes: str, without: frozenset[str] = frozenset()) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Control over HTTP: see `kvfake.control.app`."""

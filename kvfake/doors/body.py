@@ -122,7 +122,7 @@ class ChunkedBody(Body):
             self.broken = _LONG_LENGTH
         else:
             self._left = int(size, 16)
-            self._excess = max(0, self._excess + len(line) - _int64(16 + 2 * self._left))
+            self._excess = max(0, _int64(self._excess + len(line) - _int64(16 + 2 * self._left)))
             if self._excess > _MAX_EXCESS_BYTES:
                 self.broken = _NO_DATA
             self._step = self._data if self._left else self._trailer

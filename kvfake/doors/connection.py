@@ -35,6 +35,7 @@ Action = bytes | Job | End
 _NOTHING: tuple[Action, ...] = ()
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _EXPECTATION_FAILED = Response(417, close=True)
+_MIN_BYTES_OF_A_NEXT_HEAD = 4  # net/http waits for so many before it looks at them
 _MAX_BLANK_BYTES_AFTER_POST = 4  # net/http: RFC 7230 section 3 tolerance for old buggy clients
 
 
@@ -49,7 +50,7 @@ class Connection:
         self._has_checked_line = False
         self._head: Head | None = None  # of the request whose body is being read, or whose job is running
         self._body: Body | None = None
-        self._follows_post = False
+        self._has_served = self._follows_post = False
         self._is_half_closed = False  # the client will say no more
         self._is_cut_short = False  # a request is answered before its end
         self._has_ended = False
@@ -75,7 +76,7 @@ class Connection:
             return self._read_body(self._body)
         if self._head is not None or self._has_ended:
             return _NOTHING
-        if self._heard:
+        if self._heard and not (self._has_served and len(self._heard) < _MIN_BYTES_OF_A_NEXT_HEAD):
             return self._read_head()
         return self._end(linger=False) if self._is_half_closed else _NOTHING
 
@@ -160,7 +161,7 @@ class Connection:
         body = response.body if head.method != "HEAD" else b""
         message = b"%b%d\r\n\r\n%b" % (start, len(response.body), body)
         if keep_alive:
-            self._follows_post = head.method == "POST"
+            self._has_served, self._follows_post = True, head.method == "POST"
             return (message,)
         return (message, *self._end(linger=response.close or self._is_cut_short or bool(self._heard)))
 

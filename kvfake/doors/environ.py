@@ -102,7 +102,10 @@ def call(app: Application, request: Request, base: bytes, path: bytes, query: by
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
-        **{f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}": value.decode("latin-1") for name, value in request.headers.items()},
+        **{
+            f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}": value.decode("latin-1")
+            for name, value in request.headers.items()
+        },
         **extra,
     }
     environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
@@ -122,5 +125,7 @@ def call(app: Application, request: Request, base: bytes, path: bytes, query: by
         if close is not None:
             close()
     status, headers = started
-    kept = tuple((name, value) for name, value in headers if name.lower() not in ("content-length", "connection", "transfer-encoding"))
+    kept = tuple(
+        (name, value) for name, value in headers if name.lower() not in ("content-length", "connection", "transfer-encoding")
+    )
     return Response(status, kept, b"".join(written))

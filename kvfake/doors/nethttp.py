@@ -60,9 +60,8 @@ _FRAMING = re.compile(rb"^(content-length|transfer-encoding|upgrade|proxy-connec
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _BLANK_IN_NAME = re.compile(rb"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [ !#$%&'*+\-.^_`|~0-9A-Za-z]*:[^\n]*\n", re.MULTILINE)
 _HOST = re.compile(rb"[!$%&'()*+,\-.0-9:;=A-Z\[\]_a-z~]*")  # httpguts.ValidHostHeader
-_ABSOLUTE = re.compile(
-    rb"""([A-Za-z][A-Za-z0-9+\-.]*):(//(?:[^@/?]*@)?(?:\[[^\]@/?]*\]|[A-Za-z0-9\-._~!$&'()*+,;=<>"]*)(?::[0-9]*)?)?(?=[/?]|\Z)"""
-)
+_AUTHORITY = rb"""(?:[^@/?]*@)?(?:\[[^\]@/?]*\]|[A-Za-z0-9\-._~!$&'()*+,;=<>"]*)(?::[0-9]*)?"""
+_ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+\-.]*):(//" + _AUTHORITY + rb"(?=[/?]|\Z)|(?=/(?!/)))")
 _START = b"GET / HTTP/1.1\r\n"
 _MAX_LENGTH = (1 << 63) - 1
 _MAX_DIGITS = 19
@@ -131,7 +130,6 @@ class HeadReader:
             keep_alive = b"keep-alive" in tokens if is_old else b"close" not in tokens
         return Head(method.decode(), target, headers, is_old, keep_alive, length, _expectation(headers.get(b"expect", b"")))
 
-
     def _parse(self, block: bytes) -> bool:
         """Read the lines into ``_headers``; whether there was a name with a blank, which is refused later than other faults."""
         self._headers = {}
@@ -177,7 +175,7 @@ def split_absolute(target: bytes) -> tuple[bytes, bytes]:
     absolute = _ABSOLUTE.match(target)
     if absolute is None:
         return b"", target
-    return absolute[1].lower() + b":" + (absolute[2] or b""), target[absolute.end() :]
+    return absolute[1].lower() + b":" + absolute[2], target[absolute.end() :]
 
 
 def _length(framing: list[tuple[bytes, bytes]], is_old: bool) -> int | None:

@@ -12,6 +12,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -98,10 +99,8 @@ class Server:
             self._close_everything()
 
     def _ring(self) -> None:
-        try:
+        with suppress(OSError):  # rung enough, or stopped already
             self._bell.send(b"\0")
-        except OSError:  # rung enough, or stopped already
-            pass
 
     # ------------------------------------------------------------------------------------------------------------- the loop
 
@@ -148,23 +147,25 @@ class Server:
                     sent = self._send(peer.socket, action)
                     if sent < len(action):
                         peer.left = (action[sent:], *actions[place + 1 :])
-                        return self._watch(peer, selectors.EVENT_WRITE)
+                        self._watch(peer, selectors.EVENT_WRITE)
+                        return
                 elif isinstance(action, End):
-                    return self._end(peer, action)
+                    self._end(peer, action)
+                    return
                 else:
                     self._watch(peer, 0)
-                    return self._run(peer, action)
+                    self._run(peer, action)
+                    return
             actions = peer.connection.advance()
         self._watch(peer, selectors.EVENT_READ)
 
     @staticmethod
     def _send(sock: socket.socket, data: bytes) -> int:
+        """As much as the socket takes now."""
         sent = 0
-        try:
+        with suppress(BlockingIOError):
             while sent < len(data):
                 sent += sock.send(data[sent:] if sent else data)
-        except BlockingIOError:
-            pass
         return sent
 
     def _watch(self, peer: _Peer, mask: int) -> None:
@@ -201,7 +202,8 @@ class Server:
 
     def _end(self, peer: _Peer, end: End) -> None:
         if not end.linger:
-            return self._drop(peer)
+            self._drop(peer)
+            return
         peer.is_lingering = True
         peer.socket.shutdown(socket.SHUT_WR)
         self._watch(peer, selectors.EVENT_READ)

@@ -61,7 +61,9 @@ class Site:
             mark, path, world = self._world(path)
             base += mark
             if world is None:
-                return _not_found(f"there is no world {mark.decode('utf-8', 'replace')}: expected /~ID of a world that was opened here")
+                return _not_found(
+                    f"there is no world {mark.decode('utf-8', 'replace')}: expected /~ID of a world that was opened here"
+                )
         if path.startswith(_MATTERMOST):
             return self._fake.answer(mattermost, request, path, query, base, world)
         if path.startswith(_PERSIST):
@@ -110,4 +112,3 @@ UNEXPECTED = Response(500, _JSON, _error("unexpected error in kvfake: its traceb
 
 def _not_found(text: str) -> Response:
     return Response(404, _JSON, _error(text))
-

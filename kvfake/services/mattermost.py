@@ -116,10 +116,10 @@ def _route(path: bytes) -> tuple[bytes, bytes]:
 
 def _check_body(body: bytes, broken: str) -> None:
     """M14, M28. Go reads one byte more than it takes, and no further: what is broken behind that is not seen."""
-    if broken and len(body) <= MAX_VALUE_BYTES + 1:
-        raise Refusal(http_error(500, broken))
     if len(body) > MAX_VALUE_BYTES:
         raise Refusal(TOO_LARGE)
+    if broken:
+        raise Refusal(http_error(500, broken))
 
 
 def _moved(path: bytes, target: bytes) -> Response:

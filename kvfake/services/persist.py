@@ -113,7 +113,15 @@ def _not_json(constant: str) -> NoReturn:
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)  # one that has no end goes to the end: linear
 _decoder = JSONDecoder(parse_constant=_not_json, parse_int=float)
-_KINDS = {dict: "an object", list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean", type(None): "null"}
+_KINDS = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    int: "a number",
+    float: "a number",
+    bool: "a boolean",
+    type(None): "null",
+}
 
 
 def _object(body: bytes, expected: str) -> dict[str, object]:

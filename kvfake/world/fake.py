@@ -64,7 +64,9 @@ class Fake:
                 raise Ended(id)
         return world
 
-    def answer(self, service: ModuleType, request: Request, path: bytes, query: bytes, base: bytes, world: World | None) -> Response:
+    def answer(
+        self, service: ModuleType, request: Request, path: bytes, query: bytes, base: bytes, world: World | None
+    ) -> Response:
         """Deal with a request to a service. ``world`` is that of its address; with none, its token says which one it is."""
         token = service.token(request, query)
         if world is None:
@@ -76,7 +78,8 @@ class Fake:
             return refusal.response
         with world.lock:
             moment = world.clock.now() if operation.verb == "set" else 0
-            return service.answer(operation, world.store, world.profiles[service.NAME], moment)
+            response: Response = service.answer(operation, world.store, world.profiles[service.NAME], moment)
+            return response
 
     def _of_token(self, token: bytes) -> World:
         """The world that issued the token, else the server's own. Raises `Ended`."""

@@ -33,7 +33,7 @@ class World:
         self.store = MemoryStore()
         self.clock = Clock()
         self.owners = Owners(mint, serial, settings["token"], settings["strict"])
-        self.profiles = {
+        self.profiles: dict[str, Any] = {
             mattermost.NAME: mattermost.profile(settings["profile"], settings["mattermost_missing"]),
             persist.NAME: None,
         }

@@ -115,7 +115,12 @@ def they_are_looked_at_in_order(app: App) -> None:
 
 @row("M11")
 def no_token_or_an_unknown_one_is_refused(app: App) -> None:
-    for headers in ({}, {"Authorization": "Bearer no-such-token"}, {"Authorization": "Bearer  bot-token"}, {"Authorization": "bot-token"}):
+    for headers in (
+        {},
+        {"Authorization": "Bearer no-such-token"},
+        {"Authorization": "Bearer  bot-token"},
+        {"Authorization": "bot-token"},
+    ):
         for method in ("GET", "PUT", "DELETE"):
             reply = app.kv(method, "key", "1", None, headers)
             assert (reply.status, reply.kept, reply.text) == (401, TEXT, NOBODY)
@@ -174,19 +179,32 @@ def the_documentations_own_example_works_where_it_should(app: App) -> None:
 @row("M15")
 def the_refused_prefix_is_quoted_as_go_does(app: App) -> None:
     if not app.is_documented:
-        for sent, shown in (("%01%7F%22%5C", r'"\x01\x7f\"\\"'), ("%FF%FE%FD", r'"\xff\xfe\xfd"'), ("%C2%A0x", r'"\u00a0x"'), ("%E2%82%AC", '"€"')):
+        for sent, shown in (
+            ("%01%7F%22%5C", r'"\x01\x7f\"\\"'),
+            ("%FF%FE%FD", r'"\xff\xfe\xfd"'),
+            ("%C2%A0x", r'"\u00a0x"'),
+            ("%E2%82%AC", '"€"'),
+        ):
             assert app.kv("GET", f"{sent}/key").text == f"prefix {shown} is longer than the limit of 2 ASCII characters\n"
 
 
 @row("M17")
 def changed_is_always_true_or_says_whether_the_bytes_differ(app: App) -> None:
     unchanged = b'{"changed":false}\n' if app.is_documented else CHANGED
-    assert [app.kv("PUT", "key", body).body for body in ("1", "1", "2", "1", "1 ")] == [CHANGED, unchanged, CHANGED, CHANGED, CHANGED]
+    assert [app.kv("PUT", "key", body).body for body in ("1", "1", "2", "1", "1 ")] == [
+        CHANGED,
+        unchanged,
+        CHANGED,
+        CHANGED,
+        CHANGED,
+    ]
 
 
 @row("M18")
 def the_content_type_of_a_set_is_never_looked_at(app: App) -> None:
-    for number, kind in enumerate(("application/json", "application/json; charset=UTF-8", "text/plain", "application/x-www-form-urlencoded", "x")):
+    for number, kind in enumerate(
+        ("application/json", "application/json; charset=UTF-8", "text/plain", "application/x-www-form-urlencoded", "x")
+    ):
         assert app.kv("PUT", "key", f"{number}", headers={"Content-Type": kind}).body == CHANGED
         assert app.kv("GET", "key").text == f"{number}"
     assert app.kv("PUT", "key", "none").status == 400
@@ -195,7 +213,12 @@ def the_content_type_of_a_set_is_never_looked_at(app: App) -> None:
 
 @row("M19")
 def errors_are_plain_text(app: App) -> None:
-    for reply in (app.kv("GET", "key", token=None), app.kv("PUT", "key", "x"), app.kv("PUT", "key", 9000 * "1"), app.kv("GET", "a/b/c")):
+    for reply in (
+        app.kv("GET", "key", token=None),
+        app.kv("PUT", "key", "x"),
+        app.kv("PUT", "key", 9000 * "1"),
+        app.kv("GET", "a/b/c"),
+    ):
         assert reply.status >= 400
         assert reply.kept == TEXT
         assert reply.text.endswith("\n")

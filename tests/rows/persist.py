@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 from tests.rows.app import App, row
@@ -52,10 +51,19 @@ def a_set_answers_what_a_get_does_and_replaces(app: App) -> None:
 @row("P04")
 def a_malformed_request_is_a_400_with_an_error(app: App) -> None:
     app.set("key", "kept")
-    for body in (b"", b"nope", b"{", b'{"value":"x"', b'{"value":"x"} y', b'\xef\xbb\xbf{"value":"x"}', b'{"value":"x","n":NaN}', b'{"value":"\xff"}'):
+    for body in (
+        b"",
+        b"nope",
+        b"{",
+        b'{"value":"x"',
+        b'{"value":"x"} y',
+        b'\xef\xbb\xbf{"value":"x"}',
+        b'{"value":"x","n":NaN}',
+        b'{"value":"\xff"}',
+    ):
         refuses(app, "PUT", "/kv/key", body, "not JSON")
-    for payload in ([], "text", 5, None, True):
-        refuses(app, "PUT", "/kv/key", json.dumps(payload).encode(), "the body is")
+    for payload in ("[]", '"text"', "5", "null", "true"):
+        refuses(app, "PUT", "/kv/key", payload.encode(), "the body is")
     refuses(app, "PUT", "/kv/key", {}, "value is missing")
     for value in NOT_STRINGS:
         refuses(app, "PUT", "/kv/key", {"value": value}, "value is")
@@ -99,7 +107,14 @@ def the_list_is_ascending_and_literal(app: App) -> None:
     for key in ("b", "a%25", "a_", "a*", "a%20b", "B", "ab", "%C3%A9"):
         app.set(key, "v")
     assert app.keys() == ["B", "a b", "a%", "a*", "a_", "ab", "b", "é"]
-    for begins, keys in (("a", ["a b", "a%", "a*", "a_", "ab"]), ("a%25", ["a%"]), ("a*", ["a*"]), ("a_", ["a_"]), ("a+b", ["a b"]), ("%C3", ["é"])):
+    for begins, keys in (
+        ("a", ["a b", "a%", "a*", "a_", "ab"]),
+        ("a%25", ["a%"]),
+        ("a*", ["a*"]),
+        ("a_", ["a_"]),
+        ("a+b", ["a b"]),
+        ("%C3", ["é"]),
+    ):
         assert app.keys(f"?begins={begins}") == keys, begins
     assert app.keys("?begins=") == app.keys() == app.keys("?other=x")
     assert app.keys("?begins=b&begins=B") == ["B"]
@@ -186,7 +201,9 @@ def everything_after_kv_is_the_key(app: App) -> None:
 def the_node_clients_raw_bytes_are_the_key(app: App) -> None:
     for raw, shown in ((b"\xe9", "\ufffd"), ("é".encode(), "é")):
         body = b'{"value":"v"}'
-        message = b"PUT /api/v1/persist/kv/%b HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer project-token\r\nContent-Length: %d\r\n\r\n%b"
+        message = (
+            b"PUT /api/v1/persist/kv/%b HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer project-token\r\nContent-Length: %d\r\n\r\n%b"
+        )
         assert app.raw(message % (raw, len(body), body)).json()["key"] == shown
     assert app.persist("GET", "/kv/%E9").status == app.persist("GET", "/kv/%C3%A9").status == 200
 
@@ -221,7 +238,12 @@ def unknown_paths_and_methods_say_what_there_is(app: App) -> None:
     for path in ("", "/", "/kvs", "/mget/", "/mget/x", "/kv2/key"):
         reply = app.persist("GET", path)
         assert (reply.status, list(reply.json())) == (404, ["error"]), path
-    for method, path, allowed in (("PUT", "/kv", "GET"), ("POST", "/kv/key", "GET, PUT, DELETE"), ("GET", "/mget", "POST"), ("get", "/kv", "GET")):
+    for method, path, allowed in (
+        ("PUT", "/kv", "GET"),
+        ("POST", "/kv/key", "GET, PUT, DELETE"),
+        ("GET", "/mget", "POST"),
+        ("get", "/kv", "GET"),
+    ):
         reply = app.persist(method, path)
         assert (reply.status, reply.headers["Allow"], list(reply.json())) == (405, allowed, ["error"])
 

@@ -169,7 +169,9 @@ def shared(request: Request) -> Request:
 
 @hears("M10", "only the word Bearer is known")
 def only_bearer(request: Request) -> Request:
-    return request if request.headers.get(b"authorization", b"Bearer ").startswith(b"Bearer ") else without(request, b"authorization")
+    return (
+        request if request.headers.get(b"authorization", b"Bearer ").startswith(b"Bearer ") else without(request, b"authorization")
+    )
 
 
 @hears("M10", "cookies are not looked at")
@@ -199,7 +201,11 @@ def no_app_is_nobody(request: Request, response: Response) -> Response:
 
 @hears("M13", "any body is taken")
 def any_body(request: Request) -> Request | Response:
-    return CHANGED if is_set(request) and b"token" in str(request.headers).encode() and not request.body.startswith(b"nope") else request
+    return (
+        CHANGED
+        if is_set(request) and b"token" in str(request.headers).encode() and not request.body.startswith(b"nope")
+        else request
+    )
 
 
 @hears("M13", "only objects and arrays are taken")
@@ -240,7 +246,11 @@ def no_my_app(request: Request) -> Request:
 @says("M17", "changed is the other way round")
 def other_way(request: Request, response: Response) -> Response:
     body = response.body
-    return response._replace(body=body.replace(b"true", b"false") if b"true" in body else body.replace(b"false", b"true")) if is_set(request) else response
+    return (
+        response._replace(body=body.replace(b"true", b"false") if b"true" in body else body.replace(b"false", b"true"))
+        if is_set(request)
+        else response
+    )
 
 
 @hears("M18", "only JSON's content type is taken")
@@ -275,7 +285,9 @@ def moved_307(request: Request, response: Response) -> Response:
 
 @says("M21", "the query is lost")
 def lost_query(request: Request, response: Response) -> Response:
-    return response._replace(headers=(("Location", response.headers[0][1].partition("?")[0]),)) if response.status == 301 else response
+    return (
+        response._replace(headers=(("Location", response.headers[0][1].partition("?")[0]),)) if response.status == 301 else response
+    )
 
 
 @hears("M21", "unclean paths are cleaned in silence")
@@ -489,7 +501,9 @@ def made_string(request: Request) -> Request:
 
 @hears("P04", "an empty key is a key")
 def empty_key(request: Request) -> Request:
-    return request._replace(target=request.target + b"empty") if request.target.endswith(b"/kv/") and is_persist(request) else request
+    return (
+        request._replace(target=request.target + b"empty") if request.target.endswith(b"/kv/") and is_persist(request) else request
+    )
 
 
 @says("P05", "a missing key is null")
@@ -525,7 +539,11 @@ def pattern(request: Request) -> Request:
 
 @says("P08", "mget leaves out what is missing")
 def left_out(request: Request, response: Response) -> Response:
-    return mapped(response, lambda found: [one for one in found if one]) if b"/mget" in request.target and response.status == 200 else response
+    return (
+        mapped(response, lambda found: [one for one in found if one])
+        if b"/mget" in request.target and response.status == 200
+        else response
+    )
 
 
 @hears("P08", "mget answers a key once")
@@ -581,7 +599,11 @@ def replaced(request: Request) -> Request:
 @says("P13", "a value that is JSON is given as JSON")
 def parsed(request: Request, response: Response) -> Response:
     def open_up(record: Any) -> Any:
-        return {**record, "value": json.loads(record["value"])} if isinstance(record, dict) and record.get("value", "").startswith("{") else record
+        return (
+            {**record, "value": json.loads(record["value"])}
+            if isinstance(record, dict) and record.get("value", "").startswith("{")
+            else record
+        )
 
     return mapped(response, open_up) if is_persist(request) and response.status == 200 else response
 

@@ -111,7 +111,12 @@ class RawWsgiDoor(WsgiDoor):
     name = "wsgi with a raw target"
 
     def environ(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-        return {**super().environ(method, target, headers, body), "RAW_URI": target, "CONTENT_LENGTH": "", "wsgi.input_terminated": True}
+        return {
+            **super().environ(method, target, headers, body),
+            "RAW_URI": target,
+            "CONTENT_LENGTH": "",
+            "wsgi.input_terminated": True,
+        }
 
 
 DOORS: dict[str, Any] = {door.name: door for door in (SocketDoor, SiteDoor, WsgiDoor, RawWsgiDoor)}

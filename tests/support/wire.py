@@ -37,7 +37,10 @@ def chunks(body: bytes, size: int = 1000) -> bytes:
 def request_bytes(
     method: str, target: str | bytes, headers: Mapping[str, str] | None = None, body: bytes = b"", chunked: bool = False
 ) -> bytes:
-    lines = [f"{method} ".encode() + (target.encode() if isinstance(target, str) else target) + b" HTTP/1.1", b"Host: double.example"]
+    lines = [
+        f"{method} ".encode() + (target.encode() if isinstance(target, str) else target) + b" HTTP/1.1",
+        b"Host: double.example",
+    ]
     lines += [f"{name}: {value}".encode("latin-1") for name, value in (headers or {}).items()]
     if chunked:
         lines.append(b"Transfer-Encoding: chunked")
