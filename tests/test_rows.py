@@ -15,7 +15,6 @@ ROWS = [f"M{number:02d}" for number in range(1, 29)] + [f"P{number:02d}" for num
 MODULES = (http, mattermost, persist)  # importing them registers their checks
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
@@ -38,7 +37,7 @@ def fails(check: Check, wrong: Wrong, profile: str) -> bool:
     with serving(double, wrong.answer, wrong.wire) as door:
         try:
             check.check(App(door, profile))
-        except (AssertionError, ValueError, KeyError, ConnectionError):
+        except Exception:
             return True
         return False
 

@@ -6,18 +6,16 @@ a service. What may block runs on other threads, and its result is carried back.
 
 from __future__ import annotations
 
-import heapq
 import selectors
 import socket
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING
 
 from kvfake.doors.connection import Action, Connection, End
+from kvfake.doors.timers import Timers
 from kvfake.services.message import Response
 
 if TYPE_CHECKING:
@@ -31,11 +29,6 @@ _LINGER_SECONDS = 2.0  # how long a client that was answered early may go on spe
 _MAX_IDLE_SECONDS = 300.0  # Mattermost's ServiceSettings.ReadTimeout and WriteTimeout
 _SWEEP_SECONDS = 30.0
 _ACCEPT_PAUSE_SECONDS = 0.1  # after the system has run out of file descriptors
-
-
-_real_time: Callable[[], float] = time.monotonic
-if hasattr(time, "clock_gettime"):  # freezegun may have replaced the other already
-    _real_time = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
 
 
 class _Peer:
@@ -52,8 +45,6 @@ class _Peer:
 
 class Server:
     """A listening socket and the loop that serves it. Raises ``OSError`` where it cannot bind, in the caller's thread."""
-
-    _now = staticmethod(_real_time)  # in a class: freezegun replaces what modules hold
 
     def __init__(self, connect: Callable[[], Connection], host: str, port: int) -> None:
         self._connect = connect
@@ -73,9 +64,7 @@ class Server:
         self._bell.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._peers: set[_Peer] = set()
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._timers_made = 0
-        self._moment = 0.0  # when the loop last woke up
+        self._timers = Timers()
         self._done: deque[tuple[_Peer, Response]] = deque()
         self._jobs: ThreadPoolExecutor | None = None
         self._is_serving = self._is_stopping = False
@@ -111,9 +100,9 @@ class Server:
             if not self._is_stopping:
                 self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
                 self._selector.register(self._alarm, selectors.EVENT_READ, self._wake)
-                self._after(_SWEEP_SECONDS, self._sweep)
+                self._timers.after(_SWEEP_SECONDS, self._sweep)
             while not self._is_stopping:
-                for key, mask in self._selector.select(self._run_timers()):
+                for key, mask in self._selector.select(self._timers.run()):
                     peer = key.data
                     if isinstance(peer, _Peer):
                         self._serve(peer, mask)
@@ -140,7 +129,7 @@ class Server:
             self._drop(peer)
 
     def _carry_out(self, peer: _Peer, actions: tuple[Action, ...]) -> None:
-        peer.moment = self._moment
+        peer.moment = self._timers.moment
         while actions:
             for place, action in enumerate(actions):
                 if isinstance(action, bytes):
@@ -189,11 +178,11 @@ class Server:
                 return
             except OSError:
                 self._selector.unregister(self._listener)
-                self._after(_ACCEPT_PAUSE_SECONDS, self._resume_accepting)
+                self._timers.after(_ACCEPT_PAUSE_SECONDS, self._resume_accepting)
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            peer = _Peer(sock, self._connect(), self._moment)
+            peer = _Peer(sock, self._connect(), self._timers.moment)
             self._peers.add(peer)
             self._selector.register(sock, selectors.EVENT_READ, peer)
 
@@ -207,7 +196,7 @@ class Server:
         peer.is_lingering = True
         peer.socket.shutdown(socket.SHUT_WR)
         self._watch(peer, selectors.EVENT_READ)
-        self._after(_LINGER_SECONDS, lambda: self._drop(peer))
+        self._timers.after(_LINGER_SECONDS, lambda: self._drop(peer))
 
     def _drop(self, peer: _Peer) -> None:
         if peer in self._peers:
@@ -216,10 +205,10 @@ class Server:
             peer.socket.close()
 
     def _sweep(self) -> None:
-        oldest = self._moment - _MAX_IDLE_SECONDS
+        oldest = self._timers.moment - _MAX_IDLE_SECONDS
         for peer in [peer for peer in self._peers if peer.mask and peer.moment < oldest]:
             self._drop(peer)
-        self._after(_SWEEP_SECONDS, self._sweep)
+        self._timers.after(_SWEEP_SECONDS, self._sweep)
 
     def _close_everything(self) -> None:
         for peer in self._peers:
@@ -232,18 +221,7 @@ class Server:
         if self._jobs is not None:
             self._jobs.shutdown(wait=True, cancel_futures=True)
 
-    # -------------------------------------------------------------------------------------------------------- time and threads
-
-    def _after(self, seconds: float, call: Callable[[], None]) -> None:
-        self._timers_made += 1
-        heapq.heappush(self._timers, (self._now() + seconds, self._timers_made, call))
-
-    def _run_timers(self) -> float:
-        """Run what is due; the seconds until the next one."""
-        self._moment = self._now()
-        while self._timers[0][0] <= self._moment:
-            heapq.heappop(self._timers)[2]()
-        return self._timers[0][0] - self._moment
+    # -------------------------------------------------------------------------------------------------------- threads
 
     def _run(self, peer: _Peer, job: Callable[[], Response]) -> None:
         if self._jobs is None:

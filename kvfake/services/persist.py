@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
-from json.decoder import JSONDecoder
 from json.encoder import encode_basestring
 from typing import NoReturn
 
 from kvfake.services import gorules
 from kvfake.services.message import Headers, Operation, Refusal, Request, Response
+from kvfake.services.payload import kind_of, read_object
 from kvfake.stores import Entry, Namespace, Store
 
 NAME = "persist"
@@ -24,7 +24,6 @@ PATHS = (b"/api/v1/persist", b"/persist")  # P01: the official client's tests us
 MAX_VALUE_BYTES = 262_144  # P09: 256 Kb of UTF-8
 MAX_BODY_BYTES = 2 * 1024 * 1024  # P14
 MAX_MGET_KEYS = 10_000  # P14
-MAX_LEVELS = 100  # P14: brackets outside strings; no body that the documentation knows needs more than two
 
 _ROUTES = {  # path below /persist: method: verb
     b"/kv": {"GET": "list"},  # P07
@@ -107,42 +106,15 @@ def _begins(query: bytes) -> bytes:
     return begins
 
 
-def _not_json(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)  # one that has no end goes to the end: linear
-_decoder = JSONDecoder(parse_constant=_not_json, parse_int=float)
-_KINDS = {
-    dict: "an object",
-    list: "an array",
-    str: "a string",
-    int: "a number",
-    float: "a number",
-    bool: "a boolean",
-    type(None): "null",
-}
-
-
-def _object(body: bytes, expected: str) -> dict[str, object]:
-    if body.count(b"[") + body.count(b"{") > MAX_LEVELS:
-        bare = _STRING.sub(b"", body)
-        if bare.count(b"[") + bare.count(b"{") > MAX_LEVELS:
-            _refuse(f"the body holds more than {MAX_LEVELS} objects and arrays: {expected}")
+def _payload(body: bytes, expected: str) -> dict[str, object]:
     try:
-        text = body.decode("utf-8").strip(" \t\r\n")
-        payload, end = _decoder.raw_decode(text)
-        if end != len(text):
-            raise ValueError(f"more text after the value, at character {end}")
+        return read_object(body)
     except ValueError as wrong:
-        _refuse(f"the body is not JSON ({wrong}): {expected}")
-    if not isinstance(payload, dict):
-        _refuse(f"the body is {_KINDS[type(payload)]}: {expected}")
-    return payload
+        _refuse(f"{wrong}: {expected}")
 
 
 def _value(body: bytes) -> bytes:
-    payload = _object(body, _VALUE_EXPECTED)
+    payload = _payload(body, _VALUE_EXPECTED)
     if "value" not in payload:
         _refuse(f"value is missing: {_VALUE_EXPECTED}")
     try:
@@ -154,7 +126,7 @@ def _value(body: bytes) -> bytes:
 def value_bytes(value: object) -> bytes:
     """The bytes to store for a value; ``ValueError``, in the service's words, for what is no value (P09)."""
     if not isinstance(value, str):
-        raise ValueError(f"value is {_KINDS.get(type(value), type(value).__name__)}: expected a string")
+        raise ValueError(f"value is {kind_of(value)}: expected a string")
     try:
         data = value.encode()
     except UnicodeEncodeError as lone:
@@ -165,18 +137,18 @@ def value_bytes(value: object) -> bytes:
 
 
 def _keys(body: bytes) -> tuple[bytes, ...]:
-    payload = _object(body, _KEYS_EXPECTED)
+    payload = _payload(body, _KEYS_EXPECTED)
     if "keys" not in payload:
         _refuse(f"keys is missing: {_KEYS_EXPECTED}")
     keys = payload["keys"]
     if not isinstance(keys, list):
-        _refuse(f"keys is {_KINDS[type(keys)]}: {_KEYS_EXPECTED}")
+        _refuse(f"keys is {kind_of(keys)}: {_KEYS_EXPECTED}")
     if len(keys) > MAX_MGET_KEYS:
         _refuse(f"keys holds {len(keys)} keys: expected at most {MAX_MGET_KEYS}")
     found = []
     for place, key in enumerate(keys):
         if not isinstance(key, str):
-            _refuse(f"keys[{place}] is {_KINDS[type(key)]}: {_KEYS_EXPECTED}")
+            _refuse(f"keys[{place}] is {kind_of(key)}: {_KEYS_EXPECTED}")
         try:
             found.append(key.encode())
         except UnicodeEncodeError:

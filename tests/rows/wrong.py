@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from kvfake.doors.connection import Action, Answer, Connection, Job
+from kvfake.doors.connection import Action, Answer, Connection, End, Job
 from kvfake.services.message import Request, Response
 
 Hears = Callable[[Request], "Request | Response"]
@@ -431,10 +431,17 @@ class EqualLengths(Rewritten):
 
 @wire("M28", "what was sent all at once is answered once")
 class NoPipeline(Connection):
+    is_new = False
+
+    def receive(self, data: bytes) -> tuple[Action, ...]:
+        self.is_new = True
+        return super().receive(data)
+
     def advance(self) -> tuple[Action, ...]:
-        actions = super().advance()
-        self._heard = b"" if len(self._heard) > 1000 else self._heard
-        return actions
+        if not self.is_new and self._heard:
+            return (End(linger=False),)
+        self.is_new = False
+        return super().advance()
 
 
 @wire("M28", "HTTP/1.0 is refused")

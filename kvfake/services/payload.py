@@ -1,0 +1,54 @@
+"""A body that must be a JSON object, read strictly.
+
+Law: bytes in, a dict out, or ``ValueError`` with what is wrong. Unlike ``json.loads`` it takes UTF-8 alone, no byte order mark,
+no ``NaN``, numbers of any size, and nothing that could exhaust the stack.
+"""
+
+from __future__ import annotations
+
+import re
+from json.decoder import JSONDecoder
+from typing import NoReturn
+
+MAX_CONTAINERS = 100  # objects and arrays in a body; none that the documentation knows needs more than two
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)  # one that has no end goes to the end: linear
+_KINDS = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    int: "a number",
+    float: "a number",
+    bool: "a boolean",
+    type(None): "null",
+}
+
+
+def kind_of(value: object) -> str:
+    """What JSON calls it."""
+    return _KINDS.get(type(value), type(value).__name__)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_decoder = JSONDecoder(parse_constant=_refuse, parse_int=float)
+
+
+def read_object(body: bytes) -> dict[str, object]:
+    """The object that the body is."""
+    if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
+        bare = _STRING.sub(b"", body)
+        if bare.count(b"[") + bare.count(b"{") > MAX_CONTAINERS:
+            raise ValueError(f"the body holds more than {MAX_CONTAINERS} objects and arrays")
+    try:
+        text = body.decode().strip(" \t\r\n")
+        payload, end = _decoder.raw_decode(text)
+        if end != len(text):
+            raise ValueError(f"more text after the value, at character {end}")
+    except ValueError as wrong:
+        raise ValueError(f"the body is not JSON ({wrong})") from None
+    if not isinstance(payload, dict):
+        raise ValueError(f"the body is {kind_of(payload)}")
+    return payload
