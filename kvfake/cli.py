@@ -38,10 +38,11 @@ separated by blanks). Order: flag, variable, default.
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit code."""
     words = sys.argv[1:] if argv is None else argv
-    cut = words.index("--") if "--" in words else len(words)
+    cut = words.index("--") if words[:1] == ["run"] and "--" in words else len(words)
     parser = _parser()
     options = parser.parse_args(words[:cut])
-    options.command = [*getattr(options, "command", []), *words[cut + 1 :]]
+    if cut < len(words):
+        options.command += words[cut if options.command else cut + 1 :]  # behind its first word a "--" is the command's own
     try:
         code: int = options.do(parser, options)
     except KeyboardInterrupt:
@@ -88,9 +89,12 @@ def _text(function: Callable[..., int]) -> str:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"expected a number of seconds, such as 30 or 0.5, got {text!r}")
     return seconds
 
 
@@ -121,8 +125,8 @@ def _bind(settings: dict[str, Any]) -> Started | None:
 
     try:
         return Started(settings)
-    except OSError as taken:
-        reason = taken.strerror or str(taken)
+    except (OSError, UnicodeError) as failed:  # the latter for a host that cannot be a name
+        reason = getattr(failed, "strerror", None) or str(failed)
         _complain(f"cannot listen on {settings['host']}:{settings['port']}: {reason} (--port takes another, --port 0 a free one)")
         return None
 
@@ -160,11 +164,11 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
 
 def _env(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     """Print the variables with which an app finds a running server, as in: eval "$(kvfake env)"."""
-    from kvfake.asking import NoAnswer, ask
+    from kvfake.asking import NoAnswer, environment
     from kvfake.double import no_proxy
 
     try:
-        env = ask(options.url, "/_kvfake/env")
+        env = environment(options.url)
     except NoAnswer as why:
         _complain(f"no kvfake server answers at {options.url}: {why} (kvfake serve starts one, --url names another)")
         return FAILED

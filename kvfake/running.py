@@ -27,19 +27,22 @@ def run(command: list[str], env: Mapping[str, str], serve: Callable[[], None], c
     ``serve`` is called once the command is started: before it there is one thread, and a child can be made safely.
     """
     signals = _Signals()
-    has_terminal = _has_terminal()
+    has_terminal = _has_terminal(os.getpgrp())
+    begin = _own_group_with_terminal if has_terminal else _own_group
     try:
-        try:
-            child = subprocess.Popen(command, env=env, preexec_fn=_own_group_with_terminal if has_terminal else _own_group)
+        try:  # what was handed to this process, such as a shell's <(...), is the command's too; Python's own files are not
+            child = subprocess.Popen(command, env=env, preexec_fn=begin, close_fds=False)
         except OSError as failed:
+            if has_terminal:
+                _give_terminal(os.getpgrp())
             complain(f"cannot run {command[0]}: {failed.strerror}")
             return NOT_FOUND if isinstance(failed, FileNotFoundError) else NOT_EXECUTABLE
         signals.pass_on_to(child.pid)
         serve()
-        return _wait_for(child, has_terminal)
+        code = _wait_for(child, has_terminal)
+        _pass_terminal(child.pid, os.getpgrp())
+        return code
     finally:
-        if has_terminal:
-            _take_terminal(os.getpgrp())
         signals.restore()
 
 
@@ -80,36 +83,45 @@ def _wait_for(child: subprocess.Popen[bytes], has_terminal: bool) -> int:
         if not os.WIFSTOPPED(status):
             child.returncode = os.waitstatus_to_exitcode(status)
             return child.returncode if child.returncode >= 0 else BY_SIGNAL - child.returncode
-        if has_terminal:  # Ctrl-Z: stop too, so that the shell gets its terminal back; go on together
-            _take_terminal(os.getpgrp())
-            os.kill(os.getpid(), signal.SIGSTOP)
-            if _has_terminal():
-                _take_terminal(child.pid)
-            os.killpg(child.pid, signal.SIGCONT)
+        if has_terminal:
+            _stop_and_go_on(child.pid)
 
 
-def _has_terminal() -> bool:
+def _stop_and_go_on(child: int) -> None:
+    """Ctrl-Z: stop too, as the terminal would have stopped this group, so that the shell gets the terminal back; go on
+    together. Where there is no shell to go on with, the system lets nobody stop.
+    """
+    _pass_terminal(child, os.getpgrp())
+    os.kill(0, signal.SIGTSTP)
+    _pass_terminal(os.getpgrp(), child)
+    os.killpg(child, signal.SIGCONT)
+
+
+def _has_terminal(group: int) -> bool:
     try:
-        return os.tcgetpgrp(_TERMINAL) == os.getpgrp()
+        return os.tcgetpgrp(_TERMINAL) == group
     except OSError:
         return False
 
 
-def _take_terminal(group: int) -> None:
+def _pass_terminal(giver: int, taker: int) -> None:
+    """Where that group has it: a shell that runs this in the background keeps its terminal."""
+    if _has_terminal(giver):
+        _give_terminal(taker)
+
+
+def _give_terminal(group: int) -> None:
     """Hand the terminal to a group, also from the background (which SIGTTOU would stop)."""
     before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    try:
+    with suppress(OSError):  # the terminal is gone
         os.tcsetpgrp(_TERMINAL, group)
-    except OSError:  # the terminal is gone
-        pass
-    finally:
-        signal.signal(signal.SIGTTOU, before)
+    signal.signal(signal.SIGTTOU, before)
 
 
-def _own_group() -> None:
+def _own_group() -> None:  # pragma: no cover - in the forked child, of which exec leaves no record
     os.setpgid(0, 0)
 
 
-def _own_group_with_terminal() -> None:
+def _own_group_with_terminal() -> None:  # pragma: no cover - likewise
     _own_group()
-    _take_terminal(os.getpid())
+    _give_terminal(os.getpid())

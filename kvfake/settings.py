@@ -9,6 +9,7 @@ A setting has one name everywhere: keyword ``port``, flag ``--port``, variable `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from string import ascii_letters, digits
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -21,6 +22,8 @@ NO = ("0", "false", "no", "off")
 MATTERMOST = "mattermost"
 PERSIST = "persist"
 PROJECT_MARK = "project:"
+
+_IN_A_PATH = frozenset("/-._~!$&'()*+,;=:@" + ascii_letters + digits)  # what RFC 3986 lets stand there as it is
 
 
 class Setting(NamedTuple):
@@ -59,8 +62,8 @@ def owner_of(service_owner: str) -> tuple[str, str]:
     """The service and the owner that ``app/user``, ``/user`` or ``project:NAME`` means; ``ValueError`` for anything else."""
     if service_owner.startswith(PROJECT_MARK) and len(service_owner) > len(PROJECT_MARK):
         return PERSIST, service_owner[len(PROJECT_MARK) :]
-    app, slash, user = service_owner.partition("/")
-    if not slash or not user or "/" in user or app.startswith(PROJECT_MARK):
+    _, slash, user = service_owner.partition("/")
+    if not slash or not user or "/" in user:
         raise ValueError(
             f"{service_owner!r} is not an owner: expected app/user (Mattermost), /user (a Mattermost user of no app) "
             "or project:NAME (Persist)"
@@ -89,6 +92,10 @@ def switch(value: object) -> bool:
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"expected a text that is not empty, got {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"expected a text that UTF-8 can hold, got {value!r}") from None
     return value
 
 
@@ -99,26 +106,29 @@ def _port(value: object) -> int:
 
 
 def _public_url(value: object) -> str:
-    parts = urlsplit(_text(value))
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    text = _text(value)
+    try:
+        parts = urlsplit(text)
+        is_possible = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_possible = False
+    if not is_possible or not text.isprintable() or set(text) & set("?# "):
         raise ValueError(f"expected http(s)://host[:port][/path], got {value!r}")
-    return str(value).rstrip("/")
+    return text.rstrip("/")
 
 
 def _site_path(value: object) -> str:
     path = str(value).rstrip("/")
-    if path and (not path.startswith("/") or "//" in path or not path.isascii() or set(path) & set("?#% \t\r\n")):
+    if path and (not path.startswith("/") or "//" in path or set(path) - _IN_A_PATH):
         raise ValueError(f"expected a plain path such as /mattermost, got {value!r}")
     return path
 
 
 def _texts(value: object) -> tuple[str, ...]:
     """Several texts: a sequence of them, or one text in which they are separated by blanks or lines."""
-    if isinstance(value, str):
-        return tuple(value.split())
     if not isinstance(value, Iterable):
         raise ValueError(f"expected texts, got {value!r}")
-    return tuple(_text(item) for item in value)
+    return tuple(_text(item) for item in (value.split() if isinstance(value, str) else value))
 
 
 def _tokens(value: object) -> tuple[str, ...]:

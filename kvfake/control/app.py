@@ -50,7 +50,8 @@ class Control:
         try:
             endpoint, values = _ROUTES.bind_to_environ(environ).match()
         except NotFound:
-            raise NotFound(f"control has no {request.path}; there are: {', '.join(rule.rule for rule in _RULES)}") from None
+            paths = ", ".join(dict.fromkeys(rule.rule for rule in _RULES))
+            raise NotFound(f"control has no {request.path}; there are: {paths}") from None
         handler: Callable[..., Answer] = endpoint
         return handler(self, environ["kvfake.world"], request, **values)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 _WILDCARDS = ("0.0.0.0", "::")
 
@@ -22,13 +22,13 @@ class Hosts:
 
     def refusal(self, host: str, origin: str) -> str | None:
         """Why the request may not use control; ``None`` where it may."""
-        name = urlsplit("//" + host).hostname or ""
+        name = _parts("//" + host).hostname or ""
         if not self._is_ours(name):
             return (
                 f"Host is {host!r}: expected a name of this server ({', '.join(sorted(self._names))}, a loopback address); "
                 "--allow-host NAME adds one"
             )
-        if origin and urlsplit(origin).netloc.lower() != host.lower():
+        if origin and _parts(origin).netloc.lower() != host.lower():
             return f"Origin is {origin!r}: expected none, or this server's own ({host})"
         return None
 
@@ -40,3 +40,11 @@ class Hosts:
         except ValueError:
             return False
         return address.is_loopback or self._is_everywhere
+
+
+def _parts(url: str) -> SplitResult:
+    """Its parts; empty ones where it cannot be read."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")

@@ -46,12 +46,17 @@ def _target(environ: Mapping[str, Any]) -> bytes:
     if raw.startswith("/") and not environ.get("SCRIPT_NAME"):
         target: bytes = raw.encode("latin-1", "replace")
         try:
-            if unescape(target.partition(b"?")[0]) == path:
+            if _text(unescape(target.partition(b"?")[0])) == _text(path):
                 return target
         except BadEscape:
             return target
     query: str = environ.get("QUERY_STRING", "")
     return quote_from_bytes(path, _IN_A_PATH).encode() + (b"?" + query.encode("latin-1") if query else b"")
+
+
+def _text(path: bytes) -> str:
+    """A path as werkzeug's server leaves it: what is no UTF-8 is lost."""
+    return path.decode("utf-8", "replace")
 
 
 def _body(environ: Mapping[str, Any]) -> bytes:

@@ -242,10 +242,14 @@ def unknown_paths_and_methods_say_what_there_is(app: App) -> None:
         ("PUT", "/kv", "GET"),
         ("POST", "/kv/key", "GET, PUT, DELETE"),
         ("GET", "/mget", "POST"),
-        ("get", "/kv", "GET"),
     ):
         reply = app.persist(method, path)
         assert (reply.status, reply.headers["Allow"], list(reply.json())) == (405, allowed, ["error"])
+
+
+@row("P14", socket_only=True)
+def a_method_is_known_in_its_own_case_alone(app: App) -> None:
+    assert app.persist("get", "/kv").status == 405
 
 
 @row("P14")

@@ -1,0 +1,263 @@
+"""The server: sockets that are slow, broken, many, or gone."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import kvfake
+from kvfake.doors import server as server_module
+from kvfake.doors.connection import Connection
+from kvfake.doors.server import Server
+from kvfake.double import Double
+from kvfake.services.message import Request, Response
+from tests.support.doors import serving
+from tests.support.wire import Wire, request_bytes
+
+LIST = request_bytes("GET", "/persist/kv", {"Authorization": "Bearer t"})
+
+
+@pytest.fixture
+def double() -> Iterator[Double]:
+    with kvfake.start() as started:
+        yield started
+
+
+def port_of(double: Double) -> int:
+    return int(double.url.rpartition(":")[2])
+
+
+def until(condition: object, seconds: float = 5) -> bool:
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+    return bool(condition())
+
+
+def test_a_taken_port_is_an_exception_in_the_caller(double: Double) -> None:
+    """Binding happens before ``start`` returns."""
+    with pytest.raises(OSError, match="in use"):
+        kvfake.start(port=port_of(double))
+
+
+def test_a_port_can_be_used_again_at_once() -> None:
+    """Also after a connection on it was cut by the server."""
+    with kvfake.start() as first:
+        port = port_of(first)
+        wire = Wire(port)
+        wire.ask(LIST)
+    wire.close()
+    with kvfake.start(port=port) as second:
+        assert port_of(second) == port
+
+
+def test_stopping_closes_what_is_open_and_leaves_no_thread() -> None:
+    """Idle connections, half-sent requests and all."""
+    before = threading.active_count()
+    double = kvfake.start()
+    wires = [Wire(port_of(double)) for _ in range(20)]
+    for wire in wires[:10]:
+        wire.ask(LIST)
+    wires[-1].send(LIST[:10])
+    double.close()
+    double.close()
+    assert all(wire.is_closed() for wire in wires)
+    assert threading.active_count() == before
+    for wire in wires:
+        wire.close()
+    with pytest.raises(ConnectionRefusedError):
+        Wire(port_of(double))
+
+
+def test_a_server_that_never_served_can_be_stopped() -> None:
+    """Its port is free again; serving after that does nothing."""
+    server = Server(lambda: Connection(lambda _: Response(200)), "127.0.0.1", 0)
+    server.stop()
+    server.serve()
+    server.stop()
+    with pytest.raises(ConnectionRefusedError):
+        Wire(server.port)
+
+
+def test_a_name_that_is_no_address_cannot_be_bound() -> None:
+    """It is an ``OSError`` too."""
+    with pytest.raises(OSError, match=r"."):
+        kvfake.start(host="no such host")
+
+
+def test_ipv6() -> None:
+    """The URL says it in brackets."""
+    try:
+        double = kvfake.start(host="::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    with double:
+        assert double.url.startswith("http://[::1]:")
+        with socket.create_connection(("::1", port_of(double))) as sock:
+            sock.sendall(LIST)
+            assert sock.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_that_reads_slowly_gets_everything(double: Double) -> None:
+    """And is in nobody's way meanwhile."""
+    value = "x" * 262_144
+    double.persist["large"] = value
+    get = request_bytes("GET", "/persist/kv/large", double.persist.headers)
+    with Wire(port_of(double)) as slow, Wire(port_of(double)) as quick:
+        slow.send(*[get] * 60)
+        assert quick.ask(get).json()["value"] == value
+        time.sleep(0.05)
+        assert quick.ask(get).json()["value"] == value
+        assert [slow.reply().json()["value"] == value for _ in range(60)] == [True] * 60
+
+
+def test_a_client_that_resets_harms_nobody(double: Double) -> None:
+    """Load generators end so."""
+    for message in (b"", LIST[:20], LIST * 100):
+        wire = Wire(port_of(double))
+        wire.send(message)
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wire.close()
+    with Wire(port_of(double)) as wire:
+        assert wire.ask(LIST).status == 200
+
+
+def test_an_early_answer_reaches_a_client_that_is_still_speaking(double: Double) -> None:
+    """The end of the connection waits until it has been read, or for a while."""
+    with Wire(port_of(double)) as wire:
+        wire.send(b"nonsense\r\n\r\n")
+        for _ in range(50):
+            wire.send(b"x" * 10_000)
+        assert wire.reply().status == 400
+        wire.end_of_sending()
+        assert wire.is_closed()
+
+
+def test_a_client_that_speaks_for_ever_is_cut_off(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After it was answered, it has so many seconds."""
+    monkeypatch.setattr(server_module, "_LINGER_SECONDS", 0.1)
+    with Wire(port_of(double)) as wire:
+        wire.send(b"nonsense\r\n\r\n")
+        assert wire.reply().status == 400
+        assert wire.is_closed()
+
+        def speak() -> bool:
+            try:
+                wire.send(b"x")
+            except OSError:
+                return True
+            return False
+
+        assert until(speak)
+
+
+def test_idle_connections_are_closed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every wait has a bound."""
+    monkeypatch.setattr(server_module, "_MAX_IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(server_module, "_SWEEP_SECONDS", 0.05)
+    with kvfake.start() as double, Wire(port_of(double)) as wire:
+        wire.send(LIST[:10])
+        assert wire.is_closed()
+
+
+def test_a_server_without_file_descriptors_waits_for_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections stay in the queue and are accepted later."""
+    refusals = [OSError(errno.EMFILE, "Too many open files"), ConnectionAbortedError()]
+    server = Server(lambda: Connection(lambda _: Response(200, body=b"late")), "127.0.0.1", 0)
+    listener = server._listener
+
+    class Failing:
+        def accept(self) -> tuple[socket.socket, object]:
+            if refusals:
+                raise refusals.pop(0)
+            return listener.accept()
+
+        def fileno(self) -> int:
+            return listener.fileno()
+
+        def close(self) -> None:
+            listener.close()
+
+    monkeypatch.setattr(server, "_listener", Failing())
+    server.start()
+    try:
+        with Wire(server.port) as wire:
+            assert wire.ask(LIST).text == "late"
+    finally:
+        server.stop()
+    assert refusals == []
+
+
+def test_many_clients_at_once(double: Double) -> None:
+    """Eight threads, each with a connection, each sees its own writes."""
+    failures: list[object] = []
+
+    def work(number: int) -> None:
+        with Wire(port_of(double)) as wire:
+            for turn in range(50):
+                body = b'{"value":"%d"}' % turn
+                put = wire.ask(request_bytes("PUT", f"/persist/kv/{number}", double.persist.headers, body))
+                got = wire.ask(request_bytes("GET", f"/persist/kv/{number}", double.persist.headers))
+                if put.status != 200 or got.json()["value"] != str(turn):
+                    failures.append((number, turn, put, got))
+
+    threads = [threading.Thread(target=work, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(double.persist) == 8
+
+
+def test_what_blocks_is_in_nobodys_way() -> None:
+    """A job runs on a thread of its own; the loop answers others meanwhile, and a client that left is forgotten."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    def answer(request: Request) -> object:
+        def job() -> Response:
+            begun.set()
+            may_end.wait(5)
+            return Response(200, body=b"late")
+
+        return job if request.target == b"/slow" else Response(200, body=b"quick")
+
+    with serving(kvfake.Double(), lambda _: answer) as door:
+        slow, gone = Wire(door.port), Wire(door.port)
+        slow.send(request_bytes("GET", "/slow"))
+        gone.send(request_bytes("GET", "/slow"))
+        assert begun.wait(5)
+        gone.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gone.close()
+        assert door.send("GET", "/quick").text == "quick"
+        may_end.set()
+        assert slow.reply().text == "late"
+        assert door.send("GET", "/quick").text == "quick"
+        slow.close()
+
+
+def test_a_server_stops_while_a_job_runs() -> None:
+    """What was begun ends; what waits for a thread is dropped."""
+    may_end = threading.Event()
+    before = threading.active_count()
+
+    def job() -> Response:
+        may_end.wait(5)
+        return Response(200)
+
+    with serving(kvfake.Double(), lambda _: lambda _: job) as door:
+        wires = [Wire(door.port) for _ in range(20)]
+        for wire in wires:
+            wire.send(LIST)
+        assert until(lambda: threading.active_count() > before + 10)
+        may_end.set()
+    for wire in wires:
+        wire.close()
+    assert threading.active_count() == before

@@ -1,0 +1,167 @@
+"""The double as a WSGI application, under servers that people use."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.test import Client
+
+import kvfake
+from kvfake.double import Double
+from tests.rows import mattermost, persist  # noqa: F401  (they register their checks)
+from tests.rows.app import CHECKS, KV, App, Check
+from tests.support.doors import TOKENS, SocketDoor
+from tests.support.wire import Reply, Wire, request_bytes
+
+NOT_UNDER_A_SERVER = {
+    "another_method_is_not_allowed",  # servers have an opinion on methods
+    "an_unexpected_error_is_a_500_and_the_server_goes_on",  # the double is in another process
+}
+
+
+class FreshDoor(SocketDoor):
+    """A connection for each request: werkzeug's server keeps none."""
+
+    def send(
+        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunked: bool = False
+    ) -> Reply:
+        with Wire(self.port) as wire:
+            return wire.ask(request_bytes(method, target, {**(headers or {}), "Connection": "close"}, body, chunked))
+
+
+class QuietHandler(WSGIRequestHandler):
+    def log(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def werkzeug_server(double: Double) -> Iterator[int]:
+    server = make_server("127.0.0.1", 0, double.wsgi_app, threaded=True, request_handler=QuietHandler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def gunicorn_server(profile: str) -> Iterator[int]:
+    """``gunicorn kvfake:wsgi_app``, set up by the environment."""
+    environment = {**os.environ, "KVFAKE_PROFILE": profile, "KVFAKE_STRICT": "1", "KVFAKE_TOKEN": " ".join(TOKENS)}
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "kvfake:wsgi_app",
+        "--bind",
+        "127.0.0.1:0",
+        "--workers",
+        "1",
+        "--threads",
+        "4",
+        "--keep-alive",
+        "30",
+    ]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            line = next(line for line in process.stderr if "Listening at" in line)
+            yield int(line.rpartition(":")[2].split()[0].rstrip("/)").split("(")[0])
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.stderr.close()
+
+
+WSGI_CHECKS = [check for check in CHECKS if not check.socket_only and check.check.__name__ not in NOT_UNDER_A_SERVER]
+
+
+@pytest.fixture(scope="module", params=["werkzeug", "gunicorn"])
+def served(request: pytest.FixtureRequest) -> Iterator[tuple[Double, int]]:
+    if request.param == "werkzeug":
+        double = kvfake.Double(profile="plugin-1.2", strict=True, token=TOKENS)
+        with werkzeug_server(double) as port:
+            yield double, port
+    else:
+        with gunicorn_server("plugin-1.2") as port:
+            yield kvfake.Double(), port
+
+
+@pytest.mark.parametrize("check", WSGI_CHECKS, ids=lambda check: check.name)
+def test_the_row_holds_under_a_server(served: tuple[Double, int], check: Check) -> None:
+    """What the rows say holds behind somebody else's server too."""
+    double, port = served
+    with Wire(port) as wire:
+        assert (
+            wire.ask(
+                request_bytes("POST", "/_kvfake/reset", {"Host": "localhost"}).replace(b"Host: double.example\r\n", b"")
+            ).status
+            == 200
+        )
+    door = FreshDoor(double, port)
+    door.wire.close()
+    check.check(App(door, "plugin-1.2"))
+
+
+def test_werkzeugs_test_client() -> None:
+    """No server at all."""
+    double = kvfake.Double()
+    client = Client(double.wsgi_app)
+    assert client.put(f"{KV}/a b", data=b"1", headers=double.mattermost.headers).data == b'{"changed":true}\n'
+    assert double.mattermost["a b"] == 1
+    assert client.get("/persist/kv?begins=é", headers=double.persist.headers).json == []
+    assert client.get(f"{KV}/key", headers=double.mattermost.headers).headers["Content-Type"] == "application/json"
+    assert client.head("/nothing").data == b""
+    assert client.get("/_kvfake/health").json["status"] == "ok"  # type: ignore[index]
+
+
+def test_a_reply_names_the_rows_in_which_it_was_kinder() -> None:
+    """As over a socket."""
+    double = kvfake.Double()
+    reply = Client(double.wsgi_app).put(f"{KV}/my-app/key", data=b"1", headers=double.mattermost.headers)
+    assert reply.headers["Kvfake-Rows"] == "M15"
+
+
+def test_below_another_application() -> None:
+    """Where it lies is part of the site URL, and of the address that an unclean path is sent to."""
+    double = kvfake.Double()
+    client = Client(DispatcherMiddleware(lambda *_: [], {"/chat": double.wsgi_app}))
+    assert client.put(f"/chat{KV}/p/k", data=b"1", headers=double.mattermost.headers).status_code == 200
+    assert double.mattermost.with_prefix("p")["k"] == 1
+    assert client.get(f"/chat{KV}//k?x=1").headers["Location"] == f"/chat{KV}/k?x=1"
+
+
+def test_a_large_body_is_read_to_its_end() -> None:
+    """And the next request is fine."""
+    double = kvfake.Double()
+    with werkzeug_server(double) as port, requests.Session() as session:
+        url = f"http://127.0.0.1:{port}{KV}/key"
+        for _ in range(2):
+            assert session.put(url, data=b"x" * 5_000_000, headers=double.mattermost.headers).text == "size limit of 8Kb exceeded\n"
+            assert session.put(url, data=(b"1" for _ in range(3)), headers=double.mattermost.headers).status_code == 200
+        assert double.mattermost["key"] == 111
+
+
+def test_the_modules_own_application() -> None:
+    """``kvfake.wsgi_app`` is one application, made when it is first asked for, with the environment's settings."""
+    script = "import kvfake, werkzeug.test as t; print(t.Client(kvfake.wsgi_app).get('/_kvfake/health').text)"
+    script += "; print(kvfake.wsgi_app is kvfake.wsgi_app)"
+    environment = {**os.environ, "KVFAKE_PROFILE": "plugin-1.2", "KVFAKE_PUBLIC_URL": "http://kv.example:8000/"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment, cwd=Path.cwd()
+    )
+    assert '"url": "http://kv.example:8000", "profile": "plugin-1.2"' in done.stdout
+    assert done.stdout.endswith("True\n")
