@@ -1,0 +1,41 @@
+# Everything here works from a bare clone: it makes its own environment in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: serve test lint types clean
+
+serve: .venv/serve
+	$(BIN)/kvfake serve
+
+test: .venv/test
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: .venv/lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/test .venv/lint
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build dist *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "kvfake needs Python 3.10 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+.venv/serve: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+.venv/test: pyproject.toml .venv/serve
+	$(BIN)/python -m pip install --quiet --group test
+	@touch $@
+
+.venv/lint: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --group lint
+	@touch $@

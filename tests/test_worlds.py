@@ -1,0 +1,293 @@
+"""Doubles and worlds: who is known, who is welcome, and that nobody sees what is another's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import pytest
+
+import kvfake
+from kvfake.double import Double
+from kvfake.world.fake import Ended, Fake
+from kvfake.world.owners import Mint
+from kvfake.world.world import World
+from tests.rows.app import KV
+from tests.support.doors import DOORS, opened
+from tests.support.wire import Reply
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def open_world(double: Double, **settings: object) -> World:
+    return double._fake.open(settings)
+
+
+def test_two_doubles_share_nothing() -> None:
+    """Neither values nor tokens nor addresses."""
+    one, two = kvfake.Double(strict=True), kvfake.Double(strict=True)
+    one.mattermost["k"] = 1
+    assert two.mattermost == {}
+    assert not set(one.env.values()) & set(two.env.values()) - {"127.0.0.1", two.env["NO_PROXY"]}
+
+
+def test_services_share_nothing() -> None:
+    """Not even a token that a user named for both."""
+    double = kvfake.Double(token=["t=app/bot", "t=project:p"])
+    double.mattermost["k"] = 1
+    double.persist.project("p")["k"] = "one"
+    assert double.mattermost.as_owner("app/bot") == {"k": 1}
+    assert double.persist == {}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_token_that_nobody_named_is_welcome_and_an_owner_of_its_own(door: str) -> None:
+    """Unless the world is strict; a missing token never is."""
+    with opened(door) as welcoming:
+        headers = bearer("anything")
+        assert welcoming.send("PUT", f"{KV}/k", headers, b"1").status == 200
+        owner = "anonymous-" + hashlib.sha256(b"anything").hexdigest()[:12]
+        assert welcoming.double.mattermost.as_owner(owner) == {"k": 1}
+        assert welcoming.send("PUT", "/persist/kv/k", headers, b'{"value":"v"}').status == 200
+        assert welcoming.double.persist.project(owner) == {"k": "v"}
+        assert welcoming.send("GET", f"{KV}/k").status == 401
+        assert welcoming.send("GET", "/persist/kv/k").status == 401
+    with opened(door, strict=True) as strict:
+        assert strict.send("PUT", f"{KV}/k", bearer("anything"), b"1").status == 401
+        assert strict.send("PUT", "/persist/kv/k", bearer("anything"), b'{"value":"v"}').status == 401
+
+
+def test_a_token_of_one_service_is_unknown_to_the_other() -> None:
+    """Whether it was named or issued, and strict or not: it is a mistake of the app."""
+    with opened("wsgi", token=["mine=app/bot", "yours=project:p"]) as door:
+        for token in ("mine", door.double.mattermost.token):
+            assert door.send("GET", "/persist/kv", bearer(token)).status == 401
+        for token in ("yours", door.double.persist.token):
+            assert door.send("GET", f"{KV}/k", bearer(token)).status == 401
+
+
+def test_tokens_of_one_owner_share_values() -> None:
+    """Also a named one and the double's own."""
+    with opened("wsgi", token=["a=app/bot", "b=app/bot"]) as door:
+        door.send("PUT", f"{KV}/k", bearer("a"), b"1")
+        assert door.send("GET", f"{KV}/k", bearer("b")).text == "1"
+        assert door.double.mattermost == {"k": 1}
+
+
+def test_a_token_can_be_named_later() -> None:
+    """And must be named for somebody."""
+    with opened("wsgi", strict=True) as door:
+        assert door.send("GET", f"{KV}/k", bearer("late=r")).status == 401
+        door.double.token("late=r", "app/ada")
+        door.double.token("late=r", "project:p")
+        assert door.send("GET", f"{KV}/k", bearer("late=r")).status == 200
+        assert door.send("GET", "/persist/kv", bearer("late=r")).status == 200
+        with pytest.raises(ValueError, match="expected app/user"):
+            door.double.token("t", "nobody")
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "body"), [("object", 200, "{}"), ("null", 200, "null\n"), ("404", 404, "404 page not found\n")]
+)
+@pytest.mark.parametrize("profile", ["documented", "plugin-1.2"])
+def test_what_a_missing_key_answers_can_be_chosen(form: str, status: int, body: str, profile: str) -> None:
+    """It wins over the profile; a value that is there is itself."""
+    with opened("wsgi", mattermost_missing=form, profile=profile) as door:
+        headers = door.double.mattermost.headers
+        reply = door.send("GET", f"{KV}/k", headers)
+        assert (reply.status, reply.text) == (status, body)
+        door.double.mattermost["k"] = None
+        assert door.send("GET", f"{KV}/k", headers).text == "null"
+
+
+def test_a_reset_forgets_values_alone() -> None:
+    """Tokens and settings stay."""
+    double = kvfake.Double(profile="plugin-1.2")
+    token = double.mattermost.token
+    double.mattermost["k"] = 1
+    double.persist["k"] = "v"
+    double.reset()
+    assert (double.mattermost, double.persist, double.mattermost.token) == ({}, {}, token)
+    with pytest.raises(ValueError, match="longer than the limit"):
+        double.mattermost.with_prefix("ABC")
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_world_is_found_by_its_address(door: str) -> None:
+    """It serves as site URL, as Persist's base with and without a path, and knows its own settings."""
+    with opened(door, profile="plugin-1.2") as main:
+        world = open_world(main.double, profile="documented")
+        address = world.url.removeprefix(main.double.url)
+        headers = bearer(world.token("mattermost", "app/bot"))
+        assert main.send("PUT", f"{address}{KV}/my-app/k", headers, b"1").status == 200
+        assert main.send("GET", f"{address}{KV}/my-app/k", headers).text == "1"
+        assert main.send("GET", f"{address.replace('~', '%7E')}{KV}/my-app/k", headers).text == "1"
+        assert main.send("GET", f"{address}{KV}//k?x", headers).headers["Location"] == f"{address}{KV}/k?x"
+        for base in ("/api/v1", ""):
+            sent = main.send("PUT", f"{address}{base}/persist/kv/k", bearer(world.token("persist", "project")), b'{"value":"v"}')
+            assert sent.status == 200
+        assert (main.double.mattermost, main.double.persist) == ({}, {})
+        assert main.send("GET", f"{KV}/my-app/k", main.double.mattermost.headers).status == 500
+
+
+def test_a_request_without_an_address_finds_the_world_that_issued_its_token() -> None:
+    """So an app with a fixed site URL can be tested too."""
+    with opened("wsgi") as door:
+        one, two = open_world(door.double), open_world(door.double)
+        for number, world in enumerate((one, two)):
+            door.send("PUT", f"{KV}/k", bearer(world.token("mattermost", "app/bot")), b"%d" % number)
+            door.send("PUT", "/persist/kv/k", bearer(world.token("persist", "project")), b'{"value":"%d"}' % number)
+        assert [door.send("GET", f"{KV}/k", bearer(world.token("mattermost", "app/bot"))).text for world in (one, two)] == [
+            "0",
+            "1",
+        ]
+        assert (door.double.mattermost, door.double.persist) == ({}, {})
+
+
+def test_a_named_token_does_not_lead_to_another_world() -> None:
+    """Several worlds may know the same name; without an address it is the server's own."""
+    with opened("wsgi") as door:
+        world = open_world(door.double, token=["mine=app/bot"])
+        door.send("PUT", f"{KV}/k", bearer("mine"), b"1")
+        assert world.store.count(("mattermost", "app/bot", b"  ")) == 0
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_world_that_has_ended_refuses(door: str) -> None:
+    """By its address and by its tokens, with its name; nothing of it lands elsewhere, and it is not confused with one that never was."""
+    with opened(door) as main:
+        world, other = open_world(main.double), open_world(main.double)
+        address, headers = world.url.removeprefix(main.double.url), bearer(world.token("mattermost", "app/bot"))
+        persist = bearer(world.token("persist", "project"))
+        main.double._fake.end(world)
+        main.double._fake.end(world)
+
+        def refused(reply: Reply) -> bool:
+            return reply.status == 410 and world.id in reply.json()["error"]
+
+        assert refused(main.send("PUT", f"{address}{KV}/k", headers, b"1"))
+        assert refused(main.send("GET", f"{address}/anything"))
+        assert refused(main.send("PUT", f"{KV}/k", headers, b"1"))
+        assert refused(main.send("PUT", "/persist/kv/k", persist, b'{"value":"v"}'))
+        assert (main.double.mattermost, main.double.persist) == ({}, {})
+        assert main.send("GET", f"{KV}/k", bearer(other.token("mattermost", "app/bot"))).status == 200
+        for never in ("nonsense", world.id + "0", main.double._fake.own.id + "-0", main.double._fake.own.id + "-999", "%FF"):
+            assert main.send("GET", f"/~{never}{KV}/k", headers).status == 404
+
+
+def test_the_servers_own_world_has_an_address_too() -> None:
+    """As every world."""
+    with opened("wsgi") as door:
+        id = door.double._fake.own.id
+        door.send("PUT", f"/~{id}{KV}/k", door.double.mattermost.headers, b"1")
+        assert door.double.mattermost == {"k": 1}
+
+
+def test_a_site_path() -> None:
+    """Both services lie under it, and worlds; control answers with and without it."""
+    with opened("wsgi", site_path="/mm/") as door:
+        double = door.double
+        assert double.url.endswith("/mm")
+        assert double.env["BEEPBOOP_API_URL"] == double.url + "/api/v1"
+        assert door.send("PUT", f"/mm{KV}/k", double.mattermost.headers, b"1").status == 200
+        assert door.send("GET", "/mm/persist/kv", double.persist.headers).status == 200
+        assert door.send("GET", f"/mm{KV}//k").headers["Location"] == f"/mm{KV}/k"
+        assert door.send("GET", f"{KV}/k", double.mattermost.headers).status == 404
+        world = open_world(double)
+        assert world.url.startswith(double.url + "/~")
+        address = "/mm" + world.url.removeprefix(double.url)
+        assert door.send("GET", f"{address}{KV}/k", bearer(world.token("mattermost", "app/bot"))).text == "{}"
+        assert [door.send("GET", f"{base}/_kvfake/health").status for base in ("/mm", "", address)] == [200, 200, 200]
+
+
+def test_what_nobody_answers_is_not_found() -> None:
+    """And the reply says what there is."""
+    with opened("wsgi") as door:
+        for path in ("/", "/nothing", "/plugins", "/api/v1", "/persistent/kv", "/_kvfakes"):
+            reply = door.send("GET", path)
+            assert reply.status == 404, path
+            assert "/_kvfake/" in reply.json()["error"]
+        assert door.send("GET", "/plugins/other").text == "404 page not found\n"
+
+
+@pytest.mark.parametrize("path", [f"/%70lugins{KV[8:]}/k", f"//plugins{KV[8:]}/k", f"/x/..{KV}/k"])
+def test_a_path_is_a_services_once_it_is_decoded_and_cleaned(path: str) -> None:
+    """As with the real site's router."""
+    with opened("wsgi with a raw target") as door:
+        reply = door.send("GET", path, door.double.mattermost.headers)
+        assert reply.text == "{}" if "%70" in path else reply.headers["Location"] == f"{KV}/k"
+
+
+def test_persists_own_path_may_be_encoded_too() -> None:
+    """It is decoded once."""
+    with opened("site") as door:
+        assert door.send("GET", "/%70ersist/kv", door.double.persist.headers).json() == []
+
+
+def test_bad_encoding_anywhere_else_is_a_bad_request() -> None:
+    """As below every path of the port."""
+    with opened("site") as door:
+        for path in ("/%zz", "/~%zz/x", f"{KV}/%zz"):
+            assert (door.send("GET", path).status, door.send("GET", path).text) == (400, "400 Bad Request")
+
+
+def test_the_environment_of_an_app() -> None:
+    """The names that apps read, and a proxy that is not asked."""
+    double = kvfake.Double(public_url="http://kv.example:8000")
+    assert double.env == {
+        "KVFAKE_URL": "http://kv.example:8000",
+        "MATTERMOST_SITE_URL": "http://kv.example:8000",
+        "MATTERMOST_BOT_TOKEN": double.mattermost.token,
+        "BEEPBOOP_PERSIST_URL": "http://kv.example:8000/api/v1",
+        "BEEPBOOP_API_URL": "http://kv.example:8000/api/v1",
+        "BEEPBOOP_TOKEN": double.persist.token,
+        "NO_PROXY": double.env["NO_PROXY"],
+    }
+    assert {"127.0.0.1", "kv.example"} <= set(double.env["NO_PROXY"].split(","))
+
+
+def test_a_proxy_that_was_told_of_others_still_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``no_proxy`` is what counts for many clients, where it is set."""
+    monkeypatch.setenv("NO_PROXY", "intranet, 127.0.0.1")
+    monkeypatch.setenv("no_proxy", "elsewhere")
+    with kvfake.start() as double:
+        assert double.env["NO_PROXY"] == "intranet,127.0.0.1"
+        assert double.env["no_proxy"] == "elsewhere,127.0.0.1"
+
+
+def test_wrong_settings_are_refused() -> None:
+    """An unknown name is a ``TypeError``, an impossible value a ``ValueError``; both say what is possible."""
+    makers: list[Callable[..., Double]] = [kvfake.Double, kvfake.start]
+    for make in makers:
+        with pytest.raises(TypeError, match=r"'profil' is not a setting here; there are: host, port"):
+            make(profil="x")
+        with pytest.raises(ValueError, match=r"profile: expected one of documented, plugin-1\.2"):
+            make(profile="x")
+
+
+def test_tokens_of_worlds_that_are_long_forgotten() -> None:
+    """A server tells by the token alone whose it was; what it did not make itself means nothing to it."""
+    mint, other = Mint(), Mint()
+    for service in ("mattermost", "persist"):
+        token = mint.make(service, 1_000_000)
+        assert mint.serial_of(token) == 1_000_000
+        assert other.serial_of(token) is None
+        assert mint.serial_of(token[:-1] + (b"b" if token[-1:] != b"b" else b"a")) is None
+    for nonsense in (b"", b"1" * 26, b"x" * 32, b"\xff" * 32, b"a" * 25):
+        assert mint.serial_of(nonsense) is None
+
+
+def test_ended_worlds_are_not_remembered() -> None:
+    """A thousand worlds later nothing is left of them but their number."""
+    fake = Fake("http://x", kvfake.Double()._fake.own.settings)
+    ids = []
+    for _ in range(1000):
+        world = fake.open({})
+        ids.append(world.id)
+        fake.end(world)
+    assert (fake.worlds, fake._by_serial) == ({}, {})
+    for id in ids:
+        with pytest.raises(Ended):
+            fake.find(id)
