@@ -156,7 +156,7 @@ def test_a_named_token_does_not_lead_to_another_world() -> None:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_world_that_has_ended_refuses(door: str) -> None:
-    """By its address and by its tokens, with its name; nothing of it lands elsewhere, and it is not confused with one that never was."""
+    """By its address and by its tokens, with its name; nothing of it lands elsewhere. One that never was is not there."""
     with opened(door) as main:
         world, other = open_world(main.double), open_world(main.double)
         address, headers = world.url.removeprefix(main.double.url), bearer(world.token("mattermost", "app/bot"))

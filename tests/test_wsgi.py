@@ -77,8 +77,8 @@ def gunicorn_server(profile: str) -> Iterator[int]:
         "30",
     ]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
         try:
-            assert process.stderr is not None
             line = next(line for line in process.stderr if "Listening at" in line)
             yield int(line.rpartition(":")[2].split()[0].rstrip("/)").split("(")[0])
         finally:

@@ -1,0 +1,102 @@
+"""What the documentation shows is so."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import kvfake
+from kvfake.cli import main
+from kvfake.double import Double
+from kvfake.services.fidelity import ROWS, SAME
+from kvfake.settings import SETTINGS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture
+def double() -> Iterator[Double]:
+    with kvfake.start() as started:
+        yield started
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_python_examples_run() -> None:
+    """Each block, as it stands."""
+    (block,) = blocks("python")
+    exec(compile(block, "README.md", "exec"), {})
+
+
+def test_the_curl_session_is_what_it_shows(double: Double) -> None:
+    """But for the moment of a set, and the port."""
+    session, worlds = (block for block in blocks("console") if block.startswith("$ curl"))
+    for command, shown in re.findall(r"^\$ (curl .*)\n([^$]*)", session, re.MULTILINE):
+        printed = run(command, double)
+        stamp = r"\d{4}-\d\d-\d\dT[\d:]+\.\d{6}Z"
+        assert re.sub(stamp, "", printed.strip()) == re.sub(stamp, "", shown.strip())
+    opened, reset, health = (run(line[2:], double) for line in worlds.splitlines())
+    assert '"address"' in opened
+    assert '"reset"' in reset
+    assert '"ok"' in health
+
+
+def run(command: str, double: Double) -> str:
+    words = shlex.split(command.replace("http://127.0.0.1:8065", double.url))
+    try:
+        return subprocess.run([words[0], "-sS", *words[1:]], capture_output=True, text=True, check=True).stdout
+    except FileNotFoundError:
+        pytest.skip("there is no curl")
+
+
+def test_every_command_and_setting_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the README, and in ``--help``."""
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    shown = capsys.readouterr().out
+    for setting in SETTINGS:
+        assert f"| `{setting.name}` |" in README
+        assert setting.flag in shown
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    commands = re.findall(r"^    (\w+)  ", capsys.readouterr().out, re.MULTILINE)
+    assert commands == ["serve", "run", "env", "wait"]
+    for command in commands:
+        assert f"kvfake {command}" in README or f"`{command}`" in README
+
+
+def fidelity_page() -> str:
+    """The page of rows, from the rows."""
+    lines = ["# What each service does", "", "Made from `kvfake/services/fidelity.py`; a test holds them together.", ""]
+    lines += ["| row | what the service does | from | `documented` | `plugin-1.2` |", "|---|---|---|---|---|"]
+    for row in ROWS.values():
+        documented = "" if row.documented == SAME else row.documented
+        plugin = "" if row.plugin == SAME else row.plugin
+        lines.append(
+            f"| {row.id} | {row.sentence.replace('``', '`').replace('|', chr(92) + '|')} | {row.source} | {documented} | {plugin} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def test_the_page_of_rows_is_up_to_date() -> None:
+    """``docs/fidelity.md`` says what the rows say; on a difference, this test's output is the new page."""
+    assert (ROOT / "docs" / "fidelity.md").read_text() == fidelity_page()
+
+
+def test_no_host_of_a_registry_and_no_path_of_a_machine_is_named() -> None:
+    """The project works on any machine."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    for name in listed:
+        file = ROOT / name
+        if file.suffix in (".gz", ".sum") or not file.is_file():
+            continue
+        text = file.read_text(errors="replace")
+        assert not re.search(r"registry\.npmjs|pypi\.org|proxy\.golang|/root/|/work/", text) or name == "tests/test_docs.py", name
