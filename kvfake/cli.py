@@ -137,13 +137,15 @@ def _complain(text: str) -> None:
 
 def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     """Serve both services, until Ctrl-C or SIGTERM. The first line on stdout says where."""
+    from kvfake.running import ENDING, held
+
     double = _bind(_settings(parser, options, {}, frozenset()))
     if double is None:
         return FAILED
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: double.server.stop())
-    print(f"kvfake is listening on {double.url}", flush=True)
-    double.server.serve()
+    with held(ENDING), double:
+        double.server.start()
+        print(f"kvfake is listening on {double.url}", flush=True)
+        signal.sigwait(ENDING)
     return 0
 
 

@@ -4,6 +4,9 @@ Law: processes, signals and the terminal; nothing of what is served. POSIX.
 
 The command gets a process group of its own, and the terminal where this process had it. So Ctrl-C reaches the command alone,
 and what is sent to this process is passed on once, also when it was sent to this process's whole group.
+
+Signals wait for ``sigwait``. A handler would lose some: Python runs it between two of its own steps, and where the signal comes
+on the way into a system call that is when the call returns, which may be never.
 """
 
 from __future__ import annotations
@@ -11,13 +14,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from types import FrameType
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 NOT_EXECUTABLE, NOT_FOUND, BY_SIGNAL = 126, 127, 128
 
-_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+ENDING = (signal.SIGINT, signal.SIGTERM)
+_PASSED_ON = (*ENDING, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _TERMINAL = 0  # the file descriptor of stdin
 
 
@@ -26,10 +29,17 @@ def run(command: list[str], env: Mapping[str, str], serve: Callable[[], None], c
 
     ``serve`` is called once the command is started: before it there is one thread, and a child can be made safely.
     """
-    signals = _Signals()
+    passed_on = [number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
     has_terminal = _has_terminal(os.getpgrp())
-    begin = _own_group_with_terminal if has_terminal else _own_group
-    try:
+    with held([*passed_on, signal.SIGCHLD]) as mask:
+
+        def begin() -> None:  # pragma: no cover - in the forked child, of which exec leaves no record
+            os.setpgid(0, 0)
+            if has_terminal:
+                _give_terminal(os.getpid())
+            _forget(passed_on)  # sent to the group while this was in it: they will be passed on
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
         try:  # what was handed to this process, such as a shell's <(...), is the command's too; Python's own files are not
             child = subprocess.Popen(command, env=env, preexec_fn=begin, close_fds=False)
         except OSError as failed:
@@ -37,53 +47,46 @@ def run(command: list[str], env: Mapping[str, str], serve: Callable[[], None], c
                 _give_terminal(os.getpgrp())
             complain(f"cannot run {command[0]}: {failed.strerror}")
             return NOT_FOUND if isinstance(failed, FileNotFoundError) else NOT_EXECUTABLE
-        signals.pass_on_to(child.pid)
         serve()
-        code = _wait_for(child, has_terminal)
+        code = _wait_for(child, passed_on, has_terminal)
         _pass_terminal(child.pid, os.getpgrp())
         return code
+
+
+@contextmanager
+def held(numbers: Collection[int]) -> Iterator[set[signal.Signals]]:
+    """In this block these signals wait for ``sigwait``, also in threads that are started here; what is left at its end is
+    forgotten. Gives the mask that was before.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    try:
+        yield {signal.Signals(number) for number in mask}
     finally:
-        signals.restore()
-
-
-class _Signals:
-    """Those that come before there is a child wait for it. One that was ignored stays ignored."""
-
-    def __init__(self) -> None:
-        self._child: int | None = None
-        self._waiting: list[int] = []
-        self._before = {
-            number: signal.signal(number, self._come) for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN
-        }
-
-    def _come(self, number: int, frame: FrameType | None) -> None:
-        if self._child is None:
-            self._waiting.append(number)
-        else:
-            self._send(number)
-
-    def _send(self, number: int) -> None:
-        assert self._child is not None
-        with suppress(ProcessLookupError):
-            os.kill(self._child, number)
-
-    def pass_on_to(self, child: int) -> None:
-        self._child = child
-        while self._waiting:
-            self._send(self._waiting.pop(0))
-
-    def restore(self) -> None:
-        for number, handler in self._before.items():
+        _forget(numbers)
+        for number, handler in handlers.items():
             signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _wait_for(child: subprocess.Popen[bytes], has_terminal: bool) -> int:
+def _forget(numbers: Collection[int]) -> None:
+    """Those that wait: the system drops them once they are ignored."""
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _wait_for(child: subprocess.Popen[bytes], passed_on: Collection[int], has_terminal: bool) -> int:
     while True:
-        _, status = os.waitpid(child.pid, os.WUNTRACED)
-        if not os.WIFSTOPPED(status):
+        number = signal.sigwait([*passed_on, signal.SIGCHLD])
+        if number != signal.SIGCHLD:
+            os.kill(child.pid, number)  # it may have ended, and is there until it was waited for
+            continue
+        which, status = os.waitpid(child.pid, os.WNOHANG | os.WUNTRACED)
+        if which and not os.WIFSTOPPED(status):
             child.returncode = os.waitstatus_to_exitcode(status)
             return child.returncode if child.returncode >= 0 else BY_SIGNAL - child.returncode
-        if has_terminal:
+        if which and has_terminal:
             _stop_and_go_on(child.pid)
 
 
@@ -116,12 +119,3 @@ def _give_terminal(group: int) -> None:
     with suppress(OSError):  # the terminal is gone
         os.tcsetpgrp(_TERMINAL, group)
     signal.signal(signal.SIGTTOU, before)
-
-
-def _own_group() -> None:  # pragma: no cover - in the forked child, of which exec leaves no record
-    os.setpgid(0, 0)
-
-
-def _own_group_with_terminal() -> None:  # pragma: no cover - likewise
-    _own_group()
-    _give_terminal(os.getpid())

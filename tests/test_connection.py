@@ -54,7 +54,7 @@ CHUNKED = b"POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;x
 OLD = b"GET /d HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
 WAITING = b"PUT /e HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nf"
 BARE = b"GET /g HTTP/1.1\nHost: x\n\n"
-FOLDED = b"GET /h HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\nCookie: a=b\r\nCookie: c=d\r\n\r\n"
+FOLDED = b"GET /h HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\nX: c\r\nCookie: a=b\r\nCookie: c=d\r\n\r\n"
 LAST = b"GET /z HTTP/1.1\r\nHost: x\r\nConnection: x, Close\r\n\r\n"
 ANY = st.lists(st.sampled_from([GET, PUT, CHUNKED, OLD, WAITING, BARE, FOLDED]), max_size=5).map(b"".join)
 

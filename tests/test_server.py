@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import selectors
 import socket
 import struct
 import threading
@@ -140,6 +141,27 @@ def test_an_early_answer_reaches_a_client_that_is_still_speaking(double: Double)
         assert wire.is_closed()
 
 
+def test_a_client_that_ends_in_time_is_not_ended_twice(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound of its last words passes unnoticed."""
+    monkeypatch.setattr(server_module, "_LINGER_SECONDS", 0.05)
+    with Wire(port_of(double)) as wire:
+        wire.send(b"nonsense\r\n\r\n")
+        assert wire.reply().status == 400
+    time.sleep(0.1)
+    with Wire(port_of(double)) as wire:
+        assert wire.ask(LIST).status == 200
+
+
+def test_a_socket_that_has_nothing_to_say_after_all(double: Double) -> None:
+    """A selector may be mistaken; the connection stays."""
+    server = double.server  # type: ignore[attr-defined]
+    with Wire(port_of(double)) as wire:
+        assert wire.ask(LIST).status == 200
+        (peer,) = server._peers
+        server._serve(peer, selectors.EVENT_READ)
+        assert wire.ask(LIST).status == 200
+
+
 def test_a_client_that_speaks_for_ever_is_cut_off(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
     """After it was answered, it has so many seconds."""
     monkeypatch.setattr(server_module, "_LINGER_SECONDS", 0.1)
@@ -193,6 +215,19 @@ def test_a_server_without_file_descriptors_waits_for_some(monkeypatch: pytest.Mo
     finally:
         server.stop()
     assert refusals == []
+
+
+def test_a_queue_of_clients_is_worked_off() -> None:
+    """Also one that is longer than what is accepted at a time."""
+    server = Server(lambda: Connection(lambda _: Response(200)), "127.0.0.1", 0)
+    wires = [Wire(server.port) for _ in range(150)]
+    server.start()
+    try:
+        assert {wire.ask(LIST).status for wire in wires} == {200}
+    finally:
+        server.stop()
+        for wire in wires:
+            wire.close()
 
 
 def test_many_clients_at_once(double: Double) -> None:
@@ -257,7 +292,7 @@ def test_a_server_stops_while_a_job_runs() -> None:
         for wire in wires:
             wire.send(LIST)
         assert until(lambda: threading.active_count() > before + 10)
-        may_end.set()
+        threading.Timer(0.05, may_end.set).start()
     for wire in wires:
         wire.close()
     assert threading.active_count() == before

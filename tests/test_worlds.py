@@ -13,7 +13,7 @@ from kvfake.world.fake import Ended, Fake
 from kvfake.world.owners import Mint
 from kvfake.world.world import World
 from tests.rows.app import KV
-from tests.support.doors import DOORS, opened
+from tests.support.doors import DOORS, SocketDoor, opened
 from tests.support.wire import Reply
 
 
@@ -210,6 +210,27 @@ def test_what_nobody_answers_is_not_found() -> None:
             assert reply.status == 404, path
             assert "/_kvfake/" in reply.json()["error"]
         assert door.send("GET", "/plugins/other").text == "404 page not found\n"
+
+
+def test_targets_that_are_no_paths() -> None:
+    """They lead nowhere."""
+    with opened("socket") as door:
+        assert isinstance(door, SocketDoor)
+        for message in (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\nHost: x\r\n\r\n"):
+            assert door.raw(message).status == 404
+
+
+def test_a_control_that_breaks_does_not_break_the_server(capfd: pytest.CaptureFixture[str]) -> None:
+    """It is a 500, and its traceback is on stderr."""
+
+    def broken(*_: object) -> list[bytes]:
+        raise RuntimeError("control is out of order")
+
+    with opened("socket") as door:
+        door.double._site._control = broken
+        assert door.send("GET", "/_kvfake/health").status == 500
+        assert "control is out of order" in capfd.readouterr().err
+        assert door.send("GET", "/persist/kv", door.double.persist.headers).json() == []
 
 
 @pytest.mark.parametrize("path", [f"/%70lugins{KV[8:]}/k", f"//plugins{KV[8:]}/k", f"/x/..{KV}/k"])

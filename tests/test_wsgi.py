@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -18,10 +19,12 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import Client
 
 import kvfake
+from kvfake.doors.environ import call
 from kvfake.double import Double
+from kvfake.services.message import Request, Response
 from tests.rows import mattermost, persist  # noqa: F401  (they register their checks)
 from tests.rows.app import CHECKS, KV, App, Check
-from tests.support.doors import TOKENS, SocketDoor
+from tests.support.doors import TOKENS, SocketDoor, WsgiDoor
 from tests.support.wire import Reply, Wire, request_bytes
 
 NOT_UNDER_A_SERVER = {
@@ -165,3 +168,32 @@ def test_the_modules_own_application() -> None:
     )
     assert '"url": "http://kv.example:8000", "profile": "plugin-1.2"' in done.stdout
     assert done.stdout.endswith("True\n")
+
+
+@pytest.mark.parametrize(("raw", "status"), [("/persist/kv/%zz", 400), ("/elsewhere", 200), ("http://x/elsewhere", 200), ("", 200)])
+def test_a_raw_target_counts_where_it_means_the_path(raw: str, status: int) -> None:
+    """Where a middleware has led the request elsewhere, the path counts."""
+    double = kvfake.Double()
+    environ = WsgiDoor(double).environ("GET", "/persist/kv?begins=a", {"Authorization": f"Bearer {double.persist.token}"}, b"")
+    started: list[str] = []
+    list(double.wsgi_app({**environ, "REQUEST_URI": raw}, lambda status, headers: started.append(status)))
+    assert int(started[0].split()[0]) == status
+
+
+def test_an_application_is_asked_with_a_requests_parts() -> None:
+    """Any WSGI application: what it writes, returns and closes."""
+    closed: list[bool] = []
+
+    class Body(list[bytes]):
+        def close(self) -> None:
+            closed.append(True)
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        write = start_response("299 Fine", [("X", "y"), ("Content-Length", "99")])
+        write(environ["wsgi.input"].read())
+        return (Body if environ["QUERY_STRING"] else list)([environ["SCRIPT_NAME"].encode(), environ["PATH_INFO"].encode()])
+
+    request = Request("PUT", b"", {b"host": b"x", b"content-type": b"text/plain", b"content-length": b"4"}, b"body")
+    for query in (b"a", b""):
+        assert call(application, request, b"/a%20b", b"/c%2Fd", query, {}) == Response(299, (("X", "y"),), b"body/a b/c/d")
+    assert closed == [True]

@@ -123,7 +123,7 @@ class Server:
                     self._drop(peer)
                 return
             self._carry_out(peer, peer.connection.receive(data) if data else peer.connection.eof())
-        except (BlockingIOError, InterruptedError):
+        except BlockingIOError:
             return
         except OSError:  # the client is gone
             self._drop(peer)
@@ -237,15 +237,11 @@ class Server:
         self._jobs.submit(job).add_done_callback(finish)
 
     def _wake(self) -> None:
-        try:
-            while self._alarm.recv(4096):
-                pass
-        except BlockingIOError:
-            pass
+        with suppress(BlockingIOError):
+            self._alarm.recv(4096)
         while self._done:
             peer, response = self._done.popleft()
-            if peer in self._peers:
-                try:
-                    self._carry_out(peer, peer.connection.answered(response))
-                except OSError:
-                    self._drop(peer)
+            try:
+                self._carry_out(peer, peer.connection.answered(response))
+            except OSError:
+                self._drop(peer)

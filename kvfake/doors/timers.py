@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-_real_time: Callable[[], float] = time.monotonic
-if hasattr(time, "clock_gettime"):  # freezegun may have replaced the other already
-    _real_time = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+# Not time.monotonic where there is another way: freezegun may have replaced it already.
+_real_time: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_MONOTONIC) if hasattr(time, "clock_gettime") else time.monotonic
+)
 
 
 class Timers:

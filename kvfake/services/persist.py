@@ -78,19 +78,15 @@ def read(request: Request, path: bytes, query: bytes, base: bytes, owner: str | 
         raise Refusal(UNKNOWN_TOKEN if token(request, query) else NO_TOKEN)
     if bad is not None:
         _refuse(f"bad percent-encoding in the path: {gorules.quoted(bad.args[0])}; expected % and two hexadecimal digits")
-    if request.broken:
-        raise Refusal(gorules.http_error(500, request.broken))  # M28 holds for the whole port
-    if len(request.body) > MAX_BODY_BYTES:
-        _refuse(f"the body is too large: expected at most {MAX_BODY_BYTES} bytes")
     where = namespace(owner)
     if verb == "list":
         return Operation(verb, owner, where, key=_begins(query))
     if verb == "mget":
-        return Operation(verb, owner, where, keys=_keys(request.body))
+        return Operation(verb, owner, where, keys=_keys(request))
     key = path[len(b"/kv/") :]
     if not key:
         _refuse("the key is empty: expected /persist/kv/<key>")
-    return Operation(verb, owner, where, key, _value(request.body) if verb == "set" else b"")
+    return Operation(verb, owner, where, key, _value(request) if verb == "set" else b"")
 
 
 def _begins(query: bytes) -> bytes:
@@ -106,15 +102,19 @@ def _begins(query: bytes) -> bytes:
     return begins
 
 
-def _payload(body: bytes, expected: str) -> dict[str, object]:
+def _payload(request: Request, expected: str) -> dict[str, object]:
+    if request.broken:
+        raise Refusal(gorules.http_error(500, request.broken))  # M28 holds for the whole port
+    if len(request.body) > MAX_BODY_BYTES:
+        _refuse(f"the body is too large: expected at most {MAX_BODY_BYTES} bytes")
     try:
-        return read_object(body)
+        return read_object(request.body)
     except ValueError as wrong:
         _refuse(f"{wrong}: {expected}")
 
 
-def _value(body: bytes) -> bytes:
-    payload = _payload(body, _VALUE_EXPECTED)
+def _value(request: Request) -> bytes:
+    payload = _payload(request, _VALUE_EXPECTED)
     if "value" not in payload:
         _refuse(f"value is missing: {_VALUE_EXPECTED}")
     try:
@@ -136,8 +136,8 @@ def value_bytes(value: object) -> bytes:
     return data
 
 
-def _keys(body: bytes) -> tuple[bytes, ...]:
-    payload = _payload(body, _KEYS_EXPECTED)
+def _keys(request: Request) -> tuple[bytes, ...]:
+    payload = _payload(request, _KEYS_EXPECTED)
     if "keys" not in payload:
         _refuse(f"keys is missing: {_KEYS_EXPECTED}")
     keys = payload["keys"]

@@ -59,6 +59,14 @@ def a_bad_chunk_is_an_error(app: App) -> None:
 
 
 @row("M28", socket_only=True)
+def a_bad_chunk_is_an_error_for_persist_too(app: App) -> None:
+    head = b"PUT /persist/kv/key HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer project-token\r\nTransfer-Encoding: chunked\r\n\r\n"
+    reply = app.raw(head + b"x\r\n")
+    assert (reply.status, reply.text) == (500, "invalid byte in chunk length\n")
+    assert app.keys() == []
+
+
+@row("M28", socket_only=True)
 def chunked_wins_over_a_length(app: App) -> None:
     with app.wire() as wire:
         wire.send(PUT + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n7\r\n0\r\n\r\n" + HEAD + b"\r\n")

@@ -65,6 +65,8 @@ def a_malformed_request_is_a_400_with_an_error(app: App) -> None:
     for payload in ("[]", '"text"', "5", "null", "true"):
         refuses(app, "PUT", "/kv/key", payload.encode(), "the body is")
     refuses(app, "PUT", "/kv/key", {}, "value is missing")
+    refuses(app, "PUT", "/kv/key", {"value": "v", "more": [[]] * 100}, "more than 100 objects and arrays")
+    refuses(app, "PUT", "/kv/key", b'{"value":"' + 200_000 * b'\\"[', "not JSON")
     for value in NOT_STRINGS:
         refuses(app, "PUT", "/kv/key", {"value": value}, "value is")
     refuses(app, "PUT", "/kv/key", b'{"value":"a\\ud800b"}', "lone surrogate")
@@ -76,6 +78,7 @@ def a_malformed_request_is_a_400_with_an_error(app: App) -> None:
     refuses(app, "POST", "/mget", b'{"keys":["\\udfff"]}', "lone surrogate")
     assert app.persist("GET", "/kv/key").json()["value"] == "kept"
     assert app.keys() == ["key"]
+    app.set("key", "[" * 1000)
 
 
 @row("P04")
