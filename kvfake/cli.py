@@ -167,7 +167,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
 def _env(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     """Print the variables with which an app finds a running server, as in: eval "$(kvfake env)"."""
     from kvfake.asking import NoAnswer, environment
-    from kvfake.double import no_proxy
+    from kvfake.proxies import no_proxy
 
     try:
         env = environment(options.url)

@@ -6,14 +6,15 @@ Law: it wires a world, its fake, its site and the doors together, and adds nothi
 from __future__ import annotations
 
 import os
-import sys
 from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from kvfake.doors.connection import Connection
+from kvfake.doors.log import write_line
 from kvfake.doors.site import Site
+from kvfake.proxies import no_proxy
 from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_keywords, resolve
 from kvfake.world.fake import Fake
 from kvfake.world.views import Mattermost, Persist
@@ -103,7 +104,7 @@ class Started(Double):
         from kvfake.doors.server import Server
 
         fake = Fake("", values)
-        log = _write_line if values["log"] else None
+        log = write_line if values["log"] else None
         self._server = server = Server(lambda: Connection(self._site.answer, log), values["host"], values["port"])
         self._wire(fake, values, values["public_url"] or f"http://{_shown(values['host'])}:{server.port}")
         self.server = server
@@ -138,20 +139,3 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
 def _shown(host: str) -> str:
     """The host as it stands in a URL."""
     return _WILDCARDS.get(host) or (f"[{host}]" if ":" in host else host)
-
-
-def no_proxy(url: str, environ: Any) -> dict[str, str]:
-    """``NO_PROXY``, and ``no_proxy`` where that is what counts, with this machine and the double's host added."""
-    wanted = dict.fromkeys(["127.0.0.1", urlsplit(url).hostname or "127.0.0.1"])
-    found = {}
-    for name in ("NO_PROXY", "no_proxy"):
-        known = [part.strip() for part in environ.get(name, "").split(",") if part.strip()]
-        if name == "NO_PROXY" or known:
-            found[name] = ",".join([*known, *(host for host in wanted if host not in known)])
-    return found
-
-
-def _write_line(method: str, target: bytes, status: int, size: int) -> None:
-    path, mark, query = target.partition(b"?")
-    shown = (path + (b"?..." if mark and b"access_token" in query else mark + query)).decode("ascii", "backslashreplace")
-    print(f"{method} {shown} {status} {size}", file=sys.stderr, flush=True)

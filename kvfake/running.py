@@ -54,14 +54,14 @@ def run(command: list[str], env: Mapping[str, str], serve: Callable[[], None], c
 
 
 @contextmanager
-def held(numbers: Collection[int]) -> Iterator[set[signal.Signals]]:
+def held(numbers: Collection[int]) -> Iterator[Collection[int]]:
     """In this block these signals wait for ``sigwait``, also in threads that are started here; what is left at its end is
     forgotten. Gives the mask that was before.
     """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     handlers = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
     try:
-        yield {signal.Signals(number) for number in mask}
+        yield mask
     finally:
         _forget(numbers)
         for number, handler in handlers.items():

@@ -15,6 +15,7 @@ ROOT = Path(kvfake.__file__).parent
 FLOORS = {
     "kvfake": -1,  # the package itself: a version, and names that are loaded when they are asked for
     "kvfake.settings": 0,
+    "kvfake.proxies": 0,
     "kvfake.stores": 0,
     "kvfake.services": 1,
     "kvfake.world": 2,

@@ -70,7 +70,6 @@ def test_the_rest_of_the_environment_stays() -> None:
     assert env["OTHER"] == "x"
 
 
-@pytest.mark.xfail(reason="kvfake.double.no_proxy: a star beside other names is no star to curl and urllib")
 def test_no_proxy_for_anything_stays_so() -> None:
     """``NO_PROXY=*`` holds for this machine already."""
     assert environment_of_command(NO_PROXY="*")["NO_PROXY"] == "*"
@@ -249,6 +248,17 @@ def test_a_signal_that_was_ignored_stays_ignored() -> None:
         time.sleep(SETTLED_SECONDS)
         process.write("\n")
         assert process.end() == Ended(0, "undisturbed\n", "")
+
+
+def test_a_parent_that_forgets_its_children_is_not_followed() -> None:
+    """Whoever ignores SIGCHLD hands that down; kvfake learns of the command's end all the same."""
+    program = """
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(sys.executable, [sys.executable, "-m", "kvfake", "run", "--", "sh", "-c", "exit 3"])
+"""
+    with Running(program=(*PYTHON, program)) as process:
+        assert process.end() == Ended(3, "", "")
 
 
 def test_a_command_that_was_stopped_is_waited_for() -> None:

@@ -107,12 +107,14 @@ class Connection:
         except BadHead as bad:
             return self._refuse(bad)
         self._head = head
-        if head.length == 0:
-            return self._ask(head, None)
-        self._body = body = ChunkedBody() if head.length is None else Body(head.length)
-        if head.expects is None:
+        length = head.length
+        if length is not None and length <= len(self._heard) and not head.expects:
+            body, self._heard = bytes(self._heard[:length]), self._heard[length:]
             return self._ask(head, body)
-        actions = self._read_body(body) if self._heard else _NOTHING
+        self._body = incoming = ChunkedBody() if length is None else Body(length)
+        if head.expects is None:
+            return self._ask_early(head, incoming)
+        actions = self._read_body(incoming) if self._heard else _NOTHING
         return (_CONTINUE, *actions) if head.expects and not head.is_old else actions
 
     def _wait_for_head(self, heard: bytes | bytearray) -> tuple[Action, ...]:
@@ -130,24 +132,23 @@ class Connection:
         self._heard = body.feed(bytes(self._heard))
         if self._is_half_closed and not body.is_done and not body.broken:
             body.end()
-        if body.is_done or body.broken or body.is_too_long:
-            return self._ask(self._head, body)
-        return _NOTHING
+        if body.is_done:
+            return self._ask(self._head, body.bytes)
+        return self._ask_early(self._head, body) if body.broken or body.is_too_long else _NOTHING
 
     # ---------------------------------------------------------------------------------------------------------- answering
 
-    def _ask(self, head: Head, body: Body | None) -> tuple[Action, ...]:
+    def _ask_early(self, head: Head, body: Body) -> tuple[Action, ...]:
+        """Answer a request whose body did not come to its end, or never will."""
+        self._is_cut_short = True
+        return self._ask(head, body.bytes, body.broken)
+
+    def _ask(self, head: Head, body: bytes, broken: str = "") -> tuple[Action, ...]:
         self._body = None
         if head.expects is None:
-            self._head = None
-            return self._reply(head, _EXPECTATION_FAILED)
-        if body is None:
-            request = Request(head.method, head.target, head.headers)
+            answer: Response | Job = _EXPECTATION_FAILED
         else:
-            request = Request(head.method, head.target, head.headers, body.bytes, body.broken)
-            if not body.is_done:
-                self._is_cut_short = True
-        answer = self._answer(request)
+            answer = self._answer(Request(head.method, head.target, head.headers, body, broken))
         if not isinstance(answer, Response):
             return (answer,)
         self._head = None

@@ -102,8 +102,9 @@ class HeadReader:
         lowered = block.lower()
         framing: list[tuple[bytes, bytes]] = []
         if _FRAMES[0] in lowered or _FRAMES[1] in lowered or _FRAMES[2] in lowered or _FRAMES[3] in lowered:
-            framing = [(name.lower(), value.strip(b" \t\r")) for name, value in _FRAMING.findall(block)]
-            block = _FRAMING.sub(b"", block)
+            pieces = _FRAMING.split(block)  # what lies between them, a name, its value, and so on
+            block = b"".join(pieces[::3])
+            framing = [(name.lower(), value.strip(b" \t\r")) for name, value in zip(pieces[1::3], pieces[2::3], strict=True)]
             if any(_CONTROL.search(value) for _, value in framing):
                 raise BadHead(BAD_REQUEST_TEXT)
         has_bad_name = self._parse(block)
