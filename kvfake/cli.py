@@ -47,6 +47,9 @@ def main(argv: list[str] | None = None) -> int:
         code: int = options.do(parser, options)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has heard enough; nor does Python get to flush the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     return code
 
 

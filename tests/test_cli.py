@@ -550,3 +550,14 @@ def test_importing_the_command_does_nothing(capsys: pytest.CaptureFixture[str]) 
     """Only ``python -m kvfake`` runs it."""
     importlib.import_module("kvfake.__main__")
     assert capsys.readouterr() == ("", "")
+
+
+def test_output_may_be_cut_off() -> None:
+    """A reader that has heard enough causes no traceback."""
+    with served() as (_, url):
+        reading, writing = os.pipe()
+        os.close(reading)
+        command = [sys.executable, "-m", "kvfake", "env", "--url", url]
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=20, check=False)
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")

@@ -233,6 +233,15 @@ def test_a_control_that_breaks_does_not_break_the_server(capfd: pytest.CaptureFi
         assert door.send("GET", "/persist/kv", door.double.persist.headers).json() == []
 
 
+def test_a_body_of_control_that_has_no_end_is_refused() -> None:
+    """And nothing is done."""
+    with opened("socket") as door:
+        assert isinstance(door, SocketDoor)
+        reply = door.raw(b"POST /_kvfake/worlds HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n")
+        assert (reply.status, reply.json()) == (400, {"error": "the body has no end: invalid byte in chunk length"})
+        assert door.double._fake.worlds == {}
+
+
 @pytest.mark.parametrize("path", [f"/%70lugins{KV[8:]}/k", f"//plugins{KV[8:]}/k", f"/x/..{KV}/k"])
 def test_a_path_is_a_services_once_it_is_decoded_and_cleaned(path: str) -> None:
     """As with the real site's router."""
@@ -296,7 +305,7 @@ def test_tokens_of_worlds_that_are_long_forgotten() -> None:
         assert mint.serial_of(token) == 1_000_000
         assert other.serial_of(token) is None
         assert mint.serial_of(token[:-1] + (b"b" if token[-1:] != b"b" else b"a")) is None
-    for nonsense in (b"", b"1" * 26, b"x" * 32, b"\xff" * 32, b"a" * 25):
+    for nonsense in (b"", b"1" * 26, b"x" * 32, b"\xff" * 32, b"a" * 25, b"a" * 26, b"a" * 32):
         assert mint.serial_of(nonsense) is None
 
 

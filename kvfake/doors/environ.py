@@ -114,7 +114,8 @@ def call(app: Application, request: Request, base: bytes, path: bytes, query: by
         **extra,
     }
     environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
-    environ.pop("HTTP_CONTENT_LENGTH", None)
+    for framing in ("HTTP_CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"):  # the body is whole here
+        environ.pop(framing, None)
     started: list[Any] = []
     written: list[bytes] = []
 

@@ -28,9 +28,9 @@ _WORLD_MARKS = (WORLD_MARK.encode(), b"/%7E", b"/%7e")
 class Site:
     """One address: a world at its root, the other worlds of its server below ``/~ID``."""
 
-    def __init__(self, fake: Fake, control: Callable[[], Application], site_path: str = "", root: World | None = None) -> None:
-        """``control`` makes the application that lies at ``/_kvfake``; ``root`` is whose the root is, if not the server's own."""
-        self._fake, self._site_path, self._root = fake, site_path.encode(), root
+    def __init__(self, fake: Fake, control: Callable[[], Application], site_path: str = "") -> None:
+        """``control`` makes the application that lies at ``/_kvfake``."""
+        self._fake, self._site_path = fake, site_path.encode()
         self._make_control = control
         self._control: Application | None = None  # made when it is first asked for: it takes long to import
 
@@ -56,7 +56,7 @@ class Site:
                 base, path = base + self._site_path, path[len(self._site_path) :]
             elif not path.startswith(CONTROL):
                 return _not_found(f"nothing lies here: expected a path below {self._site_path.decode()}")
-        world = self._root
+        world = None
         if path.startswith(_WORLD_MARKS):
             mark, path, world = self._world(path)
             base += mark
@@ -79,6 +79,8 @@ class Site:
         return b"/" + mark, slash + rest, self._fake.find(id)
 
     def _run_control(self, request: Request, path: bytes, query: bytes, base: bytes, world: World) -> Response:
+        if request.broken:
+            return Response(400, _JSON, _error(f"the body has no end: {request.broken}"))
         try:
             if self._control is None:
                 self._control = self._make_control()

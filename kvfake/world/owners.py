@@ -34,21 +34,22 @@ class Mint:
     def make(self, service: str, serial: int) -> bytes:
         body = os.urandom(_RANDOM_BYTES) + serial.to_bytes(_SERIAL_BYTES, "big")
         token = body + self._check(body)
-        return base64.b32encode(token)[:26].lower() if service == MATTERMOST else token.hex().encode()
+        return _in_base_32(token) if service == MATTERMOST else token.hex().encode()
 
     def serial_of(self, token: bytes) -> int | None:
         """The serial number of the world that the token was made for, or ``None`` for a token that was not made here."""
         try:
-            if len(token) == 26:
-                raw = base64.b32decode(token.upper() + b"======")
-            elif len(token) == 32:
-                raw = bytes.fromhex(token.decode())
-            else:
-                return None
+            raw = bytes.fromhex(token.decode()) if len(token) == 32 else base64.b32decode(token.upper() + b"======")
         except ValueError:
+            return None
+        if token not in (raw.hex().encode(), _in_base_32(raw)):
             return None
         body, check = raw[:-_CHECK_BYTES], raw[-_CHECK_BYTES:]
         return int.from_bytes(body[_RANDOM_BYTES:], "big") if check == self._check(body) else None
+
+
+def _in_base_32(token: bytes) -> bytes:
+    return base64.b32encode(token)[:26].lower()
 
 
 class Owners:

@@ -91,10 +91,10 @@ class _Reader:
 class Running:
     """A process in a session of its own: signals can be sent to it alone, or to its group as a whole."""
 
-    def __init__(self, *words: str, program: tuple[str, ...] = KVFAKE, **environ: str) -> None:
+    def __init__(self, *words: str, program: tuple[str, ...] = KVFAKE, environ: Mapping[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
             [*PYTHON, _UNTOUCHED, *program, *words],
-            env=environment(environ),
+            env=environment(environ or {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -134,7 +134,7 @@ class Running:
 @contextmanager
 def served(*flags: str, **environ: str) -> Iterator[tuple[Running, str]]:
     """``kvfake serve`` on a free port, and the URL that its first line says."""
-    with Running("serve", "--port", "0", *flags, **environ) as process:
+    with Running("serve", "--port", "0", *flags, environ=environ) as process:
         mark, _, url = process.line().rpartition(" ")
         assert mark == "kvfake is listening on"
         yield process, url
@@ -206,7 +206,7 @@ class Terminal:
         return self.process.wait(PATIENCE_SECONDS)
 
 
-CTRL_C, CTRL_Z, CTRL_BACKSLASH = "\x03", "\x1a", "\x1c"
+CTRL_C, CTRL_Z = "\x03", "\x1a"
 
 
 def asked(url: str, method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None) -> Reply:

@@ -1,0 +1,354 @@
+"""Control over HTTP: worlds that have nothing in common, and nobody's page to reach them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from typing import Any
+
+import pytest
+
+import kvfake
+from kvfake.control import app
+from tests.support.doors import SiteDoor
+from tests.support.process import PATIENCE_SECONDS, asked, steers_kvfake
+from tests.support.wire import Reply
+
+KV = "/plugins/com.mattermost.apps/api/v1/kv/"
+PERSIST = "/api/v1/persist/kv/"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if steers_kvfake(name)]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(name="double")
+def _double() -> Iterator[kvfake.Double]:
+    with kvfake.start(strict=True) as double:
+        yield double
+
+
+@pytest.fixture(name="url")
+def _url(double: kvfake.Double) -> str:
+    return double.url
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def opened(url: str, **settings: Any) -> dict[str, Any]:
+    """A new world of the server: what is said of it."""
+    reply = asked(url + "/_kvfake/worlds", "POST", settings)
+    assert reply.status == 201
+    described: dict[str, Any] = reply.json()
+    return described
+
+
+def refused(reply: Reply, status: int) -> str:
+    """The text of a refusal, which is JSON like everything here."""
+    assert reply.status == status
+    assert reply.headers["Content-Type"] == "application/json"
+    assert reply.json().keys() == {"error"}
+    return str(reply.json()["error"])
+
+
+# ------------------------------------------------------------------------------------------------------- the server's own world
+
+
+def test_health(double: kvfake.Double) -> None:
+    """What answers, where, and how it answers."""
+    reply = asked(double.url + "/_kvfake/health")
+    assert reply.status == 200
+    assert reply.headers["Content-Type"] == "application/json"
+    assert reply.json() == {"status": "ok", "kvfake": kvfake.__version__, "url": double.url, "profile": "documented"}
+    head = asked(double.url + "/_kvfake/health", "HEAD")
+    assert (head.status, head.body) == (200, b"")
+
+
+def test_env(double: kvfake.Double) -> None:
+    """The variables of the double, but for those that depend on the asker's environment."""
+    env = asked(double.url + "/_kvfake/env").json()
+    assert {**env, "NO_PROXY": "127.0.0.1"} == double.env
+
+
+def test_reset(double: kvfake.Double) -> None:
+    """Every value is forgotten; tokens and settings stay."""
+    double.mattermost["name"], double.persist["name"], token = "Ada", "Ada", double.mattermost.token
+    own = asked(double.url + "/_kvfake/reset", "POST").json()["reset"]
+    assert asked(f"{double.url}/_kvfake/worlds/{own}").json()["tokens"]["mattermost"] == token
+    assert dict(double.mattermost) == dict(double.persist) == {}
+    assert asked(double.mattermost.url_for("name"), headers=bearer("stranger")).status == 401
+
+
+def test_worlds_are_listed(url: str) -> None:
+    """The server's own first, then the others, each with its address; with a slash at the end or without."""
+    first, second = opened(url), opened(url)
+    own, *others = asked(url + "/_kvfake/worlds").json()["worlds"]
+    assert own["address"] == url
+    assert others == [{"id": world["id"], "address": world["address"]} for world in (first, second)]
+    assert asked(url + "/_kvfake/worlds/").json()["worlds"] == [own, *others]
+
+
+# ---------------------------------------------------------------------------------------------------------------- other worlds
+
+
+def test_a_new_world_says_all_that_an_app_needs(url: str) -> None:
+    """Its id, its address below the server's, tokens, variables, and the context of a call."""
+    world = opened(url)
+    assert world["address"] == f"{url}/~{world['id']}"
+    assert world["env"] == {
+        "KVFAKE_URL": world["address"],
+        "MATTERMOST_SITE_URL": world["address"],
+        "MATTERMOST_BOT_TOKEN": world["tokens"]["mattermost"],
+        "BEEPBOOP_PERSIST_URL": world["address"] + "/api/v1",
+        "BEEPBOOP_API_URL": world["address"] + "/api/v1",
+        "BEEPBOOP_TOKEN": world["tokens"]["persist"],
+    }
+    assert world["context"]["mattermost_site_url"] == world["address"]
+    assert world["context"]["bot_access_token"] == world["tokens"]["mattermost"]
+    assert asked(f"{url}/_kvfake/worlds/{world['id']}").json() == world
+
+
+def test_a_new_world_has_the_servers_settings_and_its_own(url: str) -> None:
+    """What is not said is as in the server's own world; ``null`` says nothing."""
+    same = opened(url, profile=None)
+    other = opened(url, strict=False, profile="plugin-1.2", mattermost_missing="null", token=["named=app/ada"])
+    assert asked(same["address"] + KV + "name", headers=bearer("stranger")).status == 401
+    assert asked(other["address"] + KV + "name", headers=bearer("stranger")).body == b"null\n"
+    assert asked(other["address"] + "/_kvfake/health").json()["profile"] == "plugin-1.2"
+    assert asked(same["address"] + KV + "name", headers=bearer("named")).status == 401
+    assert asked(other["address"] + KV + "name", headers=bearer("named")).status == 200
+
+
+def test_settings_may_come_in_chunks(url: str) -> None:
+    """As clients send a body whose length they do not know."""
+    connection = HTTPConnection("127.0.0.1", int(url.rpartition(":")[2]), timeout=PATIENCE_SECONDS)
+    connection.request("POST", "/_kvfake/worlds", iter([b'{"profile": ', b'"plugin-1.2"}']), encode_chunked=True)
+    world = json.loads(connection.getresponse().read())
+    connection.close()
+    assert asked(world["address"] + "/_kvfake/health").json()["profile"] == "plugin-1.2"
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"profile": "plugin"}, "profile: expected one of documented, plugin-1.2, got 'plugin'"),
+        ({"strict": "maybe"}, "strict: expected one of 1, true, yes, on, 0, false, no, off, got 'maybe'"),
+        ({"token": 1}, "token: expected texts, got 1"),
+        ({"token": ["token=owner"]}, "token: 'owner' is not an owner: expected app/user (Mattermost)"),
+        ({"token": ["\ud800=app/bot"]}, "token: expected a text that UTF-8 can hold"),
+        ({"mattermost_missing": "200"}, "mattermost_missing: expected one of object, null, 404, got '200'"),
+        ({"port": 80}, "'port' is not a setting here; there are: profile, strict, token, mattermost_missing"),
+        ({"colour": "red"}, "'colour' is not a setting here; there are: profile, strict, token, mattermost_missing"),
+    ],
+)
+def test_wrong_settings(url: str, settings: dict[str, Any], error: str) -> None:
+    """They are refused with what is possible, and no world is opened."""
+    assert refused(asked(url + "/_kvfake/worlds", "POST", settings), 400).startswith(error)
+    assert len(asked(url + "/_kvfake/worlds").json()["worlds"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"profile=plugin-1.2", "the body is not JSON ("),
+        (b"\xff\xfe\xff", "the body is not JSON ("),
+        (b"[" * 100_000, "the body is not JSON ("),
+        (b'["strict"]', "the body is list: expected an object of settings"),
+        (b"null", "the body is NoneType: expected an object of settings"),
+    ],
+    ids=["a form", "no text", "deep", "a list", "null"],
+)
+def test_a_body_that_is_no_object(url: str, body: bytes, error: str) -> None:
+    """It is refused, and the server goes on."""
+    assert refused(asked(url + "/_kvfake/worlds", "POST", body), 400).startswith(error)
+    assert asked(url + "/_kvfake/worlds", "POST", b"").status == 201
+
+
+def test_worlds_have_nothing_in_common(double: kvfake.Double) -> None:
+    """Neither by address, nor by the token that belongs to one of them alone."""
+    url, one, other = double.url, opened(double.url), opened(double.url)
+    token, other_token = bearer(one["tokens"]["mattermost"]), bearer(other["tokens"]["mattermost"])
+    project, other_project = bearer(one["tokens"]["persist"]), bearer(other["tokens"]["persist"])
+
+    assert asked(one["address"] + KV + "name", "PUT", "by address", token).status == 200
+    assert asked(url + KV + "name", headers=token).json() == "by address"
+    assert asked(url + KV + "name", "PUT", "by token", token).status == 200
+    assert asked(one["address"] + KV + "name", headers=token).json() == "by token"
+
+    assert asked(url + PERSIST + "name", "PUT", {"value": "by token"}, project).status == 200
+    assert asked(one["address"] + PERSIST + "name", headers=project).status == 200
+    assert asked(url + PERSIST + "name", headers=other_project).status == 404
+
+    assert asked(other["address"] + KV + "name", headers=other_token).json() == {}
+    assert asked(url + KV + "name", headers=bearer(double.mattermost.token)).json() == {}
+    assert dict(double.mattermost) == dict(double.persist) == {}
+
+
+def test_a_token_is_nothing_in_another_world(double: kvfake.Double) -> None:
+    """The address decides, also against the token."""
+    one, other = opened(double.url), opened(double.url)
+    for token in (other["tokens"]["mattermost"], double.mattermost.token):
+        assert asked(one["address"] + KV + "name", "PUT", 1, bearer(token)).status == 401
+
+
+def test_control_below_an_address_is_that_worlds(double: kvfake.Double) -> None:
+    """Reset there empties that world alone; what is listed is the same everywhere."""
+    one, other = opened(double.url), opened(double.url)
+    double.mattermost["name"] = "own"
+    for world in (one, other):
+        asked(world["address"] + KV + "name", "PUT", world["id"], bearer(world["tokens"]["mattermost"]))
+    assert asked(one["address"] + "/_kvfake/env").json() == one["env"]
+    assert asked(one["address"] + "/_kvfake/health").json()["url"] == one["address"]
+    assert asked(one["address"] + "/_kvfake/reset", "POST").json() == {"reset": one["id"]}
+    assert asked(one["address"] + KV + "name", headers=bearer(one["tokens"]["mattermost"])).json() == {}
+    assert asked(other["address"] + KV + "name", headers=bearer(other["tokens"]["mattermost"])).json() == other["id"]
+    assert double.mattermost["name"] == "own"
+    assert asked(one["address"] + "/_kvfake/worlds").json() == asked(double.url + "/_kvfake/worlds").json()
+
+
+def test_a_world_that_has_ended_refuses(double: kvfake.Double) -> None:
+    """By address and by token, with its name; nothing lands in the server's own world."""
+    world = opened(double.url, strict=False)
+    token, project = bearer(world["tokens"]["mattermost"]), bearer(world["tokens"]["persist"])
+    assert asked(f"{double.url}/_kvfake/worlds/{world['id']}", "DELETE").json() == {"ended": world["id"]}
+    for base in (world["address"], double.url):
+        for path, headers in ((KV + "name", token), (PERSIST + "name", project)):
+            assert world["id"] in refused(asked(base + path, "PUT", {"value": "late"}, headers), 410)
+    assert world["id"] in refused(asked(world["address"] + KV + "name", "PUT", 1, bearer("anybody")), 410)
+    assert world["id"] in refused(asked(world["address"] + "/_kvfake/health"), 410)
+    assert dict(double.mattermost) == dict(double.persist) == {}
+    everything = asked(double.url + "/_kvfake/worlds").json()["worlds"]
+    assert [one["address"] for one in everything] == [double.url]
+
+
+def test_a_world_that_has_ended_is_known_to_have_been(url: str) -> None:
+    """410 to whoever asks for it or ends it again; 404 for one that never was."""
+    world = opened(url)
+    place = f"{url}/_kvfake/worlds/{world['id']}"
+    assert asked(place, "DELETE").status == 200
+    for method in ("GET", "DELETE"):
+        assert refused(asked(place, method), 410) == f"the world {world['id']} has ended"
+        for never in (world["id"] + "9", "no-world"):
+            error = refused(asked(f"{url}/_kvfake/worlds/{never}", method), 404)
+            assert error == f"there is no world '{never}'; GET /_kvfake/worlds lists them"
+
+
+def test_the_servers_own_world_cannot_be_ended(double: kvfake.Double) -> None:
+    """It can be emptied, as is said."""
+    own = asked(double.url + "/_kvfake/worlds").json()["worlds"][0]["id"]
+    place = f"{double.url}/_kvfake/worlds/{own}"
+    assert asked(place).json()["address"] == double.url
+    assert "POST /_kvfake/reset empties it" in refused(asked(place, "DELETE"), 409)
+    double.mattermost["name"] = "still here"
+    assert double.mattermost["name"] == "still here"
+
+
+def test_worlds_without_end(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A suite that ends none of its worlds learns of it before its memory is gone."""
+    monkeypatch.setattr(app, "MAX_WORLDS", 2)
+    first = opened(url)
+    opened(url)
+    assert "there are 2 worlds: end some with DELETE" in refused(asked(url + "/_kvfake/worlds", "POST"), 429)
+    asked(f"{url}/_kvfake/worlds/{first['id']}", "DELETE")
+    opened(url)
+
+
+# -------------------------------------------------------------------------------------------------------------- paths and verbs
+
+
+@pytest.mark.parametrize("path", ["", "/", "/nothing", "/worlds/a/b", "/health/more"])
+def test_a_path_that_is_not_there(url: str, path: str) -> None:
+    """All that are there are listed, each once."""
+    error = refused(asked(url + "/_kvfake" + path), 404)
+    assert error == f"control has no {path or '/'}; there are: /health, /env, /reset, /worlds, /worlds/<id>"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/health", "GET, HEAD"),
+        ("GET", "/reset", "POST"),
+        ("PUT", "/worlds", "GET, HEAD, POST"),
+        ("OPTIONS", "/worlds", "GET, HEAD, POST"),
+        ("POST", "/worlds/any", "DELETE, GET, HEAD"),
+    ],
+)
+def test_a_verb_that_is_not_there(url: str, method: str, path: str, allowed: str) -> None:
+    """Those that are stand in ``Allow``."""
+    reply = asked(url + "/_kvfake" + path, method)
+    refused(reply, 405)
+    assert reply.headers["Allow"] == allowed
+
+
+# ------------------------------------------------------------------------------------------------------------------ who may ask
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.0.0.1:8065", "localhost", "LocalHost:1", "127.1.2.3:8065", "[::1]:8065", "[::1]"]
+)
+def test_this_machine_may_ask(url: str, host: str) -> None:
+    """By any name of its own, with any port (it may be forwarded)."""
+    assert asked(url + "/_kvfake/health", headers={"Host": host}).status == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8065", "127.0.0.1.evil.example", "192.0.2.1", "[2001:db8::1]", ""])
+def test_another_host_may_not(url: str, host: str) -> None:
+    """A name that was pointed at this machine is not this machine's; the flag that adds one is named."""
+    error = refused(asked(url + "/_kvfake/worlds", "POST", {}, {"Host": host}), 403)
+    assert error.startswith(f"Host is {host!r}: expected a name of this server (127.0.0.1, localhost, a loopback address)")
+    assert "--allow-host NAME" in error
+    assert len(asked(url + "/_kvfake/worlds").json()["worlds"]) == 1
+
+
+@pytest.mark.parametrize("host", ["[::1", "[name]"])
+def test_a_host_that_cannot_be_read(url: str, host: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """It is another one, and no trouble."""
+    refused(asked(url + "/_kvfake/health", headers={"Host": host}), 403)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_hosts_that_were_allowed_may_ask() -> None:
+    """The setting adds names, as a compose file needs them; the name of the public URL is there."""
+    with kvfake.start(allow_host=["kvfake", "Other.example"], public_url="http://Kv.example:8000") as double:
+        url = f"http://127.0.0.1:{double.server.port}"  # type: ignore[attr-defined]
+        for host in ("kvfake:8065", "other.example", "kv.example:8000"):
+            assert asked(url + "/_kvfake/health", headers={"Host": host}).json()["url"] == "http://Kv.example:8000"
+        assert asked(url + "/_kvfake/health", headers={"Host": "evil.example"}).status == 403
+
+
+def test_a_server_for_everybody_may_be_asked_by_any_address() -> None:
+    """Bound to every address it cannot know which ones are its own; a name it must be told."""
+    door = SiteDoor(kvfake.Double(host="0.0.0.0"))
+    assert door.send("GET", "/_kvfake/health", {"Host": "192.0.2.1:8065"}).status == 200
+    assert door.send("GET", "/_kvfake/health", {"Host": "[2001:db8::1]"}).status == 200
+    assert door.send("GET", "/_kvfake/health", {"Host": "evil.example"}).status == 403
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost", "http://127.0.0.1:1", "http://[::1"])
+def test_a_foreign_page_may_not_ask(url: str, origin: str) -> None:
+    """Also one that has no origin of its own, such as a file or a sandboxed frame."""
+    error = refused(asked(url + "/_kvfake/reset", "POST", headers={"Origin": origin}), 403)
+    assert error == f"Origin is {origin!r}: expected none, or this server's own ({url.removeprefix('http://')})"
+
+
+def test_a_page_of_this_server_may_ask(url: str) -> None:
+    """Its origin is where it asks."""
+    assert asked(url + "/_kvfake/reset", "POST", headers={"Origin": url}).status == 200
+    local = url.replace("127.0.0.1", "localhost")
+    assert asked(url + "/_kvfake/env", headers={"Origin": local, "Host": local.removeprefix("http://")}).status == 200
+
+
+@pytest.mark.parametrize("origin", [None, "own", "https://evil.example"])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/env"), ("POST", "/worlds"), ("OPTIONS", "/worlds"), ("GET", "/nothing")])
+def test_no_page_is_told_that_it_may_read(url: str, method: str, path: str, origin: str | None) -> None:
+    """There is never a header that would let a browser hand an answer to another site."""
+    headers = {} if origin is None else {"Origin": url if origin == "own" else origin}
+    headers |= {"Access-Control-Request-Method": "POST"} if method == "OPTIONS" else {}
+    reply = asked(url + "/_kvfake" + path, method, headers=headers)
+    assert not [name for name in reply.headers if name.lower().startswith("access-control")]
