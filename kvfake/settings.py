@@ -132,7 +132,8 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def _tokens(value: object) -> tuple[str, ...]:
-    texts = _texts(value)
+    """``TOKEN=OWNER`` texts, or a mapping of tokens to owners."""
+    texts = _texts([f"{token}={owner}" for token, owner in value.items()] if isinstance(value, Mapping) else value)
     for text in texts:
         named_token(text)
     return texts

@@ -259,3 +259,9 @@ def test_the_first_layer_that_has_it_wins() -> None:
     values = resolve({"port": 1}, {"port": 2, "strict": True}, {"port": 3, "log": True}, scopes=(SERVER, WORLD))
     assert (values["port"], values["strict"], values["log"], values["profile"]) == (1, True, True, "documented")
     assert list(values) == [setting.name for setting in SETTINGS]
+
+
+def test_tokens_may_be_a_mapping() -> None:
+    """As a file of values shows them."""
+    given = from_keywords({"token": {"a=b": "app/bot", "c": "project:p"}}, WORLD)
+    assert given == {"token": ("a=b=app/bot", "c=project:p")}
