@@ -278,21 +278,26 @@ def test_what_blocks_is_in_nobodys_way() -> None:
         slow.close()
 
 
-def test_a_server_stops_while_a_job_runs() -> None:
+def test_a_server_stops_while_jobs_run_and_wait() -> None:
     """What was begun ends; what waits for a thread is dropped."""
     may_end = threading.Event()
     before = threading.active_count()
+    handed_out: list[Request] = []
 
     def job() -> Response:
         may_end.wait(5)
         return Response(200)
 
-    with serving(kvfake.Double(), lambda _: lambda _: job) as door:
+    def answer(request: Request) -> object:
+        handed_out.append(request)
+        return job
+
+    with serving(kvfake.Double(), lambda _: answer) as door:
         wires = [Wire(door.port) for _ in range(20)]
         for wire in wires:
             wire.send(LIST)
-        assert until(lambda: threading.active_count() > before + 10)
-        threading.Timer(0.05, may_end.set).start()
+        assert until(lambda: len(handed_out) == 20 and threading.active_count() >= before + 16)
+        threading.Timer(0.2, may_end.set).start()
     for wire in wires:
         wire.close()
-    assert threading.active_count() == before
+    assert until(lambda: threading.active_count() == before)
