@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Double", "start", "wsgi_app"]
+__all__ = ["Double", "FidelityWarning", "start", "wsgi_app"]
 
 if TYPE_CHECKING:
     from kvfake.doors.wsgi import WsgiApp
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     wsgi_app: WsgiApp
     """A `Double` for a WSGI server, as in ``gunicorn kvfake:wsgi_app``; its settings come from the environment."""
+
+
+class FidelityWarning(UserWarning):
+    """The double was kinder than the service: what worked here would not have worked there. It names the row."""
 
 
 def __getattr__(name: str) -> Any:

@@ -17,11 +17,11 @@ from kvfake.doors.site import Site
 from kvfake.proxies import no_proxy
 from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_keywords, resolve
 from kvfake.world.fake import Fake
+from kvfake.world.journal import Journal
 from kvfake.world.views import Mattermost, Persist
 
 if TYPE_CHECKING:
     from kvfake.control.app import Control
-    from kvfake.doors.server import Server
     from kvfake.doors.wsgi import WsgiApp
 
 
@@ -36,7 +36,6 @@ class Double:
 
     def __init__(self, **settings: Any) -> None:
         values = _values(settings)
-        self._server: Server | None = None
         fake = Fake("", values)
         self._wire(fake, values, values["public_url"] or f"http://{fake.own.id}.kvfake.test")
 
@@ -81,11 +80,19 @@ class Double:
         """Forget every value; tokens and settings stay."""
         self._world.reset()
 
+    @property
+    def journal(self) -> Journal:
+        """What was asked of this double, and what it answered."""
+        return self._world.journal
+
+    def holdings(self) -> list[tuple[str, str, list[str]]]:
+        """What lies in the stores: service, owner (and prefix), keys."""
+        return self._world.holdings()
+
     def close(self) -> None:
-        """End the server, if there is one, with every open connection. Closing twice does nothing."""
-        server, self._server = self._server, None
-        if server is not None:
-            server.stop()
+        """End what this double has of its own: the server of `start`, with every open connection, or a world beside others,
+        which refuses from then on. Closing twice does nothing.
+        """
 
     def __enter__(self) -> Double:
         return self
@@ -98,16 +105,38 @@ class Double:
 
 
 class Started(Double):
-    """A double behind a server. It is bound when it is made; `serve` or `start` begins to answer."""
+    """A double behind a server. It is bound when it is made; ``server.start`` or ``server.serve`` begins to answer."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         from kvfake.doors.server import Server
 
         fake = Fake("", values)
         log = write_line if values["log"] else None
-        self._server = server = Server(lambda: Connection(self._site.answer, log), values["host"], values["port"])
-        self._wire(fake, values, values["public_url"] or f"http://{_shown(values['host'])}:{server.port}")
-        self.server = server
+        self.server = Server(lambda: Connection(self._site.answer, log), values["host"], values["port"])
+        self._wire(fake, values, values["public_url"] or f"http://{_shown(values['host'])}:{self.server.port}")
+
+    @property
+    def late(self) -> list[str]:
+        """What was asked of worlds of this server that had ended."""
+        return list(self._fake.late)
+
+    def beside(self, settings: dict[str, Any]) -> Double:
+        """A double with a world of its own on this server; ``settings`` are a world's, and were checked."""
+        return _Beside(self._fake, self._site, settings)
+
+    def close(self) -> None:
+        self.server.stop()
+
+
+class _Beside(Double):
+    """A double that shares a server with others."""
+
+    def __init__(self, fake: Fake, site: Site, settings: dict[str, Any]) -> None:
+        self._fake, self._world = fake, fake.open(settings)
+        self._site = site.rooted_in(self._world)
+
+    def close(self) -> None:
+        self._fake.end(self._world)
 
 
 def start(**settings: Any) -> Double:

@@ -12,11 +12,7 @@ from typing import NamedTuple
 
 from httptools import HttpParserError, HttpRequestParser
 
-from kvfake.services.message import Headers, Response
-
 MAX_HEAD_BYTES = (1 << 20) + 4096  # http.DefaultMaxHeaderBytes, and what bufio reads beyond it
-
-_TEXT: Headers = (("Content-Type", "text/plain; charset=utf-8"),)
 
 
 class BadHead(Exception):
@@ -34,9 +30,6 @@ _BAD_NAME = "400 Bad Request: invalid header name"
 _BAD_VERSION = "505 HTTP Version Not Supported: unsupported protocol version"
 TOO_LARGE = "431 Request Header Fields Too Large"
 _BAD_CODING = ("501 Not Implemented", "Unsupported transfer encoding")
-
-BAD_REQUEST = Response(400, _TEXT, BAD_REQUEST_TEXT.encode(), close=True)
-"""The same refusal, of a target that the site cannot decode."""
 
 
 class Head(NamedTuple):

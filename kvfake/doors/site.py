@@ -12,8 +12,9 @@ from functools import partial
 from types import ModuleType
 
 from kvfake.doors.environ import Application, call
-from kvfake.doors.nethttp import BAD_REQUEST, split_absolute
+from kvfake.doors.nethttp import split_absolute
 from kvfake.services import gorules, mattermost, persist
+from kvfake.services.mattermost import without_token
 from kvfake.services.message import Request, Response
 from kvfake.world.fake import WORLD_MARK, Ended, Fake
 from kvfake.world.world import World
@@ -28,20 +29,25 @@ _WORLD_MARKS = (WORLD_MARK.encode(), b"/%7E", b"/%7e")
 class Site:
     """One address: a world at its root, the other worlds of its server below ``/~ID``."""
 
-    def __init__(self, fake: Fake, control: Callable[[], Application], site_path: str = "") -> None:
-        """``control`` makes the application that lies at ``/_kvfake``."""
-        self._fake, self._site_path = fake, site_path.encode()
+    def __init__(self, fake: Fake, control: Callable[[], Application], site_path: str = "", root: World | None = None) -> None:
+        """``control`` makes the application that lies at ``/_kvfake``; ``root`` is whose the root is, if not the server's own."""
+        self._fake, self._site_path, self._root = fake, site_path.encode(), root
         self._make_control = control
-        self._control: Application | None = None  # made when it is first asked for: it takes long to import
+        self._control: Application | None = None
+
+    def rooted_in(self, world: World) -> Site:
+        """The same site, with another world at its root."""
+        return Site(self._fake, self.control, self._site_path.decode(), world)
 
     def answer(self, request: Request, base: bytes = b"") -> Response | Callable[[], Response]:
         """The response, or a job that makes it. ``base`` is where the site lies, if not at the root."""
         try:
             return self._answer(request, base)
         except Ended as ended:
+            self._fake.late.append(f"{request.method} {without_token(request.target).decode('utf-8', 'replace')} (world {ended})")
             return Response(410, _JSON, _error(f"the world {ended} has ended: nothing of this request was done"))
         except gorules.BadEscape:
-            return BAD_REQUEST
+            return self._fake.unmatched(request, None, gorules.BAD_REQUEST)
         except Exception:  # P11: whatever happens, the server goes on
             traceback.print_exc()
             return UNEXPECTED
@@ -55,15 +61,13 @@ class Site:
             if path.startswith(self._site_path + b"/"):
                 base, path = base + self._site_path, path[len(self._site_path) :]
             elif not path.startswith(CONTROL):
-                return _not_found(f"nothing lies here: expected a path below {self._site_path.decode()}")
-        world = None
+                return self._not_found(request, self._root, f"expected a path below {self._site_path.decode()}")
+        world = self._root
         if path.startswith(_WORLD_MARKS):
             mark, path, world = self._world(path)
             base += mark
             if world is None:
-                return _not_found(
-                    f"there is no world {mark.decode('utf-8', 'replace')}: expected /~ID of a world that was opened here"
-                )
+                return self._not_found(request, None, "expected /~ID of a world that was opened here")
         if path.startswith(_MATTERMOST):
             return self._fake.answer(mattermost, request, path, query, base, world)
         if path.startswith(_PERSIST):
@@ -78,13 +82,17 @@ class Site:
         id = gorules.unescape(mark)[1:].decode("utf-8", "replace")
         return b"/" + mark, slash + rest, self._fake.find(id)
 
+    def control(self) -> Application:
+        """The application at ``/_kvfake``, made when it is first asked for: it takes long to import."""
+        if self._control is None:
+            self._control = self._make_control()
+        return self._control
+
     def _run_control(self, request: Request, path: bytes, query: bytes, base: bytes, world: World) -> Response:
         if request.broken:
             return Response(400, _JSON, _error(f"the body has no end: {request.broken}"))
         try:
-            if self._control is None:
-                self._control = self._make_control()
-            return call(self._control, request, base + CONTROL, path, query, {"kvfake.world": world})
+            return call(self.control(), request, base + CONTROL, path, query, {"kvfake.world": world})
         except Exception:
             traceback.print_exc()
             return UNEXPECTED
@@ -99,7 +107,10 @@ class Site:
             service = mattermost
         if service is not None:
             return self._fake.answer(service, request, path, query, base, world)
-        return _not_found(f"nothing lies here: expected {mattermost.KV}/..., {persist.API}/persist/... or /_kvfake/...")
+        return self._not_found(request, world, f"expected {mattermost.KV}/..., {persist.API}/persist/... or /_kvfake/...")
+
+    def _not_found(self, request: Request, world: World | None, expected: str) -> Response:
+        return self._fake.unmatched(request, world, Response(404, _JSON, _error(f"nothing lies here: {expected}")))
 
 
 _JSON = (("Content-Type", "application/json"),)
@@ -110,7 +121,3 @@ def _error(text: str) -> bytes:
 
 
 UNEXPECTED = Response(500, _JSON, _error("unexpected error in kvfake: its traceback is on stderr"))
-
-
-def _not_found(text: str) -> Response:
-    return Response(404, _JSON, _error(text))

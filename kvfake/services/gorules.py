@@ -213,3 +213,7 @@ _TEXT: Headers = (("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Typ
 def http_error(status: int, text: str) -> Response:
     """``net/http.Error``: a plain text with a newline."""
     return Response(status, _TEXT, text.encode("utf-8", "surrogateescape") + b"\n")
+
+
+BAD_REQUEST = Response(400, _TEXT[:1], b"400 Bad Request", close=True)
+"""M28: what the server itself answers to a target that it cannot decode."""

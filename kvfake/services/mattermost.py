@@ -24,6 +24,7 @@ MAX_VALUE_BYTES = 8192  # M14: httpin.MaxKVStoreValueLength
 MAX_PREFIX_BYTES = 2  # M15, M25: store.Hashkey
 
 _BASE = KV.encode() + b"/"
+_QUERY_NAME = b"access_token"  # M10
 _VERBS = {"GET": "get", "POST": "set", "PUT": "set", "DELETE": "delete"}  # M02, M03, M05
 
 _JSON: Headers = (("Content-Type", "application/json"),)
@@ -72,7 +73,7 @@ def token(request: Request, query: bytes) -> bytes:
         return authorization[6:]
     cookie = gorules.cookie_value(headers[b"cookie"], COOKIE) if b"cookie" in headers else None
     if cookie is None:
-        return gorules.query_value(query, b"access_token") if query else b""
+        return gorules.query_value(query, _QUERY_NAME) if query else b""
     if request.method == "GET":
         return cookie
     sent = headers.get(b"x-csrf-token", b"").strip(b" \t")
@@ -81,9 +82,27 @@ def token(request: Request, query: bytes) -> bytes:
     return cookie if headers.get(b"x-requested-with") == b"XMLHttpRequest" else b""
 
 
+def without_token(target: bytes) -> bytes:
+    """A target that can be shown: the value of an ``access_token`` is cut out, however its name is written."""
+    path, mark, query = target.partition(b"?")
+    return path + mark + b"&".join([_pair_without_token(pair) for pair in query.split(b"&")]) if mark else target
+
+
+def _pair_without_token(pair: bytes) -> bytes:
+    name, mark, _ = pair.partition(b"=")
+    try:
+        is_token = gorules.unescape(name.replace(b"+", b" ")) == _QUERY_NAME
+    except gorules.BadEscape:
+        return pair
+    return name + mark + b"..." if is_token else pair
+
+
 def read(request: Request, path: bytes, query: bytes, base: bytes, owner: str | None) -> Operation:
     """What the request asks for. ``path`` is raw, below ``base``; raises `Refusal`, in the service's order (M23)."""
-    path = gorules.unescape(path)
+    try:
+        path = gorules.unescape(path)
+    except gorules.BadEscape:
+        raise Refusal(gorules.BAD_REQUEST) from None
     if not gorules.is_clean(path):
         raise Refusal(_moved(base + gorules.escape(gorules.clean(path)), request.target))
     prefix, key = _route(path)

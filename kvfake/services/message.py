@@ -5,7 +5,6 @@ Law: frozen values and nothing else; no rule of either service, no socket, no cl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from kvfake.stores import Namespace
@@ -19,12 +18,13 @@ ROWS = "Kvfake-Rows"
 class Request(NamedTuple):
     """What came in. Names of headers are lower-case; the target is raw, as it stood in the request line.
 
-    ``broken`` says why the body could not be read to its end, in the words of Go's reader; ``body`` is what came before.
+    Once it is answered its headers belong to the journal, which cuts the tokens out. ``broken`` says why the body could not be
+    read to its end, in the words of Go's reader; ``body`` is what came before.
     """
 
     method: str
     target: bytes
-    headers: Mapping[bytes, bytes]
+    headers: dict[bytes, bytes]
     body: bytes = b""
     broken: str = ""
 

@@ -6,17 +6,20 @@ Law: it knows worlds and services, and nothing of sockets, threads or control. A
 from __future__ import annotations
 
 import os
+import time
+from collections import deque
 from collections.abc import Mapping
 from threading import Lock
 from types import ModuleType
 from typing import Any
 
 from kvfake.services import mattermost, persist
-from kvfake.services.message import Refusal, Request, Response
+from kvfake.services.message import Operation, Refusal, Request, Response
 from kvfake.world.owners import Mint
 from kvfake.world.world import World
 
 WORLD_MARK = "/~"
+MAX_LATE = 100
 
 
 class Ended(Exception):
@@ -26,6 +29,8 @@ class Ended(Exception):
 class Fake:
     """All the worlds of one server: its own, at the root, and those that were opened beside it."""
 
+    _seconds = staticmethod(time.perf_counter)  # in a class: freezegun replaces what modules hold
+
     def __init__(self, url: str, settings: Mapping[str, Any]) -> None:
         self._lock = Lock()
         self._mint = Mint()
@@ -34,6 +39,7 @@ class Fake:
         self._settings = settings
         self.worlds: dict[str, World] = {}
         self._by_serial: dict[int, World] = {}
+        self.late: deque[str] = deque(maxlen=MAX_LATE)  # what was refused because its world had ended
         self.own = World(self._mark, 0, url, self._mint, settings)
 
     @property
@@ -68,18 +74,29 @@ class Fake:
         self, service: ModuleType, request: Request, path: bytes, query: bytes, base: bytes, world: World | None
     ) -> Response:
         """Deal with a request to a service. ``world`` is that of its address; with none, its token says which one it is."""
+        began = self._seconds()
         token = service.token(request, query)
         if world is None:
             world = self._of_token(token)
         owner = world.owners.who(service.NAME, token)
+        operation: Operation | None = None
         try:
             operation = service.read(request, path, query, base, owner)
         except Refusal as refusal:
-            return refusal.response
+            response = refusal.response
         with world.lock:
-            moment = world.clock.now() if operation.verb == "set" else 0
-            response: Response = service.answer(operation, world.store, world.profiles[service.NAME], moment)
-            return response
+            if operation is not None:
+                moment = world.clock.now() if operation.verb == "set" else 0
+                response = service.answer(operation, world.store, world.profiles[service.NAME], moment)
+            world.journal.add(service.NAME, operation, owner, request, response, self._seconds() - began)
+        return response
+
+    def unmatched(self, request: Request, world: World | None, response: Response) -> Response:
+        """Record what nobody answers."""
+        world = world or self.own
+        with world.lock:
+            world.journal.add(None, None, None, request, response, 0.0)
+        return response
 
     def _of_token(self, token: bytes) -> World:
         """The world that issued the token, else the server's own. Raises `Ended`."""

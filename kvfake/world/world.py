@@ -15,6 +15,7 @@ from typing import Any
 from kvfake.services import mattermost, persist
 from kvfake.stores.memory import MemoryStore
 from kvfake.world.clock import Clock
+from kvfake.world.journal import Journal
 from kvfake.world.owners import Mint, Owners
 
 APP = "app"
@@ -25,13 +26,14 @@ PROJECT = "project"
 class World:
     """Everything that one user of the double holds. ``url`` is its address, without a slash at the end."""
 
-    __slots__ = ("clock", "id", "lock", "owners", "profiles", "serial", "settings", "store", "url")
+    __slots__ = ("clock", "id", "journal", "lock", "owners", "profiles", "serial", "settings", "store", "url")
 
     def __init__(self, id: str, serial: int, url: str, mint: Mint, settings: Mapping[str, Any]) -> None:
         self.id, self.serial, self.url, self.settings = id, serial, url, settings
         self.lock = RLock()
         self.store = MemoryStore()
         self.clock = Clock()
+        self.journal = Journal()
         self.owners = Owners(mint, serial, settings["token"], settings["strict"])
         self.profiles: dict[str, Any] = {
             mattermost.NAME: mattermost.profile(settings["profile"], settings["mattermost_missing"]),
@@ -39,10 +41,20 @@ class World:
         }
 
     def reset(self) -> None:
-        """Forget every value; tokens and settings stay."""
+        """Forget every value and what was recorded; tokens and settings stay."""
         with self.lock:
             self.store.clear()
+            self.journal.clear()
             self.clock = Clock()
+
+    def holdings(self) -> list[tuple[str, str, list[str]]]:
+        """What lies in the store, sorted: service, owner (and prefix), keys."""
+        with self.lock:
+            found = [
+                (service, f"{owner} below {prefix.decode('utf-8', 'backslashreplace')!r}" if prefix.strip() else owner, keys)
+                for (service, owner, prefix), keys in [(space, self.store.keys(space)) for space in sorted(self.store.namespaces())]
+            ]
+        return [(service, owner, [key.decode("utf-8", "backslashreplace") for key in keys]) for service, owner, keys in found]
 
     def token(self, service: str, owner: str) -> str:
         """The token that this world issued to that owner."""
