@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import warnings
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,15 +23,12 @@ if TYPE_CHECKING:
     from kvfake.double import Started
     from kvfake.world.journal import Exchange
 
-MAX_SHOWN_EXCHANGES = 30
-MAX_SHOWN_BODY = 200
-MAX_SHOWN_KEYS = 20
-MAX_SHOWN_LATE = 20
 
 _NOT_FROM_THE_SHELL = frozenset({"port"})  # every session and every worker takes a free one
-_DOUBLES: pytest.StashKey[list[Double]] = pytest.StashKey()
+_NAMES = ", ".join(setting.name for setting in of(WORLD))
 _SESSION: pytest.StashKey[Factory] = pytest.StashKey()
 _LATE: pytest.StashKey[list[str]] = pytest.StashKey()
+_TOO_WIDE = re.compile(r"ScopeMismatch: .* fixture kvfake(_env)? with")
 
 
 # ------------------------------------------------------------------------------------------------------------------- settings
@@ -51,8 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    names = ", ".join(setting.name for setting in of(WORLD))
-    config.addinivalue_line("markers", f"kvfake(**settings): settings of the double of this test: {names}.")
+    config.addinivalue_line("markers", f"kvfake(**settings): settings of the double of this test: {_NAMES}.")
     try:
         _asked_for(config, {})
     except ValueError as wrong:
@@ -73,7 +70,10 @@ def _from_ini(config: pytest.Config) -> dict[str, Any]:
 
 def _asked_for(config: pytest.Config, overridden: dict[str, Any]) -> dict[str, Any]:
     """Every setting that was set for the whole session: flag, variable, ``kvfake_settings``, ini option."""
-    flags = from_flags({setting.name: config.getoption("kvfake_" + setting.name) for setting in SETTINGS})
+    try:
+        flags = from_flags({setting.name: config.getoption("kvfake_" + setting.name) for setting in SETTINGS})
+    except ValueError as wrong:
+        raise ValueError(f"--kvfake-{str(wrong)[2:]}") from None
     environment = from_environment(os.environ, SERVER, WORLD, without=_NOT_FROM_THE_SHELL)
     return {**_from_ini(config), **overridden, **environment, **flags}
 
@@ -90,36 +90,65 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 
 class Factory:
-    """Makes doubles on one server, which the first of them starts."""
+    """Makes doubles on one server, which the first of them starts. The server's own world is nobody's: it welcomes no token.
+
+    It knows its doubles and how far each journal had come when the current test began, and so what that test asked.
+    """
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self._settings = settings
         self._started: Started | None = None
-        self._made: list[Double] = []
+        self._seen: dict[Double, int] = {}
+        self._late_seen = 0
 
     def __call__(self, **settings: Any) -> Double:
         """A double with a world of its own; world settings are keywords. It ends with the session, or when it is closed."""
-        double = self.make(settings)
-        self._made.append(double)
-        return double
-
-    def make(self, settings: dict[str, Any]) -> Double:
         checked = from_keywords(settings, WORLD)
         if self._started is None:
             from kvfake.double import Started
 
-            started = Started(resolve(self._settings, {"port": 0}, scopes=(SERVER, WORLD)))
+            started = Started(resolve({"strict": True, "token": ()}, self._settings, {"port": 0}, scopes=(SERVER, WORLD)))
             started.server.start()
             self._started = started
-        return self._started.beside(checked)
+        double = self._started.beside({**resolve(self._settings, scopes=(WORLD,)), **checked})
+        self._seen[double] = 0
+        return double
 
     @property
     def late(self) -> list[str]:
+        """What was asked of doubles that had ended."""
         return self._started.late if self._started is not None else []
 
+    def begin_test(self) -> None:
+        """Forget the doubles that have ended; what comes from now on belongs to another test."""
+        if self._started is not None:
+            kept = [double for double in self._seen if not double.has_ended]
+            self._seen = {double: double.journal.seen for double in kept}
+            self._started.journal.clear()
+            self._late_seen = len(self.late)
+
+    def exchanges(self) -> dict[Double, list[Exchange]]:
+        """What this test asked of each double that it made or used."""
+        found = {double: double.journal.since(seen) for double, seen in self._seen.items()}
+        return {double: exchanges for double, exchanges in found.items() if exchanges or not self._seen[double]}
+
+    def story(self) -> Iterator[str]:
+        """Lines for the report of a test that failed; none where it asked for no double."""
+        from kvfake import story
+
+        asked = self.exchanges()
+        if self._started is None or not asked:
+            return
+        for double, exchanges in asked.items():
+            yield from story.refusals_of(double, exchanges)
+        yield from story.strays_of(self._started, list(self._started.journal))
+        yield from story.late_ones("asked of doubles that had ended, and refused:", self.late[self._late_seen :])
+        for double, exchanges in asked.items():
+            if len(asked) > 1:
+                yield f"{double.url}:"
+            yield from story.course_of(double, exchanges)
+
     def close(self) -> None:
-        for double in self._made:
-            double.close()
         if self._started is not None:
             self._started.close()
 
@@ -136,7 +165,7 @@ def kvfake_factory(pytestconfig: pytest.Config, kvfake_settings: dict[str, Any])
     try:
         factory = Factory(_asked_for(pytestconfig, from_keywords(kvfake_settings, SERVER, WORLD)))
     except (TypeError, ValueError) as wrong:
-        raise pytest.UsageError(f"kvfake_settings: {wrong}") from None
+        raise pytest.fail.Exception(f"kvfake_settings: {wrong}", pytrace=False) from None
     pytestconfig.stash[_SESSION] = factory
     yield factory
     factory.close()
@@ -148,13 +177,12 @@ def kvfake(request: pytest.FixtureRequest, kvfake_factory: Factory) -> Iterator[
     settings: dict[str, Any] = {}
     for marker in request.node.iter_markers("kvfake"):
         if marker.args:
-            raise pytest.UsageError(f"@pytest.mark.kvfake takes settings by name, got {marker.args[0]!r}")
+            pytest.fail(f"@pytest.mark.kvfake takes settings by name ({_NAMES}), got {marker.args[0]!r}", pytrace=False)
         settings = {**marker.kwargs, **settings}
     try:
-        double = kvfake_factory.make(settings)
+        double = kvfake_factory(**settings)
     except (TypeError, ValueError) as wrong:
-        raise pytest.UsageError(f"@pytest.mark.kvfake: {wrong}") from None
-    request.node.stash.setdefault(_DOUBLES, []).append(double)
+        raise pytest.fail.Exception(f"@pytest.mark.kvfake: {wrong}", pytrace=False) from None
     yield double
     double.close()
 
@@ -170,11 +198,20 @@ def kvfake_env(kvfake: Double, monkeypatch: pytest.MonkeyPatch) -> dict[str, str
 # -------------------------------------------------------------------------------------------------------------------- reports
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    factory = item.config.stash.get(_SESSION, None)
+    if factory is not None:
+        factory.begin_test()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """A test that ends hears, in its own thread, where the double was kinder than the service: once a row."""
+    """A test that ends hears, in its own thread, where a double was kinder than the service: once a row."""
     outcome = yield
-    rows = {row: exchange for double in item.stash.get(_DOUBLES, []) for exchange in double.journal for row in exchange.rows}
+    factory = item.config.stash.get(_SESSION, None)
+    asked = factory.exchanges().values() if factory is not None else ()
+    rows = {row: exchange for exchanges in asked for exchange in exchanges for row in exchange.rows}
     for row, exchange in sorted(rows.items()):
         text = f"{row}: {exchange.method} {exchange.path} would have been refused by the plugin, or answered otherwise"
         warnings.warn(text + "; --kvfake-profile plugin-1.2 answers as it does", library.FidelityWarning, stacklevel=1)
@@ -184,45 +221,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    factory = item.config.stash.get(_SESSION, None)
     if report.failed:
-        doubles = item.stash.get(_DOUBLES, [])
-        if doubles and report.when == "call":
-            report.sections.append(("kvfake", "\n".join(line for double in doubles for line in _story(double))))
-        elif report.when == "setup" and "ScopeMismatch" in report.longreprtext and "fixture kvfake" in report.longreprtext:
-            advice = "kvfake is a double for one test; for a wider scope ask for kvfake_factory, and call it: kvfake_factory()"
-            report.sections.append(("kvfake", advice))
+        lines = list(factory.story()) if factory is not None else []
+        if _TOO_WIDE.search(report.longreprtext):
+            lines = ["kvfake is a double for one test; for a wider scope ask for kvfake_factory, and call it: kvfake_factory()"]
+        if lines:
+            report.sections.append(("kvfake", "\n".join(lines)))
     return report
-
-
-def _story(double: Double) -> Iterator[str]:
-    """What was refused or unmatched, every exchange in its order, and what the stores hold at the end."""
-    exchanges = list(double.journal)
-    refused = [exchange for exchange in exchanges if exchange.service is None or exchange.status in (401, 404, 405, 410)]
-    if refused:
-        yield "refused or unmatched:"
-        yield from _lines(refused)
-    if exchanges:
-        yield f"{len(exchanges) + double.journal.dropped} exchanges:"
-        yield from _lines(exchanges)
-    else:
-        yield "no request came"
-    for name, owner, keys in double.holdings():
-        shown = ", ".join(keys[:MAX_SHOWN_KEYS])
-        yield f"{name} of {owner} holds {len(keys)}: {shown}" + (", ..." if len(keys) > MAX_SHOWN_KEYS else "")
-
-
-def _lines(exchanges: list[Exchange]) -> Iterator[str]:
-    left_out = len(exchanges) - MAX_SHOWN_EXCHANGES
-    if left_out > 0:
-        yield f"  ({left_out} earlier ones)"
-    for exchange in exchanges[-MAX_SHOWN_EXCHANGES:]:
-        who = exchange.owner or ("a token that is not known" if "authorization" in exchange.request.headers else "no token")
-        rows = f" [kinder than the plugin: {', '.join(exchange.rows)}]" if exchange.rows else ""
-        yield f"  {exchange.method} {exchange.path} by {who}: {exchange.status}{rows}"
-        for arrow, body in ((">", exchange.request.body), ("<", exchange.response.body)):
-            if body:
-                text = body[:MAX_SHOWN_BODY].decode("utf-8", "backslashreplace").rstrip("\n")
-                yield f"    {arrow} {text}" + ("..." if len(body) > MAX_SHOWN_BODY else "")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -242,7 +248,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     factory = config.stash.get(_SESSION, None)
     late = config.stash.get(_LATE, []) + (factory.late if factory is not None else [])
     if late:
+        from kvfake import story
+
         terminalreporter.section("kvfake")
-        terminalreporter.line("asked of doubles whose test had ended, and refused (a thread that outlived its test?):")
-        for line in late[:MAX_SHOWN_LATE]:
-            terminalreporter.line(f"  {line}")
+        title = "asked of doubles whose test had ended, and refused (a thread that outlived its test?):"
+        for line in story.late_ones(title, late):
+            terminalreporter.line(line)

@@ -89,6 +89,15 @@ class Double:
         """What lies in the stores: service, owner (and prefix), keys."""
         return self._world.holdings()
 
+    def without_tokens(self, text: str) -> str:
+        """The text, with every token that this double knows cut short."""
+        return self._world.owners.without_tokens(text)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its world refuses, because the double beside others was closed."""
+        return False
+
     def close(self) -> None:
         """End what this double has of its own: the server of `start`, with every open connection, or a world beside others,
         which refuses from then on. Closing twice does nothing.
@@ -134,6 +143,10 @@ class _Beside(Double):
     def __init__(self, fake: Fake, site: Site, settings: dict[str, Any]) -> None:
         self._fake, self._world = fake, fake.open(settings)
         self._site = site.rooted_in(self._world)
+
+    @property
+    def has_ended(self) -> bool:
+        return self._world.id not in self._fake.worlds
 
     def close(self) -> None:
         self._fake.end(self._world)

@@ -30,10 +30,26 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_python_examples_run() -> None:
-    """Each block, as it stands."""
-    (block,) = blocks("python")
-    exec(compile(block, "README.md", "exec"), {})
+BOT = """
+import requests
+
+class Bot:
+    def __init__(self, site_url, token):
+        self.url, self.headers = site_url + "/plugins/com.mattermost.apps/api/v1/kv/name", {"Authorization": f"Bearer {token}"}
+
+    def hear(self, text):
+        requests.put(self.url, json=text.split()[-1], headers=self.headers).raise_for_status()
+
+
+"""
+
+
+def test_the_python_examples_run(pytester: pytest.Pytester) -> None:
+    """Each block, as it stands; the test is given a bot."""
+    plain, in_a_suite = blocks("python")
+    exec(compile(plain, "README.md", "exec"), {})
+    pytester.makepyfile(BOT + in_a_suite)
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly").assert_outcomes(passed=1)
 
 
 def test_the_curl_session_is_what_it_shows(double: Double) -> None:

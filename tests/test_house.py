@@ -23,6 +23,7 @@ FLOORS = {
     "kvfake.control": 3,
     "kvfake.doors": 4,
     "kvfake.double": 5,
+    "kvfake.story": 6,
     "kvfake.asking": 5,
     "kvfake.running": 5,
     "kvfake.cli": 6,
@@ -92,7 +93,7 @@ def test_a_request_travels_through_five_files() -> None:
 
 def test_the_public_names_are_few_and_sorted() -> None:
     """What is exported is what the documentation names."""
-    assert kvfake.__all__ == sorted(kvfake.__all__) == ["Double", "start", "wsgi_app"]
+    assert kvfake.__all__ == sorted(kvfake.__all__) == ["Double", "FidelityWarning", "start", "wsgi_app"]
     for name in kvfake.__all__:
         assert getattr(kvfake, name) is not None
 

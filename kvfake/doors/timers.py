@@ -6,20 +6,15 @@ Law: it knows the machine's monotonic clock, and nothing of a world's. One threa
 from __future__ import annotations
 
 import heapq
-import time
 from collections.abc import Callable
-from functools import partial
 
-# Not time.monotonic where there is another way: freezegun may have replaced it already.
-_real_time: Callable[[], float] = (
-    partial(time.clock_gettime, time.CLOCK_MONOTONIC) if hasattr(time, "clock_gettime") else time.monotonic
-)
+from kvfake.world.clock import machine_seconds
 
 
 class Timers:
     """Calls that wait for their time. ``moment`` is when `run` last looked at the clock."""
 
-    _now = staticmethod(_real_time)  # in a class: freezegun replaces what modules hold
+    _now = staticmethod(machine_seconds)
 
     def __init__(self) -> None:
         self.moment = 0.0

@@ -6,7 +6,6 @@ Law: it knows worlds and services, and nothing of sockets, threads or control. A
 from __future__ import annotations
 
 import os
-import time
 from collections import deque
 from collections.abc import Mapping
 from threading import Lock
@@ -15,6 +14,7 @@ from typing import Any
 
 from kvfake.services import mattermost, persist
 from kvfake.services.message import Operation, Refusal, Request, Response
+from kvfake.world.clock import machine_seconds
 from kvfake.world.owners import Mint
 from kvfake.world.world import World
 
@@ -29,7 +29,7 @@ class Ended(Exception):
 class Fake:
     """All the worlds of one server: its own, at the root, and those that were opened beside it."""
 
-    _seconds = staticmethod(time.perf_counter)  # in a class: freezegun replaces what modules hold
+    _seconds = staticmethod(machine_seconds)
 
     def __init__(self, url: str, settings: Mapping[str, Any]) -> None:
         self._lock = Lock()

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, overload
 
 from kvfake.services.mattermost import without_token
 from kvfake.services.message import Operation, Request, Response
+from kvfake.world.owners import shortened
 
 MAX_EXCHANGES = 1000
 MAX_BODY_BYTES = 64 * 1024  # of one body; what is longer is cut
@@ -21,8 +22,6 @@ MAX_BYTES = 16 * 1024 * 1024  # of all bodies together
 _SECRET = (b"authorization", b"cookie", b"x-csrf-token")
 _SCHEMES = (b"bearer", b"token", b"basic")
 _HIDDEN = b"..."
-_SHOWN_OF_A_TOKEN = 4
-_LEAST_TO_SHOW = 12
 
 
 class Message(NamedTuple):
@@ -143,6 +142,15 @@ class Journal(Sequence[Exchange]):
     def __len__(self) -> int:
         return len(self._exchanges)
 
+    @property
+    def seen(self) -> int:
+        """How many exchanges there were, also those that were dropped."""
+        return len(self._exchanges) + self.dropped
+
+    def since(self, seen: int) -> list[Exchange]:
+        """Those that came after so many, as far as they are still here."""
+        return list(self._exchanges)[max(0, seen - self.dropped) :]
+
     def clear(self) -> None:
         self._exchanges.clear()
         self._bytes = self.dropped = 0
@@ -153,4 +161,4 @@ def _cut(value: bytes) -> bytes:
     scheme, _, token = value.partition(b" ")
     if scheme.lower() not in _SCHEMES:
         return _HIDDEN
-    return scheme + b" " + (token[:_SHOWN_OF_A_TOKEN] if len(token) >= _LEAST_TO_SHOW else b"") + _HIDDEN
+    return scheme + b" " + shortened(token)

@@ -89,3 +89,17 @@ class Owners:
     def knows(self, token: bytes) -> bool:
         """Whether it was named or issued here, for either service."""
         return token in self._owners
+
+    def without_tokens(self, text: str) -> str:
+        """The text, with every token of the table cut short."""
+        for token in sorted(self._owners, key=len, reverse=True):
+            text = text.replace(token.decode(), shortened(token).decode())
+        return text
+
+
+_SHOWN_BYTES, _LEAST_BYTES_TO_SHOW = 4, 12
+
+
+def shortened(token: bytes) -> bytes:
+    """What may be shown of a token: its beginning, where it is long enough not to be known by that."""
+    return (token[:_SHOWN_BYTES] if len(token) >= _LEAST_BYTES_TO_SHOW else b"") + b"..."

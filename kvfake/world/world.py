@@ -51,7 +51,11 @@ class World:
         """What lies in the store, sorted: service, owner (and prefix), keys."""
         with self.lock:
             found = [
-                (service, f"{owner} below {prefix.decode('utf-8', 'backslashreplace')!r}" if prefix.strip() else owner, keys)
+                (
+                    service,
+                    f"{owner} below {prefix.rstrip().decode('utf-8', 'backslashreplace')!r}" if prefix.strip() else owner,
+                    keys,
+                )
                 for (service, owner, prefix), keys in [(space, self.store.keys(space)) for space in sorted(self.store.namespaces())]
             ]
         return [(service, owner, [key.decode("utf-8", "backslashreplace") for key in keys]) for service, owner, keys in found]

@@ -1,0 +1,3 @@
+"""pytester: suites that run inside a test."""
+
+pytest_plugins = ["pytester"]
