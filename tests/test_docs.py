@@ -49,7 +49,7 @@ def test_the_python_examples_run(pytester: pytest.Pytester) -> None:
     plain, in_a_suite = blocks("python")
     exec(compile(plain, "README.md", "exec"), {})
     pytester.makepyfile(BOT + in_a_suite)
-    pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly").assert_outcomes(passed=1)
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:asyncio").assert_outcomes(passed=1)
 
 
 def test_the_curl_session_is_what_it_shows(double: Double) -> None:

@@ -33,6 +33,15 @@ def test_two_doubles_share_nothing() -> None:
     assert not set(one.env.values()) & set(two.env.values()) - {"127.0.0.1", two.env["NO_PROXY"]}
 
 
+def test_a_double_of_its_own_does_not_end() -> None:
+    """Its world is there as long as it is; one beside others ends when it is closed."""
+    with kvfake.start() as started:
+        beside = started.beside({})  # type: ignore[attr-defined]
+        assert not beside.has_ended
+        beside.close()
+        assert (beside.has_ended, started.has_ended) == (True, False)
+
+
 def test_services_share_nothing() -> None:
     """Not even a token that a user named for both."""
     double = kvfake.Double(token=["t=app/bot", "t=project:p"])
