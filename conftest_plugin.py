@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 import kvfake as library
-from kvfake.settings import SERVER, SETTINGS, WORLD, from_environment, from_flags, from_keywords, of, resolve
+from kvfake.settings import SERVER, SETTINGS, WORLD, from_environment, from_flags, from_keywords, of
 
 if TYPE_CHECKING:
     from kvfake import Double
-    from kvfake.double import Started
-    from kvfake.world.journal import Exchange
+    from kvfake.session import Factory
 
 
 _NOT_FROM_THE_SHELL = frozenset({"port"})  # every session and every worker takes a free one
@@ -89,70 +88,6 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 # ------------------------------------------------------------------------------------------------------------------- fixtures
 
 
-class Factory:
-    """Makes doubles on one server, which the first of them starts. The server's own world is nobody's: it welcomes no token.
-
-    It knows its doubles and how far each journal had come when the current test began, and so what that test asked.
-    """
-
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self._settings = settings
-        self._started: Started | None = None
-        self._seen: dict[Double, int] = {}
-        self._late_seen = 0
-
-    def __call__(self, **settings: Any) -> Double:
-        """A double with a world of its own; world settings are keywords. It ends with the session, or when it is closed."""
-        checked = from_keywords(settings, WORLD)
-        if self._started is None:
-            from kvfake.double import Started
-
-            started = Started(resolve({"strict": True, "token": ()}, self._settings, {"port": 0}, scopes=(SERVER, WORLD)))
-            started.server.start()
-            self._started = started
-        double = self._started.beside({**resolve(self._settings, scopes=(WORLD,)), **checked})
-        self._seen[double] = 0
-        return double
-
-    @property
-    def late(self) -> list[str]:
-        """What was asked of doubles that had ended."""
-        return self._started.late if self._started is not None else []
-
-    def begin_test(self) -> None:
-        """Forget the doubles that have ended; what comes from now on belongs to another test."""
-        if self._started is not None:
-            kept = [double for double in self._seen if not double.has_ended]
-            self._seen = {double: double.journal.seen for double in kept}
-            self._started.journal.clear()
-            self._late_seen = len(self.late)
-
-    def exchanges(self) -> dict[Double, list[Exchange]]:
-        """What this test asked of each double that it made or used."""
-        found = {double: double.journal.since(seen) for double, seen in self._seen.items()}
-        return {double: exchanges for double, exchanges in found.items() if exchanges or not self._seen[double]}
-
-    def story(self) -> Iterator[str]:
-        """Lines for the report of a test that failed; none where it asked for no double."""
-        from kvfake import story
-
-        asked = self.exchanges()
-        if self._started is None or not asked:
-            return
-        for double, exchanges in asked.items():
-            yield from story.refusals_of(double, exchanges)
-        yield from story.strays_of(self._started, list(self._started.journal))
-        yield from story.late_ones("asked of doubles that had ended, and refused:", self.late[self._late_seen :])
-        for double, exchanges in asked.items():
-            if len(asked) > 1:
-                yield f"{double.url}:"
-            yield from story.course_of(double, exchanges)
-
-    def close(self) -> None:
-        if self._started is not None:
-            self._started.close()
-
-
 @pytest.fixture(scope="session")
 def kvfake_settings() -> dict[str, Any]:
     """Settings of every double of the session, by name. Override it in a conftest; flags and variables win over it."""
@@ -162,6 +97,8 @@ def kvfake_settings() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def kvfake_factory(pytestconfig: pytest.Config, kvfake_settings: dict[str, Any]) -> Iterator[Factory]:
     """Make doubles for any scope: ``kvfake_factory(**settings)`` is a `kvfake.Double` that lives as long as the session."""
+    from kvfake.session import Factory
+
     try:
         factory = Factory(_asked_for(pytestconfig, from_keywords(kvfake_settings, SERVER, WORLD)))
     except (TypeError, ValueError) as wrong:

@@ -24,6 +24,7 @@ FLOORS = {
     "kvfake.doors": 4,
     "kvfake.double": 5,
     "kvfake.story": 6,
+    "kvfake.session": 7,
     "kvfake.asking": 5,
     "kvfake.running": 5,
     "kvfake.cli": 6,

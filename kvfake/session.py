@@ -1,0 +1,74 @@
+"""The doubles of one session of tests: on one server, and what each test asked of them.
+
+Law: it knows doubles, their journals, and where one test ends and the next begins; nothing of a test runner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kvfake import story
+from kvfake.double import Double, Started
+from kvfake.settings import SERVER, WORLD, from_keywords, resolve
+from kvfake.world.journal import Exchange
+
+
+class Factory:
+    """Makes doubles on one server, which the first of them starts. The server's own world is nobody's: it welcomes no token.
+
+    It knows its doubles and how far each journal had come when the current test began, and so what that test asked.
+    """
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._settings = settings
+        self._started: Started | None = None
+        self._seen: dict[Double, int] = {}
+        self._late_seen = 0
+
+    def __call__(self, **settings: Any) -> Double:
+        """A double with a world of its own; world settings are keywords. It ends with the session, or when it is closed."""
+        checked = from_keywords(settings, WORLD)
+        if self._started is None:
+            started = Started(resolve({"strict": True, "token": ()}, self._settings, {"port": 0}, scopes=(SERVER, WORLD)))
+            started.server.start()
+            self._started = started
+        double = self._started.beside({**resolve(self._settings, scopes=(WORLD,)), **checked})
+        self._seen[double] = 0
+        return double
+
+    @property
+    def late(self) -> list[str]:
+        """What was asked of doubles that had ended."""
+        return self._started.late if self._started is not None else []
+
+    def begin_test(self) -> None:
+        """Forget the doubles that have ended; what comes from now on belongs to another test."""
+        if self._started is not None:
+            kept = [double for double in self._seen if not double.has_ended]
+            self._seen = {double: double.journal.seen for double in kept}
+            self._started.journal.clear()
+            self._late_seen = len(self.late)
+
+    def exchanges(self) -> dict[Double, list[Exchange]]:
+        """What this test asked of each double that it made or used."""
+        found = {double: double.journal.since(seen) for double, seen in self._seen.items()}
+        return {double: exchanges for double, exchanges in found.items() if exchanges or not self._seen[double]}
+
+    def story(self) -> Iterator[str]:
+        """Lines for the report of a test that failed; none where it asked for no double."""
+        asked = self.exchanges()
+        if self._started is None or not asked:
+            return
+        for double, exchanges in asked.items():
+            yield from story.refusals_of(double, exchanges)
+        yield from story.strays_of(self._started, list(self._started.journal))
+        yield from story.late_ones("asked of doubles that had ended, and refused:", self.late[self._late_seen :])
+        for double, exchanges in asked.items():
+            if len(asked) > 1:
+                yield f"{double.url}:"
+            yield from story.course_of(double, exchanges)
+
+    def close(self) -> None:
+        if self._started is not None:
+            self._started.close()
