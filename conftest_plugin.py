@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 import kvfake as library
-from kvfake.settings import SERVER, SETTINGS, WORLD, from_environment, from_flags, from_keywords, of
+from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, SETTINGS, WORLD, from_environment, from_flags, from_ini, from_keywords, of
 
 if TYPE_CHECKING:
     from kvfake import Double
     from kvfake.session import Factory
 
 
-_NOT_FROM_THE_SHELL = frozenset({"port"})  # every session and every worker takes a free one
 _NAMES = ", ".join(setting.name for setting in of(WORLD))
 _SESSION: pytest.StashKey[Factory] = pytest.StashKey()
 _LATE: pytest.StashKey[list[str]] = pytest.StashKey()
@@ -55,26 +54,14 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"kvfake: {wrong}") from None
 
 
-def _from_ini(config: pytest.Config) -> dict[str, Any]:
-    given = {setting: config.getini(setting.ini) for setting in SETTINGS}
-    found = {}
-    for setting, value in given.items():
-        if value:
-            try:
-                found[setting.name] = setting.read(value)
-            except ValueError as wrong:
-                raise ValueError(f"{setting.ini}: {wrong}") from None
-    return found
-
-
 def _asked_for(config: pytest.Config, overridden: dict[str, Any]) -> dict[str, Any]:
     """Every setting that was set for the whole session: flag, variable, ``kvfake_settings``, ini option."""
-    try:
-        flags = from_flags({setting.name: config.getoption("kvfake_" + setting.name) for setting in SETTINGS})
-    except ValueError as wrong:
-        raise ValueError(f"--kvfake-{str(wrong)[2:]}") from None
-    environment = from_environment(os.environ, SERVER, WORLD, without=_NOT_FROM_THE_SHELL)
-    return {**_from_ini(config), **overridden, **environment, **flags}
+    return {
+        **from_ini({setting.name: config.getini(setting.ini) for setting in SETTINGS}),
+        **overridden,
+        **from_environment(os.environ, SERVER, WORLD, without=PORT_OF_SERVE_ONLY),
+        **from_flags({setting.name: config.getoption("kvfake_" + setting.name) for setting in SETTINGS}, "--kvfake-"),
+    }
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

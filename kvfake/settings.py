@@ -195,13 +195,18 @@ def from_keywords(given: Mapping[str, object], *scopes: str) -> dict[str, Any]:
     return {name: _read(possible[name], value, name) for name, value in given.items() if value is not None}
 
 
-def from_flags(given: Mapping[str, object]) -> dict[str, Any]:
-    """The same for what stood on a command line; an error names the flag."""
+def from_flags(given: Mapping[str, object], start: str = "--") -> dict[str, Any]:
+    """The same for what stood on a command line; an error names the flag, which begins so."""
     return {
-        name: _read(BY_NAME[name], value, BY_NAME[name].flag)
+        name: _read(BY_NAME[name], value, start + BY_NAME[name].flag[2:])
         for name, value in given.items()
         if name in BY_NAME and value is not None
     }
+
+
+def from_ini(given: Mapping[str, object]) -> dict[str, Any]:
+    """The same for what stood in an ini file; an error names the option, an empty one is not set."""
+    return {name: _read(BY_NAME[name], value, BY_NAME[name].ini) for name, value in given.items() if value}
 
 
 def from_environment(environ: Mapping[str, str], *scopes: str, without: frozenset[str] = frozenset()) -> dict[str, Any]:

@@ -557,7 +557,7 @@ def test_what_pytest_says_about_it(pytester: pytest.Pytester) -> None:
         "*kvfake_profile (string):*",
         "*kvfake_token (linelist):*",
     ])  # fmt: skip
-    run(pytester, "--fixtures").stdout.fnmatch_lines([
+    run(pytester, "--fixtures").stdout.fnmatch_lines_random([
         "kvfake_settings [[]session scope[]] -- *",
         "kvfake_factory [[]session scope[]] -- *",
         "kvfake -- *",
