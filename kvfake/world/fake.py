@@ -15,6 +15,7 @@ from typing import Any
 from kvfake.services import mattermost, persist
 from kvfake.services.message import Operation, Refusal, Request, Response
 from kvfake.world.clock import machine_seconds
+from kvfake.world.journal import Exchange
 from kvfake.world.owners import Mint
 from kvfake.world.world import World
 
@@ -88,14 +89,14 @@ class Fake:
             if operation is not None:
                 moment = world.clock.now() if operation.verb == "set" else 0
                 response = service.answer(operation, world.store, world.profiles[service.NAME], moment)
-            world.journal.add(service.NAME, operation, owner, request, response, self._seconds() - began)
+            world.journal.add(Exchange(service.NAME, operation, owner, request, response, self._seconds() - began))
         return response
 
     def unmatched(self, request: Request, world: World | None, response: Response) -> Response:
         """Record what nobody answers."""
         world = world or self.own
         with world.lock:
-            world.journal.add(None, None, None, request, response, 0.0)
+            world.journal.add(Exchange(None, None, None, request, response, 0.0))
         return response
 
     def _of_token(self, token: bytes) -> World:

@@ -35,7 +35,10 @@ class Message(NamedTuple):
 
 
 class Exchange:
-    """One request and its answer. ``verb``, ``key`` and ``owner`` are ``None`` where it was refused before they were known."""
+    """One request and its answer. ``verb``, ``key`` and ``owner`` are ``None`` where it was refused before they were known.
+
+    The request's headers are this record's from now on: tokens are cut out of them.
+    """
 
     __slots__ = ("_key", "_request", "_response", "duration", "owner", "service", "verb")
 
@@ -48,6 +51,15 @@ class Exchange:
         response: Response,
         duration: float,
     ) -> None:
+        if len(request.body) > MAX_BODY_BYTES or len(response.body) > MAX_BODY_BYTES:
+            request = request._replace(body=request.body[:MAX_BODY_BYTES])
+            response = response._replace(body=response.body[:MAX_BODY_BYTES])
+        if b"?" in request.target:
+            request = request._replace(target=without_token(request.target))
+        headers = request.headers
+        for name in _SECRET:
+            if name in headers:
+                headers[name] = _cut(headers[name])
         self.service, self.owner, self.duration = service, owner, duration
         self._request, self._response = request, response
         self.verb: str | None = None if operation is None else operation.verb
@@ -103,26 +115,7 @@ class Journal(Sequence[Exchange]):
         self._bytes = 0
         self.dropped = 0
 
-    def add(
-        self,
-        service: str | None,
-        operation: Operation | None,
-        owner: str | None,
-        request: Request,
-        response: Response,
-        duration: float,
-    ) -> None:
-        """Record an exchange. The request's headers are this record's from now on: tokens are cut out of them."""
-        if len(request.body) > MAX_BODY_BYTES or len(response.body) > MAX_BODY_BYTES:
-            request = request._replace(body=request.body[:MAX_BODY_BYTES])
-            response = response._replace(body=response.body[:MAX_BODY_BYTES])
-        if b"?" in request.target:
-            request = request._replace(target=without_token(request.target))
-        headers = request.headers
-        for name in _SECRET:
-            if name in headers:
-                headers[name] = _cut(headers[name])
-        exchange = Exchange(service, operation, owner, request, response, duration)
+    def add(self, exchange: Exchange) -> None:
         self._exchanges.append(exchange)
         self._bytes += exchange.size
         while len(self._exchanges) > MAX_EXCHANGES or self._bytes > MAX_BYTES:

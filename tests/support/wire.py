@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 KEPT = ("Content-Type", "X-Content-Type-Options", "Location", "Allow")
@@ -105,6 +105,3 @@ class Wire:
             return self._file.read(1) == b""
         except ConnectionError:
             return True
-
-    def asks(self, messages: Iterable[bytes]) -> list[Reply]:
-        return [self.ask(message) for message in messages]
