@@ -6,6 +6,8 @@ Law: it wires a world, its fake, its site and the doors together, and adds nothi
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,8 +18,11 @@ from kvfake.doors.log import write_line
 from kvfake.doors.site import Site
 from kvfake.proxies import no_proxy
 from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_keywords, resolve
+from kvfake.world.clock import Clock
 from kvfake.world.fake import Fake
+from kvfake.world.faults import Faults
 from kvfake.world.journal import Journal
+from kvfake.world.routes import Application
 from kvfake.world.views import Mattermost, Persist
 
 if TYPE_CHECKING:
@@ -77,13 +82,69 @@ class Double:
         self._world.owners.name(token, owner)
 
     def reset(self) -> None:
-        """Forget every value; tokens and settings stay."""
+        """Forget values, faults, journal and checkpoints, and let the clock be the machine's; tokens, neighbours and settings stay."""
         self._world.reset()
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong."""
+        return self._world.faults
 
     @property
     def journal(self) -> Journal:
         """What was asked of this double, and what it answered."""
         return self._world.journal
+
+    @property
+    def clock(self) -> Clock:
+        """What time it is, for ``updated``."""
+        return self._world.clock
+
+    def checkpoint(self) -> int:
+        """A mark for everything as it is now; its cost does not grow with what is stored. The newest 1,000 are kept."""
+        return self._world.checkpoint()
+
+    def rollback(self, mark: int) -> None:
+        """Values, clock, faults and journal as they were at the mark; the cost is that of what was changed since. Tokens,
+        neighbours and settings stay; later marks are gone. Raises ``ValueError`` for a mark that is not there.
+        """
+        self._world.rollback(mark)
+
+    def dump(self) -> dict[str, Any]:
+        """Every value, in the form of a file of values."""
+        from kvfake.world import datafile
+
+        return datafile.dump(self._world)
+
+    def load(self, source: str | os.PathLike[str] | Mapping[str, Any], replace: bool = False) -> None:
+        """Set what a file of values holds, or the same as a dict; ``replace`` forgets what was there before. Raises
+        ``ValueError``, with the place and the reason, and then nothing was loaded.
+        """
+        from kvfake.world import datafile
+
+        datafile.load(self._world, source if isinstance(source, Mapping) else datafile.read(source), replace)
+
+    def respond(
+        self,
+        method: str | None,
+        path: str | re.Pattern[str],
+        status: int = 200,
+        *,
+        json: Any = None,
+        body: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Answer that request beside the stores, such as ``/api/v4/posts``: any method where it is ``None``, a path that is
+        exact, or a pattern of the whole. Of two that meet a request the later answers. Raises ``ValueError`` for a path of the
+        stores.
+        """
+        from kvfake.world.answers import route
+
+        self._world.routes.respond(route(method, path, status, json, body, headers))
+
+    def mount(self, path: str, wsgi_app: Application) -> None:
+        """Let a WSGI application answer whatever lies at or below the path."""
+        self._world.routes.mount(path, wsgi_app)
 
     def holdings(self) -> list[tuple[str, str, list[str]]]:
         """What lies in the stores: service, owner (and prefix), keys."""

@@ -11,7 +11,7 @@ from typing import Any
 from kvfake import story
 from kvfake.double import Double, Started
 from kvfake.settings import SERVER, WORLD, from_keywords, resolve
-from kvfake.world.journal import Exchange
+from kvfake.world.exchange import Exchange
 
 
 class Factory:

@@ -99,10 +99,14 @@ def _text(value: object) -> str:
     return value
 
 
-def _port(value: object) -> int:
-    if isinstance(value, bool) or not str(value).isascii() or not str(value).isdigit() or int(str(value)) > 65535:
-        raise ValueError(f"expected a number from 0 (any free port) to 65535, got {value!r}")
-    return int(str(value))
+def _count(least: int, most: int, least_means: str = "") -> Callable[[object], int]:
+    def read(value: object) -> int:
+        text = str(value)
+        if isinstance(value, bool) or not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise ValueError(f"expected a number from {least}{least_means} to {most}, got {value!r}")
+        return int(text)
+
+    return read
 
 
 def _public_url(value: object) -> str:
@@ -154,11 +158,14 @@ MISSING_FORMS = ("object", "null", "404")
 # fmt: off
 SETTINGS = (
     Setting("host", SERVER, _text, "127.0.0.1", "ADDRESS", "the address to listen on"),
-    Setting("port", SERVER, _port, 8065, "PORT", "the port to listen on; 0 takes a free one"),
+    Setting("port", SERVER, _count(0, 65535, " (any free port)"), 8065, "PORT", "the port to listen on; 0 takes a free one"),
     Setting("public_url", SERVER, _public_url, None, "URL", "what users see instead of http://HOST:PORT, for containers"),
     Setting("site_path", SERVER, _site_path, "", "PATH", "the site URL's sub-path; both services lie under it"),
     Setting("allow_host", SERVER, _texts, (), "NAME", "a further Host name that may use /_kvfake/ (repeatable)"),
     Setting("log", SERVER, switch, False, "", "write a line an exchange to stderr"),
+    Setting("journal", SERVER, _text, None, "FILE", "write each exchange to a file, as a line of JSON"),
+    Setting("control", SERVER, switch, True, "", "answer at /_kvfake/"),
+    Setting("control_token", SERVER, _text, None, "TOKEN", "a token without which /_kvfake/ refuses"),
     Setting("profile", WORLD, _one_of(*PROFILES), "documented", "PROFILE",
             "answer as the documentation says, or as the plugin v1.2.2 does to the letter", PROFILES),
     Setting("strict", WORLD, switch, False, "", "refuse a token that was not named"),
@@ -166,6 +173,10 @@ SETTINGS = (
             "a token and whose it is: app/user, /user or project:NAME (repeatable)"),
     Setting("mattermost_missing", WORLD, _one_of(*MISSING_FORMS), None, "FORM",
             "what a Mattermost key that is not there answers: {}, null, or 404", MISSING_FORMS),
+    Setting("fallback", WORLD, _public_url, None, "URL", "a server that is asked for what nothing here answers"),
+    Setting("seed", WORLD, _text, None, "FILE", "a file of values that a world begins with"),
+    Setting("journal_exchanges", WORLD, _count(0, 1_000_000), 1000, "COUNT", "how many exchanges the journal keeps; 0 keeps none"),
+    Setting("journal_body_bytes", WORLD, _count(0, 1 << 24), 65_536, "BYTES", "how much of a body the journal keeps"),
 )
 # fmt: on
 

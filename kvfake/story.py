@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kvfake.double import Double
-from kvfake.world.journal import Exchange
+from kvfake.world.exchange import Exchange
 
 MAX_EXCHANGES = 30
 MAX_SIGNS = 200  # of a body, a path, a key

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kvfake.doors.connection import Action, Connection, End
+from kvfake.doors.actions import Action, End
+from kvfake.doors.connection import Connection
 from kvfake.services.message import Request, Response
 
 ECHOED = Response(200, (("Content-Type", "text/plain"),), b"")

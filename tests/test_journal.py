@@ -6,7 +6,7 @@ import pytest
 
 import kvfake
 from kvfake.world import journal as journal_module
-from kvfake.world.journal import Exchange
+from kvfake.world.exchange import Exchange
 from tests.rows.app import KV
 from tests.support.doors import DOORS, Door, opened
 

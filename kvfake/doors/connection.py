@@ -2,10 +2,7 @@
 
 Law: it speaks HTTP/1.1 as Go's ``net/http`` does (M28) and holds no rule of a service. It never waits and never blocks: what
 it is handed it works off as far as it can, one request at a time, and says what is to be done:
-
-* ``bytes``: send these;
-* a `Job`: run this where it may block, hand its response to `answered`;
-* `End`: send nothing more. Where the client may still be speaking, ``linger`` says to let it finish.
+see `kvfake.doors.actions`. The response of a job is handed to `answered`.
 
 After its actions were carried out, `advance` gives those for the next request that was heard already, if there is one.
 """
@@ -14,27 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
 
+from kvfake.doors.actions import Action, End, Job
 from kvfake.doors.body import Body, ChunkedBody
 from kvfake.doors.environ import reason
+from kvfake.doors.mishaps import befall
 from kvfake.doors.nethttp import BAD_REQUEST_TEXT, MAX_HEAD_BYTES, TOO_LARGE, BadHead, Head, HeadReader, request_line
-from kvfake.services.message import ROWS, Headers, Request, Response
+from kvfake.services.message import ROWS, TRUNCATE, Headers, Request, Response
 
-Job = Callable[[], Response]
 Answer = Callable[[Request], Response | Job]
 Log = Callable[[str, bytes, int, int], None]
 """Method, target, status, bytes of the body."""
 
 
-class End(NamedTuple):
-    linger: bool
-
-
-Action = bytes | Job | End
 _NOTHING: tuple[Action, ...] = ()
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _EXPECTATION_FAILED = Response(417, close=True)
+_PROMISED_BYTES = 16  # of an empty body that ends before its length
 _MIN_BYTES_OF_A_NEXT_HEAD = 4  # net/http waits for so many before it looks at them
 _MAX_BLANK_BYTES_AFTER_POST = 4  # net/http: RFC 7230 section 3 tolerance for old buggy clients
 
@@ -158,13 +151,18 @@ class Connection:
         if self._log is not None:
             self._log(head.method, head.target, response.status, len(response.body))
         keep_alive = head.keep_alive and not response.close and not self._is_cut_short
-        start = _start(response.status, response.headers, response.rows, keep_alive, head.is_old)
         body = response.body if head.method != "HEAD" else b""
-        message = b"%b%d\r\n\r\n%b" % (start, len(response.body), body)
+        message = message_of(response, body, keep_alive, head.is_old)
+        actions: tuple[Action, ...] = (message,)
+        if response.mishap is not None:
+            actions = befall(response.mishap, message, body)
+            if not isinstance(actions[-1], bytes):
+                self._has_ended = True
+                return actions
         if keep_alive:
             self._has_served, self._follows_post = True, head.method == "POST"
-            return (message,)
-        return (message, *self._end(linger=response.close or self._is_cut_short or bool(self._heard)))
+            return actions
+        return (*actions, *self._end(linger=response.close or self._is_cut_short or bool(self._heard)))
 
     def _refuse(self, bad: BadHead) -> tuple[Action, ...]:
         if self._log is not None:
@@ -184,6 +182,15 @@ def _end_of_head(heard: bytes | bytearray, start: int) -> int:
     if bare >= 0:
         return bare + 2
     return end + 3 if end >= 0 else -1
+
+
+def message_of(response: Response, body: bytes, keep_alive: bool, is_old: bool = False) -> bytes:
+    """The response as it is sent, with that body."""
+    start = _start(response.status, response.headers, response.rows, keep_alive, is_old)
+    length = len(response.body)
+    if response.mishap is not None and response.mishap.sever == TRUNCATE and not length:
+        length = _PROMISED_BYTES
+    return b"%b%d\r\n\r\n%b" % (start, length, body)
 
 
 @lru_cache(maxsize=512)

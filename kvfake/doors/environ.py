@@ -90,11 +90,11 @@ def reason(status: int) -> str:
 
 
 def call(app: Application, request: Request, base: bytes, path: bytes, query: bytes, extra: Mapping[str, Any]) -> Response:
-    """Have an application answer a request; ``base`` is where it lies, ``path`` (raw) what is below."""
+    """Have an application answer a request; ``base`` is where it lies, ``path`` what is below, both decoded."""
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
-        "SCRIPT_NAME": unescape(base).decode("latin-1"),
-        "PATH_INFO": unescape(path).decode("latin-1"),
+        "SCRIPT_NAME": base.decode("latin-1"),
+        "PATH_INFO": path.decode("latin-1"),
         "QUERY_STRING": query.decode("latin-1"),
         "SERVER_NAME": "localhost",
         "SERVER_PORT": "80",

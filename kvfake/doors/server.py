@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import selectors
 import socket
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from threading import Thread
-from typing import TYPE_CHECKING
 
-from kvfake.doors.connection import Action, Connection, End
+from kvfake.doors.actions import Action, End, Reset, Silence, Wait
+from kvfake.doors.connection import Connection
+from kvfake.doors.jobs import Jobs
+from kvfake.doors.mishaps import RESET_AT_ONCE
 from kvfake.doors.timers import Timers
 from kvfake.services.message import Response
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
 
 _BACKLOG = 1024
 _READ_BYTES = 65_536
 _MAX_ACCEPTS_AT_ONCE = 64
-_MAX_JOBS_AT_ONCE = 16
 _LINGER_SECONDS = 2.0  # how long a client that was answered early may go on speaking
 _MAX_IDLE_SECONDS = 300.0  # Mattermost's ServiceSettings.ReadTimeout and WriteTimeout
 _SWEEP_SECONDS = 30.0
@@ -65,8 +63,7 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._peers: set[_Peer] = set()
         self._timers = Timers()
-        self._done: deque[tuple[_Peer, Response]] = deque()
-        self._jobs: ThreadPoolExecutor | None = None
+        self._jobs = Jobs(f"kvfake-{self.port}-job", self._ring)
         self._is_serving = self._is_stopping = False
         self._thread: Thread | None = None
 
@@ -138,12 +135,17 @@ class Server:
                         peer.left = (action[sent:], *actions[place + 1 :])
                         self._watch(peer, selectors.EVENT_WRITE)
                         return
-                elif isinstance(action, End):
+                elif isinstance(action, Wait):
+                    peer.left = actions[place + 1 :]
+                    self._watch(peer, 0)
+                    self._timers.after(action.seconds, partial(self._go_on, peer))
+                    return
+                elif isinstance(action, End | Silence | Reset):
                     self._end(peer, action)
                     return
                 else:
                     self._watch(peer, 0)
-                    self._run(peer, action)
+                    self._jobs.run(action, partial(self._answered, peer))
                     return
             actions = peer.connection.advance()
         self._watch(peer, selectors.EVENT_READ)
@@ -189,14 +191,23 @@ class Server:
     def _resume_accepting(self) -> None:
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
-    def _end(self, peer: _Peer, end: End) -> None:
-        if not end.linger:
+    def _end(self, peer: _Peer, end: End | Silence | Reset) -> None:
+        if isinstance(end, Reset):
+            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_ONCE)
+        if isinstance(end, Reset) or (isinstance(end, End) and not end.linger):
             self._drop(peer)
             return
         peer.is_lingering = True
-        peer.socket.shutdown(socket.SHUT_WR)
+        if isinstance(end, End):
+            peer.socket.shutdown(socket.SHUT_WR)
         self._watch(peer, selectors.EVENT_READ)
-        self._timers.after(_LINGER_SECONDS, lambda: self._drop(peer))
+        self._timers.after(_LINGER_SECONDS if isinstance(end, End) else end.seconds, partial(self._drop, peer))
+
+    def _go_on(self, peer: _Peer) -> None:
+        """Carry out what waited, if the connection is still there."""
+        if peer in self._peers:
+            actions, peer.left = peer.left, ()
+            self._try_to_carry_out(peer, actions)
 
     def _drop(self, peer: _Peer) -> None:
         if peer in self._peers:
@@ -218,30 +229,20 @@ class Server:
         self._listener.close()
         self._alarm.close()
         self._bell.close()
-        if self._jobs is not None:
-            self._jobs.shutdown(wait=True, cancel_futures=True)
+        self._jobs.stop()
 
-    # -------------------------------------------------------------------------------------------------------- threads
-
-    def _run(self, peer: _Peer, job: Callable[[], Response]) -> None:
-        if self._jobs is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._jobs = ThreadPoolExecutor(_MAX_JOBS_AT_ONCE, thread_name_prefix=f"kvfake-{self.port}-job")
-
-        def finish(future: Future[Response]) -> None:
-            if not future.cancelled():
-                self._done.append((peer, future.result()))
-                self._ring()
-
-        self._jobs.submit(job).add_done_callback(finish)
+    # ---------------------------------------------------------------------------------------------------------- jobs
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):
             self._alarm.recv(4096)
-        while self._done:
-            peer, response = self._done.popleft()
-            try:
-                self._carry_out(peer, peer.connection.answered(response))
-            except OSError:
-                self._drop(peer)
+        self._jobs.deliver()
+
+    def _answered(self, peer: _Peer, response: Response) -> None:
+        self._try_to_carry_out(peer, peer.connection.answered(response))
+
+    def _try_to_carry_out(self, peer: _Peer, actions: tuple[Action, ...]) -> None:
+        try:
+            self._carry_out(peer, actions)
+        except OSError:  # the client is gone
+            self._drop(peer)

@@ -5,13 +5,12 @@ Law: it looks at the path, and at nothing else of a request. It never blocks: wh
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Callable
 from functools import partial
-from types import ModuleType
 
 from kvfake.doors.environ import Application, call
+from kvfake.doors.neighbours import UNEXPECTED, Neighbours, error
 from kvfake.doors.nethttp import split_absolute
 from kvfake.services import gorules, mattermost, persist
 from kvfake.services.mattermost import without_token
@@ -21,7 +20,8 @@ from kvfake.world.world import World
 
 CONTROL = b"/_kvfake"
 
-_MATTERMOST = mattermost.PLUGINS
+_MATTERMOST = mattermost.KV.encode() + b"/"
+_PLUGINS = mattermost.PLUGINS
 _PERSIST = tuple(path + b"/" for path in persist.PATHS)
 _WORLD_MARKS = (WORLD_MARK.encode(), b"/%7E", b"/%7e")
 
@@ -34,6 +34,7 @@ class Site:
         self._fake, self._site_path, self._root = fake, site_path.encode(), root
         self._make_control = control
         self._control: Application | None = None
+        self._neighbours = Neighbours(fake)
 
     def rooted_in(self, world: World) -> Site:
         """The same site, with another world at its root."""
@@ -45,9 +46,9 @@ class Site:
             return self._answer(request, base)
         except Ended as ended:
             self._fake.late.append(f"{request.method} {without_token(request.target).decode('utf-8', 'replace')} (world {ended})")
-            return Response(410, _JSON, _error(f"the world {ended} has ended: nothing of this request was done"))
+            return Response(410, _JSON, error(f"the world {ended} has ended: nothing of this request was done"))
         except gorules.BadEscape:
-            return self._fake.unmatched(request, None, gorules.BAD_REQUEST)
+            return self._unmatched(self._fake.own, request, *request.target.partition(b"?")[::2], gorules.BAD_REQUEST)
         except Exception:  # P11: whatever happens, the server goes on
             traceback.print_exc()
             return UNEXPECTED
@@ -61,13 +62,15 @@ class Site:
             if path.startswith(self._site_path + b"/"):
                 base, path = base + self._site_path, path[len(self._site_path) :]
             elif not path.startswith(CONTROL):
-                return self._not_found(request, self._root, f"expected a path below {self._site_path.decode()}")
+                own = self._root or self._fake.own
+                return self._not_found(request, own, path, query, f"expected a path below {self._site_path.decode()}")
         world = self._root
         if path.startswith(_WORLD_MARKS):
             mark, path, world = self._world(path)
             base += mark
             if world is None:
-                return self._not_found(request, None, "expected /~ID of a world that was opened here")
+                own, expected = self._fake.own, "expected /~ID of a world that was opened here"
+                return self._not_found(request, own, mark + path, query, expected)
         if path.startswith(_MATTERMOST):
             return self._fake.answer(mattermost, request, path, query, base, world)
         if path.startswith(_PERSIST):
@@ -90,34 +93,47 @@ class Site:
 
     def _run_control(self, request: Request, path: bytes, query: bytes, base: bytes, world: World) -> Response:
         if request.broken:
-            return Response(400, _JSON, _error(f"the body has no end: {request.broken}"))
+            return Response(400, _JSON, error(f"the body has no end: {request.broken}"))
         try:
-            return call(self.control(), request, base + CONTROL, path, query, {"kvfake.world": world})
+            where, below = gorules.unescape(base + CONTROL), gorules.unescape(path)
+            return call(self.control(), request, where, below, query, {"kvfake.world": world})
+        except gorules.BadEscape as bad:
+            return Response(400, _JSON, error(f"bad percent-encoding in the path: {gorules.quoted(bad.args[0])}"))
         except Exception:
             traceback.print_exc()
             return UNEXPECTED
 
-    def _unusual(self, request: Request, path: bytes, query: bytes, base: bytes, world: World | None) -> Response:
-        """A path that is a service's once it is decoded and cleaned, or nobody's."""
-        service: ModuleType | None = None
-        decoded = gorules.unescape(path)
+    def _unusual(
+        self, request: Request, path: bytes, query: bytes, base: bytes, world: World | None
+    ) -> Response | Callable[[], Response]:
+        """A path that is a neighbour's, a service's once it is decoded and cleaned, the fallback's, or nobody's."""
+        whose = world or self._fake.of_token(mattermost.token(request, query))
+        try:
+            decoded = gorules.unescape(path)
+        except gorules.BadEscape:
+            return self._unmatched(whose, request, path, query, gorules.BAD_REQUEST)
+        found = self._neighbours.registered(whose, request, path, decoded, query, gorules.unescape(base))
+        if found is not None:
+            return found
         if decoded.startswith(_PERSIST):
-            service = persist
-        elif decoded.startswith(_MATTERMOST) or (decoded[:1] == b"/" and gorules.clean(decoded).startswith(_MATTERMOST)):
-            service = mattermost
-        if service is not None:
-            return self._fake.answer(service, request, path, query, base, world)
-        return self._not_found(request, world, f"expected {mattermost.KV}/..., {persist.API}/persist/... or /_kvfake/...")
+            return self._fake.answer(persist, request, path, query, base, world)
+        clean = gorules.clean(decoded) if decoded[:1] == b"/" else decoded
+        if not clean.startswith(_MATTERMOST):
+            ask = self._neighbours.fallback(whose, request, path, query)
+            if ask is not None:
+                return ask
+        if decoded.startswith(_PLUGINS) or clean.startswith(_PLUGINS):
+            return self._fake.answer(mattermost, request, path, query, base, world)
+        return self._not_found(
+            request, whose, path, query, f"expected {mattermost.KV}/..., {persist.API}/persist/... or /_kvfake/..."
+        )
 
-    def _not_found(self, request: Request, world: World | None, expected: str) -> Response:
-        return self._fake.unmatched(request, world, Response(404, _JSON, _error(f"nothing lies here: {expected}")))
+    def _not_found(self, request: Request, world: World, path: bytes, query: bytes, expected: str) -> Response:
+        return self._unmatched(world, request, path, query, Response(404, _JSON, error(f"nothing lies here: {expected}")))
+
+    def _unmatched(self, world: World, request: Request, path: bytes, query: bytes, response: Response) -> Response:
+        self._fake.beside(world, None, request, path, query, response, self._fake.seconds())
+        return response
 
 
 _JSON = (("Content-Type", "application/json"),)
-
-
-def _error(text: str) -> bytes:
-    return json.dumps({"error": text}, ensure_ascii=False).encode()
-
-
-UNEXPECTED = Response(500, _JSON, _error("unexpected error in kvfake: its traceback is on stderr"))

@@ -1,16 +1,27 @@
 """The site as a WSGI application, for any server: werkzeug's, gunicorn, waitress.
 
-Law: it translates, and decides nothing. Chunks, connections and malformed heads are the affair of the server around it.
+Law: it translates, and decides nothing. Chunks, connections and malformed heads are the affair of the server around it; a fault
+of the connection uses the socket which that server lends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import errno
+import select
+import socket
+import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from kvfake.doors.actions import Reset, Silence, Wait
+from kvfake.doors.connection import message_of
 from kvfake.doors.environ import StartResponse, base_of, reason, request_of
+from kvfake.doors.mishaps import RESET_AT_ONCE, befall, in_pieces
+from kvfake.doors.neighbours import error
 from kvfake.doors.site import Site
-from kvfake.services.message import ROWS, Response
+from kvfake.services.message import ROWS, Mishap, Response
+
+_LENT_SOCKETS = ("werkzeug.socket", "gunicorn.socket")
 
 
 class WsgiApp:
@@ -22,8 +33,45 @@ class WsgiApp:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         answer = self._site.answer(request_of(environ), base_of(environ))
         response = answer if isinstance(answer, Response) else answer()
+        body = response.body if environ["REQUEST_METHOD"] != "HEAD" else b""
+        mishap = response.mishap
+        if mishap is not None and mishap.sever:
+            lent = next((environ[name] for name in _LENT_SOCKETS if name in environ), None)
+            if lent is not None:
+                _carry_out(lent, mishap, response, body)
+            response = _no_socket(mishap)
+            mishap, body = None, response.body
+        if mishap is not None:
+            time.sleep(mishap.delay)
         headers = [*response.headers, ("Content-Length", str(len(response.body)))]
         if response.rows:
             headers.append((ROWS, ", ".join(response.rows)))
         start_response(f"{response.status} {reason(response.status)}", headers)
-        return [response.body if environ["REQUEST_METHOD"] != "HEAD" else b""]
+        return _slowly(body, mishap.over) if mishap is not None else [body]
+
+
+def _slowly(body: bytes, over: float) -> Iterator[bytes]:
+    for piece in in_pieces(body, over):
+        if isinstance(piece, Wait):
+            time.sleep(piece.seconds)
+        else:
+            yield piece
+
+
+def _no_socket(mishap: Mishap) -> Response:
+    text = f"this WSGI server lends no socket: the fault sever={mishap.sever!r} cannot be carried out behind it"
+    return Response(502, (("Content-Type", "application/json"),), error(text))
+
+
+def _carry_out(lent: socket.socket, mishap: Mishap, response: Response, body: bytes) -> None:
+    """On the server's own socket. It raises what tells the server that the connection is gone."""
+    for action in befall(mishap, message_of(response, body, keep_alive=False), body):
+        if isinstance(action, bytes):
+            lent.sendall(action)
+        elif isinstance(action, Wait):
+            time.sleep(action.seconds)
+        elif isinstance(action, Silence):
+            select.select([lent], [], [], action.seconds)
+        elif isinstance(action, Reset):
+            lent.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_ONCE)
+    raise ConnectionResetError(errno.ECONNRESET, f"a fault: sever={mishap.sever!r}")

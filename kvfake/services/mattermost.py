@@ -11,7 +11,7 @@ from typing import NamedTuple
 from kvfake.services import gorules
 from kvfake.services.gorules import http_error
 from kvfake.services.message import Headers, Operation, Refusal, Request, Response
-from kvfake.stores import Entry, Namespace, Store
+from kvfake.stores import Entry, KeyValues, Namespace
 
 NAME = "mattermost"
 PLUGINS = b"/plugins/"
@@ -160,7 +160,7 @@ def namespace(owner: str, prefix: bytes) -> Namespace:
 # ----------------------------------------------------------------------------------------------------------------- answering
 
 
-def answer(operation: Operation, store: Store, profile: Profile, moment: int) -> Response:
+def answer(operation: Operation, store: KeyValues, profile: Profile, moment: int) -> Response:
     """Do the operation. ``moment`` is kept with what is set."""
     where = operation.namespace
     rows: tuple[str, ...] = ()
@@ -187,6 +187,14 @@ def answer(operation: Operation, store: Store, profile: Profile, moment: int) ->
 def prefix_too_long(prefix: bytes) -> str:
     """M15, in the words of ``store.Hashkey``."""
     return f"prefix {gorules.quoted(prefix)} is longer than the limit of {MAX_PREFIX_BYTES} ASCII characters"
+
+
+_FAILURES = {400: NOT_JSON, 401: NO_TOKEN, 404: NOT_FOUND, 405: NOT_ALLOWED}
+
+
+def failure(status: int, reason: str) -> Response:
+    """What the service answers when it fails with that status; ``reason`` where it has no words of its own."""
+    return _FAILURES.get(status) or http_error(status, reason)
 
 
 # ------------------------------------------------------------------------------------------------- for those who hold a store

@@ -40,14 +40,46 @@ class Operation(NamedTuple):
     keys: tuple[bytes, ...] = ()
 
 
+TRUNCATE, GARBAGE, RESET, SILENCE = "truncate", "garbage", "reset", "silence"
+SEVERS = {
+    "before": "the connection is closed without an answer, and nothing was done",
+    "after": "it was done, and the connection is closed without an answer: a lost acknowledgement",
+    RESET: "the connection is reset, and nothing was done",
+    "reset-after": "it was done, and the connection is reset",
+    SILENCE: "nothing is answered until the client gives up, and nothing was done",
+    "silence-after": "it was done, and nothing is answered until the client gives up",
+    GARBAGE: "what comes back is not HTTP, and nothing was done",
+    TRUNCATE: "the answer promises its whole length and ends before",
+}
+"""How an answer may be cut, and what was done by then."""
+
+
+class Mishap(NamedTuple):
+    """What befalls an answer on its way. ``delay``: seconds before its first byte; ``over``: seconds from its first byte to its
+    last; ``sever``: how it is cut (one of `SEVERS`), or nothing.
+    """
+
+    delay: float = 0.0
+    over: float = 0.0
+    sever: str = ""
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether no answer gets out."""
+        return self.sever not in ("", TRUNCATE)
+
+
 class Response(NamedTuple):
-    """What goes out. ``close`` ends the connection after it; ``rows`` are the facts in which it was kinder than the service."""
+    """What goes out. ``close`` ends the connection after it; ``rows`` are the facts in which it was kinder than the service;
+    ``mishap`` is what befalls it on its way.
+    """
 
     status: int
     headers: Headers = ()
     body: bytes = b""
     close: bool = False
     rows: tuple[str, ...] = ()
+    mishap: Mishap | None = None
 
 
 class Refusal(Exception):

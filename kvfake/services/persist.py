@@ -15,7 +15,7 @@ from typing import NoReturn
 from kvfake.services import gorules
 from kvfake.services.message import Headers, Operation, Refusal, Request, Response
 from kvfake.services.payload import kind_of, read_object
-from kvfake.stores import Entry, Namespace, Store
+from kvfake.stores import Entry, KeyValues, Namespace
 
 NAME = "persist"
 API = "/api/v1"  # P01
@@ -164,7 +164,7 @@ def namespace(owner: str) -> Namespace:
 # ----------------------------------------------------------------------------------------------------------------- answering
 
 
-def answer(operation: Operation, store: Store, profile: object, moment: int) -> Response:
+def answer(operation: Operation, store: KeyValues, profile: object, moment: int) -> Response:
     """Do the operation. ``moment`` becomes the ``updated`` of what is set; no profile changes what this service answers."""
     verb, where, key = operation.verb, operation.namespace, operation.key
     if verb == "get":
@@ -214,6 +214,14 @@ def updated(moment: int) -> str:
 @lru_cache(maxsize=64)
 def _second(seconds: int) -> str:
     return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
+
+
+_FAILURES = {401: UNKNOWN_TOKEN, 404: NOT_FOUND}
+
+
+def failure(status: int, reason: str) -> Response:
+    """What the service answers when it fails with that status; ``reason`` where it has no words of its own."""
+    return _FAILURES.get(status) or _error(status, reason)
 
 
 # ------------------------------------------------------------------------------------------------- for those who hold a store

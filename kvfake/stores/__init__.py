@@ -7,7 +7,8 @@ Guarantees that every store gives, and that its users rely on:
 * what was set is got back byte for byte, with the moment of that set, until the next set, delete or clear;
 * namespaces never see each other's keys;
 * keys are listed in the ascending order of their bytes;
-* a call is done when it returns. A caller that reads and then writes holds a lock of its own around both.
+* a call is done when it returns. A caller that reads and then writes holds a lock of its own around both;
+* a checkpoint costs the same however much is stored, and rolling back to it what was changed since.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ class Entry(NamedTuple):
     updated: int
 
 
-class Store(Protocol):
-    """What a place for values must be able to do."""
+class KeyValues(Protocol):
+    """What a service needs to answer an operation."""
 
     def get(self, namespace: Namespace, key: bytes) -> Entry | None:
         """The entry, or ``None`` where there is none."""
@@ -41,6 +42,10 @@ class Store(Protocol):
     def keys(self, namespace: Namespace, begins: bytes = b"") -> list[bytes]:
         """The keys that begin with ``begins``, ascending; the cost is that of the answer, not of all that is stored."""
 
+
+class Store(KeyValues, Protocol):
+    """What a place for values must be able to do."""
+
     def count(self, namespace: Namespace) -> int:
         """How many keys there are."""
 
@@ -48,4 +53,10 @@ class Store(Protocol):
         """Those that hold a key, in no order."""
 
     def clear(self) -> None:
-        """Take everything away."""
+        """Take everything away, checkpoints too."""
+
+    def checkpoint(self) -> int:
+        """A number for everything as it is now."""
+
+    def rollback(self, number: int) -> None:
+        """Everything as it was then; later checkpoints are gone, this one stays. ``KeyError`` for one that is not there."""

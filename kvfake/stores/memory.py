@@ -1,6 +1,7 @@
 """The store that is used unless another is asked for: dicts in memory, and an order that is made when it is first needed.
 
-Law: as every store; besides, nothing is done for the order of keys before somebody lists them.
+Law: as every store; besides, nothing is done for the order of keys before somebody lists them, and nothing is remembered of
+what was before there is a checkpoint. From then on each first change of a key leaves what the key was.
 """
 
 from __future__ import annotations
@@ -23,19 +24,29 @@ class _Space:
         self.order: SortedList[bytes] | None = None
 
 
+MAX_CHECKPOINTS = 1000  # the oldest make room
+
+_Before = dict[tuple[Namespace, bytes], Entry | None]
+
+
 class MemoryStore:
     """A `Store` in memory. A single call is atomic under the interpreter's lock; see the guarantees in `kvfake.stores`."""
 
-    __slots__ = ("_spaces",)
+    __slots__ = ("_before", "_checkpoints", "_made", "_spaces")
 
     def __init__(self) -> None:
         self._spaces: dict[Namespace, _Space] = {}
+        self._checkpoints: dict[int, _Before] = {}  # number, oldest first: what changed keys were, until the next checkpoint
+        self._before: _Before | None = None  # that of the newest
+        self._made = 0
 
     def get(self, namespace: Namespace, key: bytes) -> Entry | None:
         space = self._spaces.get(namespace)
         return space.entries.get(key) if space is not None else None
 
     def set(self, namespace: Namespace, key: bytes, entry: Entry) -> None:
+        if self._before is not None:
+            self._before.setdefault((namespace, key), self.get(namespace, key))
         space = self._spaces.get(namespace)
         if space is None:
             space = self._spaces[namespace] = _Space()
@@ -45,8 +56,11 @@ class MemoryStore:
 
     def delete(self, namespace: Namespace, key: bytes) -> bool:
         space = self._spaces.get(namespace)
-        if space is None or space.entries.pop(key, None) is None:
+        entry = space.entries.pop(key, None) if space is not None else None
+        if space is None or entry is None:
             return False
+        if self._before is not None:
+            self._before.setdefault((namespace, key), entry)
         if space.order is not None:
             space.order.remove(key)
         if not space.entries:
@@ -74,6 +88,30 @@ class MemoryStore:
 
     def clear(self) -> None:
         self._spaces.clear()
+        self._checkpoints.clear()
+        self._before = None
+
+    def checkpoint(self) -> int:
+        self._made += 1
+        self._before = self._checkpoints[self._made] = {}
+        if len(self._checkpoints) > MAX_CHECKPOINTS:
+            del self._checkpoints[next(iter(self._checkpoints))]
+        return self._made
+
+    def rollback(self, number: int) -> None:
+        if number not in self._checkpoints:
+            raise KeyError(number)
+        self._before = None
+        while True:
+            newest, before = self._checkpoints.popitem()
+            for (namespace, key), entry in before.items():
+                if entry is None:
+                    self.delete(namespace, key)
+                else:
+                    self.set(namespace, key, entry)
+            if newest == number:
+                break
+        self._before = self._checkpoints[number] = {}
 
 
 def _end_of(begins: bytes) -> bytes | None:

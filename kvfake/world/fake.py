@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from threading import Lock
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kvfake.services import mattermost, persist
 from kvfake.services.message import Operation, Refusal, Request, Response
+from kvfake.stores import KeyValues
+from kvfake.stores.pretended import PretendedStore
 from kvfake.world.clock import machine_seconds
-from kvfake.world.journal import Exchange
+from kvfake.world.exchange import Asked, Exchange
 from kvfake.world.owners import Mint
 from kvfake.world.world import World
 
+if TYPE_CHECKING:
+    from kvfake.world.fault import Fault
+
 WORLD_MARK = "/~"
 MAX_LATE = 100
+_BROKEN_FAULT = b"a function of a fault (when= or before=) raised an exception: its traceback is on stderr\n"
 
 
 class Ended(Exception):
@@ -30,7 +37,7 @@ class Ended(Exception):
 class Fake:
     """All the worlds of one server: its own, at the root, and those that were opened beside it."""
 
-    _seconds = staticmethod(machine_seconds)
+    seconds = staticmethod(machine_seconds)
 
     def __init__(self, url: str, settings: Mapping[str, Any]) -> None:
         self._lock = Lock()
@@ -41,7 +48,8 @@ class Fake:
         self.worlds: dict[str, World] = {}
         self._by_serial: dict[int, World] = {}
         self.late: deque[str] = deque(maxlen=MAX_LATE)  # what was refused because its world had ended
-        self.own = World(self._mark, 0, url, self._mint, settings)
+        self._listener: Callable[[World, Exchange], None] | None = None
+        self.own = self._world(self._mark, 0, url, settings)
 
     @property
     def url(self) -> str:
@@ -53,9 +61,26 @@ class Fake:
             self._serial += 1
             serial = self._serial
         id = f"{self._mark}-{serial}"
-        world = World(id, serial, self.url + WORLD_MARK + id, self._mint, {**self._settings, **settings})
+        world = self._world(id, serial, self.url + WORLD_MARK + id, {**self._settings, **settings})
         self.worlds[id] = self._by_serial[serial] = world
         return world
+
+    def _world(self, id: str, serial: int, url: str, settings: Mapping[str, Any]) -> World:
+        """A world that begins with what its seed holds. Raises ``ValueError`` for a file that is not right, ``OSError``."""
+        world = World(id, serial, url, self._mint, settings)
+        if settings["seed"] is not None:
+            from kvfake.world import datafile
+
+            datafile.load(world, datafile.read(settings["seed"]))
+        if self._listener is not None:
+            world.journal.listener = partial(self._listener, world)
+        return world
+
+    def listen(self, listener: Callable[[World, Exchange], None]) -> None:
+        """Be told of every exchange of every world from now on, in its order."""
+        self._listener = listener
+        for world in (self.own, *self.worlds.values()):
+            world.journal.listener = partial(listener, world)
 
     def end(self, world: World) -> None:
         """From now on the world refuses; ending it twice does nothing."""
@@ -73,33 +98,77 @@ class Fake:
 
     def answer(
         self, service: ModuleType, request: Request, path: bytes, query: bytes, base: bytes, world: World | None
-    ) -> Response:
-        """Deal with a request to a service. ``world`` is that of its address; with none, its token says which one it is."""
-        began = self._seconds()
+    ) -> Response | Callable[[], Response]:
+        """Deal with a request to a service: the response, or a job that makes it where a user's function is called on the way.
+        ``world`` is that of its address; with none, its token says which one it is.
+        """
+        began = self.seconds()
         token = service.token(request, query)
         if world is None:
-            world = self._of_token(token)
+            world = self.of_token(token)
         owner = world.owners.who(service.NAME, token)
         operation: Operation | None = None
         try:
             operation = service.read(request, path, query, base, owner)
         except Refusal as refusal:
             response = refusal.response
+        if world.faults.active:
+            asked = Asked(service.NAME, operation, owner, request, path, query)
+            job = partial(self._answer_through_faults, service, asked, None if operation else response, world, began)
+            return job if world.faults.call_out else job()
         with world.lock:
             if operation is not None:
                 moment = world.clock.now() if operation.verb == "set" else 0
                 response = service.answer(operation, world.store, world.profiles[service.NAME], moment)
-            world.journal.add(Exchange(service.NAME, operation, owner, request, response, self._seconds() - began))
+            if world.journal.is_on:
+                seconds = self.seconds() - began
+                world.journal.add(Exchange(service.NAME, operation, owner, request, path, query, response, seconds))
         return response
 
-    def unmatched(self, request: Request, world: World | None, response: Response) -> Response:
-        """Record what nobody answers."""
-        world = world or self.own
+    def _answer_through_faults(
+        self, service: ModuleType, asked: Asked, refused: Response | None, world: World, began: float
+    ) -> Response:
+        """The same, where a fault may be due. ``refused`` is the service's answer to a request that it will not do."""
+        fault: Fault | None = None
+        try:
+            fault = world.faults.due(asked)
+            if fault is not None:
+                fault.run_before(asked)
+        except Exception:
+            self._record(world, asked, Response(500, body=_BROKEN_FAULT), began, fault)
+            raise
+
+        def answered(store: KeyValues) -> Response:
+            profile, moment = world.profiles[service.NAME], world.clock.now()
+            return refused or service.answer(asked.operation, store, profile, moment)
+
         with world.lock:
-            world.journal.add(Exchange(None, None, None, request, response, 0.0))
+            if fault is None:
+                response = answered(world.store)
+            else:
+                misfortune = fault.misfortune
+                meant: Response | None = None
+                if misfortune.is_done:
+                    meant = answered(world.store)
+                elif misfortune.acknowledges:
+                    meant = Response(200) if refused else answered(PretendedStore(world.store))
+                response = misfortune.answer(meant, service.failure)
+            self._record(world, asked, response, began, fault)
         return response
 
-    def _of_token(self, token: bytes) -> World:
+    def _record(self, world: World, asked: Asked, response: Response, began: float, fault: Fault | None) -> None:
+        if world.journal.is_on:
+            delay = response.mishap.delay if response.mishap is not None else 0.0
+            with world.lock:
+                world.journal.add(asked.answered(response, self.seconds() - began + delay, fault))
+
+    def beside(
+        self, world: World, who: str | None, request: Request, path: bytes, query: bytes, response: Response, began: float
+    ) -> None:
+        """Record what was answered beside the stores: by ``who``, or by nobody."""
+        self._record(world, Asked(who, None, None, request, path, query), response, began, None)
+
+    def of_token(self, token: bytes) -> World:
         """The world that issued the token, else the server's own. Raises `Ended`."""
         if self._serial == 0 or self.own.owners.knows(token):
             return self.own

@@ -13,7 +13,7 @@ import hashlib
 import os
 from collections.abc import Iterable
 
-from kvfake.settings import MATTERMOST, named_token, owner_of
+from kvfake.settings import MATTERMOST, PERSIST, PROJECT_MARK, named_token, owner_of
 
 _RANDOM_BYTES, _SERIAL_BYTES, _CHECK_BYTES = 8, 4, 4
 
@@ -68,6 +68,18 @@ class Owners:
         """Make a token known: ``app/user``, ``/user`` or ``project:NAME``. Raises ``ValueError`` for another owner."""
         service, whose = owner_of(owner)
         self._owners.setdefault(token.encode(), {})[service] = whose
+
+    def named(self) -> dict[str, list[str]]:
+        """The tokens that a user named, each with its owners in the form that `name` takes."""
+        named = {
+            token.decode(): sorted(
+                PROJECT_MARK + owner if service == PERSIST else owner
+                for service, owner in known.items()
+                if self._issued.get((service, owner)) != token
+            )
+            for token, known in list(self._owners.items())
+        }
+        return {token: owners for token, owners in named.items() if owners}
 
     def issue(self, service: str, owner: str) -> bytes:
         """The token of that owner; made at the first call."""

@@ -10,42 +10,107 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from threading import RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvfake.services import mattermost, persist
-from kvfake.stores.memory import MemoryStore
+from kvfake.stores.memory import MAX_CHECKPOINTS, MemoryStore
 from kvfake.world.clock import Clock
+from kvfake.world.faults import Faults
 from kvfake.world.journal import Journal
 from kvfake.world.owners import Mint, Owners
+from kvfake.world.routes import Routes
+
+if TYPE_CHECKING:
+    from kvfake.world.fault import Fault
 
 APP = "app"
 BOT = APP + "/bot"
 PROJECT = "project"
 
 
+_MAX_SHOWN_MARKS = 5
+
+
+class _Moment(NamedTuple):
+    """What a checkpoint remembers beside the store's own."""
+
+    clock: tuple[int | None, int]
+    faults: tuple[Fault, ...]
+    seen: int
+
+
 class World:
     """Everything that one user of the double holds. ``url`` is its address, without a slash at the end."""
 
-    __slots__ = ("clock", "id", "journal", "lock", "owners", "profiles", "serial", "settings", "store", "url")
+    __slots__ = (
+        "_checkpoints",
+        "clock",
+        "faults",
+        "id",
+        "journal",
+        "lock",
+        "owners",
+        "profiles",
+        "routes",
+        "serial",
+        "settings",
+        "store",
+        "url",
+    )
 
     def __init__(self, id: str, serial: int, url: str, mint: Mint, settings: Mapping[str, Any]) -> None:
         self.id, self.serial, self.url, self.settings = id, serial, url, settings
         self.lock = RLock()
         self.store = MemoryStore()
         self.clock = Clock()
-        self.journal = Journal()
+        self.faults = Faults()
+        self.journal = Journal(settings["journal_exchanges"], settings["journal_body_bytes"])
+        self.routes = Routes()
         self.owners = Owners(mint, serial, settings["token"], settings["strict"])
         self.profiles: dict[str, Any] = {
             mattermost.NAME: mattermost.profile(settings["profile"], settings["mattermost_missing"]),
             persist.NAME: None,
         }
 
+        self._checkpoints: dict[int, _Moment] = {}
+
     def reset(self) -> None:
-        """Forget every value and what was recorded; tokens and settings stay."""
+        """Forget values, faults, journal and checkpoints, and let the clock be the machine's; tokens, routes and settings stay."""
         with self.lock:
             self.store.clear()
+            self.faults.clear()
             self.journal.clear()
-            self.clock = Clock()
+            self.clock.resume()
+            self._checkpoints.clear()
+
+    def checkpoint(self) -> int:
+        """A mark for the world as it is now: its values, its clock, its faults, its journal. `MAX_CHECKPOINTS` are kept."""
+        with self.lock:
+            mark = self.store.checkpoint()
+            self._checkpoints[mark] = _Moment(self.clock.state(), self.faults.active, self.journal.seen)
+            if len(self._checkpoints) > MAX_CHECKPOINTS:
+                del self._checkpoints[next(iter(self._checkpoints))]
+            return mark
+
+    def rollback(self, mark: int) -> None:
+        """The world as it was then: what was set, deleted, recorded or let go wrong since is undone, and later marks are gone.
+        ``ValueError`` for a mark that is not there.
+        """
+        with self.lock:
+            moment = self._checkpoints.get(mark)
+            if moment is None:
+                there = ", ".join(map(str, list(self._checkpoints)[-_MAX_SHOWN_MARKS:])) or "none"
+                raise ValueError(f"{mark!r} is no checkpoint of this world, or was rolled back over; there are: {there}")
+            self.store.rollback(mark)
+            self.clock.restore(moment.clock)
+            self.faults.keep(moment.faults)
+            self.journal.forget_since(moment.seen)
+            self._checkpoints = {other: moment for other, moment in self._checkpoints.items() if other <= mark}
+
+    @property
+    def checkpoints(self) -> list[int]:
+        """The marks that can be rolled back to, oldest first."""
+        return list(self._checkpoints)
 
     def holdings(self) -> list[tuple[str, str, list[str]]]:
         """What lies in the store, sorted: service, owner (and prefix), keys."""

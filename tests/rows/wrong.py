@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from kvfake.doors.connection import Action, Answer, Connection, End, Job
+from kvfake.doors.actions import Action, End, Job
+from kvfake.doors.connection import Answer, Connection
 from kvfake.services.message import Request, Response
 
 Hears = Callable[[Request], "Request | Response"]

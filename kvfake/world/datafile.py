@@ -1,0 +1,247 @@
+"""The file of values: what a world holds as one JSON document that can be read, edited and compared, and back.
+
+Law: what is dumped loads back to the byte; what a service would refuse is refused, in its words and with the place. A file is
+checked whole before anything is changed. It holds no world and opens no file; `kvfake.world.document` does.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import reprlib
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from kvfake.services import mattermost, persist
+from kvfake.services.payload import kind_of
+from kvfake.settings import owner_of
+from kvfake.stores import Entry, Namespace
+from kvfake.world.clock import microseconds
+from kvfake.world.document import DataError, at, leaves, members, parse, read, text_of, write
+from kvfake.world.views import dump_json, load_json
+from kvfake.world.world import World
+
+__all__ = ["DataError", "dump", "load", "parse", "read", "text_of", "write"]
+
+VERSION = 1
+
+_NAMES = ("kvfake", "mattermost", "persist", "raw", "tokens")
+_RECORD = ("value", "updated")
+
+Address = tuple[Namespace, bytes]
+Entries = dict[Address, tuple[bytes, int | None]]  # value and moment; where there is none it is that of the load
+
+
+# ------------------------------------------------------------------------------------------------------------- out of a world
+
+
+def dump(
+    world: World, service: str | None = None, owner: str | None = None, prefix: str | None = None, key: str | None = None
+) -> dict[str, Any]:
+    """The values, narrowed to what is named; where nothing is, also the tokens that a user named. ``prefix`` is Mattermost's alone.
+
+    Service, owner and key are a full address, in which no prefix is the empty one: its cost is that of one value.
+    Raises `DataError` for a service or a name that there cannot be.
+    """
+    if service not in (None, mattermost.NAME, persist.NAME):
+        raise DataError(f"{service!r} is no service: expected {mattermost.NAME} or {persist.NAME}")
+    with world.lock:
+        found = list(_entries(world, service, owner, prefix, key))
+        tokens = world.owners.named() if service is owner is prefix is key is None else {}
+    data: dict[str, Any] = {"kvfake": VERSION, mattermost.NAME: {}, persist.NAME: {}}
+    for (name, whose, below), where, entry in found:
+        if name == persist.NAME:
+            _put(data, {"value": entry.value.decode(), "updated": persist.updated(entry.updated)}, name, whose, _text(where))
+            continue
+        place = (name, whose, _text(_unpadded(below)), _text(where))
+        try:
+            value = load_json(entry.value)
+        except ValueError:
+            is_exact = False
+        else:
+            is_exact = dump_json(value) == entry.value
+            _put(data, value, *place)
+        if not is_exact:
+            _put(data, base64.b64encode(entry.value).decode(), "raw", *place)
+    if tokens:
+        data["tokens"] = {token: owners[0] if len(owners) == 1 else owners for token, owners in tokens.items()}
+    return data
+
+
+def _entries(
+    world: World, service: str | None, owner: str | None, prefix: str | None, key: str | None
+) -> Iterator[tuple[Namespace, bytes, Entry]]:
+    wanted = None if key is None else _bytes(key)
+    below = mattermost.namespace("", _bytes(prefix or ""))[2]
+    if service is not None and owner is not None and key is not None:
+        spaces = [(service, owner, below if service == mattermost.NAME else b"")]
+    else:
+        spaces = [
+            space
+            for space in sorted(world.store.namespaces())
+            if service in (None, space[0])
+            and owner in (None, space[1])
+            and (prefix is None or space[0] != mattermost.NAME or space[2] == below)
+        ]
+    for space in spaces:
+        for name in world.store.keys(space) if wanted is None else [wanted]:
+            entry = world.store.get(space, name)
+            if entry is not None:
+                yield space, name, entry
+
+
+def _put(data: dict[str, Any], value: object, *place: str) -> None:
+    for name in place[:-1]:
+        data = data.setdefault(name, {})
+    data[place[-1]] = value
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _unpadded(prefix: bytes) -> bytes:
+    """The shortest prefix that is padded to this one; but no dot, which no request can name."""
+    short = prefix.rstrip(b" ")
+    return short if len(prefix) == mattermost.MAX_PREFIX_BYTES and short != b"." else prefix
+
+
+# --------------------------------------------------------------------------------------------------------------- into a world
+
+
+def load(world: World, data: object, replace: bool = False) -> int:
+    """Set every value that the data hold, beside what is there or in its place; how many they are.
+
+    Raises `DataError`, and then nothing was changed.
+    """
+    top = members(data, only=_NAMES)
+    version = top.get("kvfake")
+    with at("kvfake"):
+        if isinstance(version, bool) or version != VERSION:
+            raise ValueError(f"it is {reprlib.repr(version) if 'kvfake' in top else 'missing'}: expected {VERSION}")
+    entries = {**_mattermost(world, top), **_persist(top)}
+    tokens = list(_tokens(top))
+    with world.lock:
+        now = world.clock.now()
+        for space in list(world.store.namespaces()) if replace else ():
+            for key in world.store.keys(space):  # one by one: clear() would forget the checkpoints
+                world.store.delete(space, key)
+        for (space, key), (value, updated) in entries.items():
+            world.store.set(space, key, Entry(value, now if updated is None else updated))
+        for token, owner in tokens:
+            world.owners.name(token, owner)
+    return len(entries)
+
+
+def _mattermost(world: World, top: Mapping[str, Any]) -> Entries:
+    checks: tuple[Callable[[str], None], ...] = (
+        _check_owner,
+        lambda prefix: mattermost.check_prefix(_bytes(prefix), world.profiles[mattermost.NAME]),
+        lambda key: mattermost.check_key(_bytes(key)),
+    )
+    raw: Entries = {}
+    raws = members(top.get("raw", {}), "raw", only=(mattermost.NAME,))
+    for place, text in leaves(raws.get(mattermost.NAME, {}), checks, "raw", mattermost.NAME):
+        with at(*place):
+            value = _from_base64(text)
+            mattermost.check_value(value)
+            _add(raw, _address(*place[1:]), value)
+    found: Entries = {}
+    for place, readable in leaves(top.get(mattermost.NAME, {}), checks, mattermost.NAME):
+        with at(*place):
+            address, value = _address(*place), dump_json(readable)
+            if address in raw and _is_same(value, raw[address][0]):
+                value = raw[address][0]
+            else:
+                mattermost.check_value(value)
+            _add(found, address, value)
+    return {**raw, **found}
+
+
+def _address(service: str, owner: str, prefix: str, key: str) -> Address:
+    return mattermost.namespace(owner, _bytes(prefix)), _bytes(key)
+
+
+def _is_same(one: bytes, other: bytes) -> bool:
+    """Whether both are the same JSON value, in which ``1`` is not ``1.0`` and the order of names means nothing."""
+    try:
+        return json.dumps(load_json(one), sort_keys=True) == json.dumps(load_json(other), sort_keys=True)
+    except ValueError:
+        return False
+
+
+def _from_base64(text: Any) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (TypeError, ValueError) as wrong:
+        raise ValueError(f"it is not base64 ({wrong})") from None
+
+
+def _persist(top: Mapping[str, Any]) -> Entries:
+    found: Entries = {}
+    for place, value in leaves(
+        top.get(persist.NAME, {}), (_check_project, lambda key: persist.check_key(_bytes(key))), persist.NAME
+    ):
+        record = members(value, *place, only=_RECORD) if isinstance(value, Mapping) else {"value": value}
+        with at(*place):
+            if "value" not in record:
+                raise ValueError('value is missing: expected {"value": "<string>"}')
+            updated = _moment(record["updated"]) if "updated" in record else None
+            _add(found, (persist.namespace(place[1]), _bytes(place[2])), persist.value_bytes(record["value"]), updated)
+    return found
+
+
+_UPDATED = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,6}))?Z")
+
+
+def _moment(text: object) -> int:
+    try:
+        if isinstance(text, str) and (match := _UPDATED.fullmatch(text)):
+            second, decimals = match.groups("")
+            return microseconds(datetime.fromisoformat(f"{second}.{decimals:0<6}+00:00"))
+    except ValueError:  # no such day, minute, second or year
+        pass
+    raise ValueError(f"updated is {reprlib.repr(text)}: expected RFC 3339 in UTC, such as 2016-09-09T23:16:43.970809Z")
+
+
+def _tokens(top: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for place, owners in leaves(top.get("tokens", {}), (_check_token,), "tokens"):
+        several = owners if isinstance(owners, list) else [owners]
+        with at(*place):
+            for owner in several:
+                if not isinstance(owner, str):
+                    raise ValueError(f"it is {kind_of(owner)}: expected an owner, or a list of owners")
+            if len({owner_of(owner)[0] for owner in several}) < len(several):
+                raise ValueError("it has several owners of one service: expected one of each at most")
+        yield from [(place[1], owner) for owner in several]
+
+
+def _check_owner(owner: str) -> None:
+    app, slash, _ = owner.partition("/")
+    if not ((app and slash) or owner.startswith("anonymous-")):
+        raise ValueError("it is no owner: expected app/user, or anonymous-... as a dump has it")
+
+
+def _check_project(project: str) -> None:
+    if not project:
+        raise ValueError("the project's name is empty: expected at least one character")
+
+
+def _check_token(token: str) -> None:
+    if not token.encode():
+        raise ValueError("the token is empty: expected at least one character")
+
+
+def _bytes(name: str) -> bytes:
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as lone:
+        raise DataError(f"{name!r} has a lone surrogate at character {lone.start}: expected whole characters") from None
+
+
+def _add(found: Entries, address: Address, value: bytes, updated: int | None = None) -> None:
+    if address in found:
+        raise ValueError("it stands here twice, with its prefix or its key written in two ways")
+    found[address] = value, updated
