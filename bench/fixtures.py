@@ -1,75 +1,78 @@
-"""What the plugin costs: a fixture's life, and a suite that does not use it.
+"""What a test pays for its double: a fixture's life, and ending a server, also with connections open.
 
-    python bench/fixtures.py [ROUNDS]
-
-Prints the life of one double (a new world, first use of both mappings and ``env``, its end), and the time that loading the
-plugin adds to ``pytest --co`` of a suite of one file, in paired and interleaved runs; beside it pytest-httpserver's, where it is
-installed. Read the medians of the pairs, not single times.
+Law: in this process, through what the pytest plugin itself calls.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
+import socket
 import time
-from pathlib import Path
+from contextlib import ExitStack
+from statistics import median
 
-from kvfake.double import Started
-from kvfake.settings import SERVER, WORLD, resolve
+import kvfake
+from bench.measure import Goal, Scale, Section, alone, compare, duration, in_turn
+from bench.running import Running
+from bench.wire import HOST, Line
+from kvfake.session import Factory
 
-ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 41
-LIVES = 2000
+LIVES, QUICK_LIVES = 4000, 1000
+LIFE = Goal(0.1, "ms")
+STOP = Goal(5, "ms")
+STOP_OF_BARE = Goal(2)
+CONNECTIONS = 100
 
 
-def life_of_a_double() -> float:
-    """Milliseconds, the median of many."""
-    started = Started(resolve({"port": 0}, scopes=(SERVER, WORLD)))
-    started.server.start()
-    times = []
-    for _ in range(LIVES):
-        begin = time.perf_counter()
-        double = started.beside({})
-        double.mattermost["key"] = 1
-        double.persist["key"] = "value"
-        _ = double.env
+def fixtures(scale: Scale, running: Running) -> Section:
+    """A double of a test, from its set-up to its end."""
+    factory = Factory({})
+    factory().close()  # starts the server
+    lives = [_life(factory) for _ in range(QUICK_LIVES if scale.quick else LIVES)]
+    factory.close()
+    life = median(lives) * 1000
+    yield alone("a fixture's life: set-up, both mappings, env, tear-down", life, duration(life / 1000), LIFE)
+    found = in_turn({"stop": lambda: _stop(0), "open": lambda: _stop(CONNECTIONS), "bare": _bare}, scale.pairs)
+    stop = median(found["stop"]) * 1000
+    yield alone("ending a server, one connection open", stop, duration(stop / 1000), STOP)
+    stop = median(found["open"]) * 1000
+    yield alone(f"ending a server, {CONNECTIONS} open", stop, duration(stop / 1000), STOP)
+    yield compare(f"ending a server, {CONNECTIONS} open", found["open"], "closing them bare", found["bare"], STOP_OF_BARE)
+
+
+def _life(factory: Factory) -> float:
+    began = time.perf_counter()
+    factory.begin_test()
+    double = factory()
+    double.mattermost["key"] = 1
+    double.persist["key"] = "value"
+    _ = double.env
+    double.close()
+    return time.perf_counter() - began
+
+
+def _stop(connections: int) -> float:
+    """Seconds that ending a server takes, which has answered, and has so many connections besides that were heard of."""
+    double = kvfake.start()
+    with ExitStack() as stack:
+        port = int(double.url.rpartition(":")[2])
+        lines = [stack.enter_context(Line(port)) for _ in range(connections + 1)]
+        for line in lines:
+            line.ask(b"GET /api/v1/persist/kv HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer bench\r\n\r\n")
+        began = time.perf_counter()
         double.close()
-        times.append(time.perf_counter() - begin)
-    started.close()
-    return statistics.median(times) * 1000
+        return time.perf_counter() - began
 
 
-def collecting(suite: Path, *options: str) -> float:
-    """Milliseconds that ``pytest --co`` takes."""
-    command = [sys.executable, "-m", "pytest", "--co", "-q", "-p", "no:cacheprovider", *options, str(suite)]
-    compiled = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    begin = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, cwd=suite.parent, env=compiled)
-    return (time.perf_counter() - begin) * 1000
-
-
-def cost_of(plugin: str, suite: Path, others: list[str]) -> float:
-    """Milliseconds that a plugin adds: the median of the differences of paired runs, in turn."""
-    without = [option for name in (*others, plugin) for option in ("-p", f"no:{name}")]
-    with_it = [option for name in others for option in ("-p", f"no:{name}")]
-    collecting(suite, *with_it)  # compiles
-    pairs = [(collecting(suite, *with_it), collecting(suite, *without)) for _ in range(ROUNDS)]
-    return statistics.median(loaded - bare for loaded, bare in pairs)
-
-
-def main() -> None:
-    print(f"a double's life: {life_of_a_double():.4f} ms (goal: 0.1)")
-    plugins = ["kvfake"] + (["pytest_httpserver"] if importlib.util.find_spec("pytest_httpserver") else [])
-    with tempfile.TemporaryDirectory() as folder:
-        suite = Path(folder) / "test_nothing.py"
-        suite.write_text("def test_nothing(): pass\n")
-        for plugin in plugins:
-            cost = cost_of(plugin, suite, [other for other in plugins if other != plugin])
-            print(f"{plugin} adds to pytest --co: {cost:+.1f} ms" + (" (goal: at most 3)" if plugin == "kvfake" else ""))
-
-
-if __name__ == "__main__":
-    main()
+def _bare() -> float:
+    """Seconds that closing as many accepted sockets takes, and the one that listens."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server((HOST, 0), backlog=CONNECTIONS + 1))
+        accepted = []
+        for _ in range(CONNECTIONS + 1):
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+            accepted.append(listener.accept()[0])
+        began = time.perf_counter()
+        for sock in accepted:
+            sock.close()
+        listener.close()
+        return time.perf_counter() - began

@@ -307,12 +307,16 @@ def test_the_command_can_read_from_the_terminal() -> None:
 
 
 # Says when it was stopped and goes on; ends with what it reads from the terminal. (Not a shell: one that was stopped while it
-# starts a program waits for ever, beside kvfake or not.)
+# starts a program waits for ever, beside kvfake or not. Nor a handler: one that is due on the way into read() runs after it.)
 EDITOR = (
     *PYTHON,
     """
-import os, signal, sys
-signal.signal(signal.SIGCONT, lambda number, frame: os.write(1, b"on\\n"))
+import os, signal, sys, threading
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCONT])
+def watch():
+    while signal.sigwait([signal.SIGCONT]):
+        os.write(1, b"on\\n")
+threading.Thread(target=watch, daemon=True).start()
 signal.alarm(40)
 os.write(1, b"ready\\n")
 os.write(1, sys.stdin.readline().encode())
