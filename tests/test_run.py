@@ -307,20 +307,27 @@ def test_the_command_can_read_from_the_terminal() -> None:
 
 
 # Says when it was stopped and goes on; ends with what it reads from the terminal. (Not a shell: one that was stopped while it
-# starts a program waits for ever, beside kvfake or not. Nor a handler: one that is due on the way into read() runs after it.)
+# starts a program waits for ever, beside kvfake or not. Nor does it wait in read(): a signal that comes on the way in is heard of
+# after it. So it does itself what the system does to who reads in the background.)
 EDITOR = (
     *PYTHON,
     """
-import os, signal, sys, threading
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCONT])
-def watch():
-    while signal.sigwait([signal.SIGCONT]):
-        os.write(1, b"on\\n")
-threading.Thread(target=watch, daemon=True).start()
+import os, select, signal, sys
+heard, wake = os.pipe()
+os.set_blocking(wake, False)
+signal.set_wakeup_fd(wake)
+signal.signal(signal.SIGCONT, lambda number, frame: None)
 signal.alarm(40)
 os.write(1, b"ready\\n")
-os.write(1, sys.stdin.readline().encode())
-sys.exit(6)
+while True:
+    ready, _, _ = select.select([0, heard], [], [])
+    if heard not in ready:
+        os.write(1, os.read(0, 1000))
+        sys.exit(6)
+    os.read(heard, 1000)
+    os.write(1, b"on\\n")
+    if os.tcgetpgrp(0) != os.getpgrp():
+        os.kill(0, signal.SIGTTIN)
 """,
 )
 

@@ -123,7 +123,7 @@ def write(path: str | os.PathLike[str], data: Mapping[str, Any]) -> None:
         Path(path).write_bytes(content)
         return
     target = Path(path).resolve()
-    beside = target.with_name(f".kvfake-{secrets.token_hex(8)}")
+    beside = target.with_name(f".{target.name[:50]}.{secrets.token_hex(8)}")
     try:
         with beside.open("xb") as file:
             if target.exists():
