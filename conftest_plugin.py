@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 import kvfake as library
-from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, SETTINGS, WORLD, from_environment, from_flags, from_ini, from_keywords, of
+from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_flags, from_ini, from_keywords, of
 
 if TYPE_CHECKING:
     from kvfake import Double
     from kvfake.session import Factory
 
 
+_SETTINGS = of(SERVER, WORLD)
 _NAMES = ", ".join(setting.name for setting in of(WORLD))
 _SESSION: pytest.StashKey[Factory] = pytest.StashKey()
 _LATE: pytest.StashKey[list[str]] = pytest.StashKey()
@@ -34,7 +35,7 @@ _TOO_WIDE = re.compile(r"ScopeMismatch: .* fixture kvfake(_env)? with")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kvfake", "a double of the Mattermost Apps key-value store and of Beep Boop Persist")
-    for setting in SETTINGS:
+    for setting in _SETTINGS:
         flag, dest = "--kvfake-" + setting.flag[2:], "kvfake_" + setting.name
         if setting.is_switch:
             group.addoption(flag, dest=dest, default=None, action=argparse.BooleanOptionalAction, help=setting.meaning)
@@ -57,10 +58,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def _asked_for(config: pytest.Config, overridden: dict[str, Any]) -> dict[str, Any]:
     """Every setting that was set for the whole session: flag, variable, ``kvfake_settings``, ini option."""
     return {
-        **from_ini({setting.name: config.getini(setting.ini) for setting in SETTINGS}),
+        **from_ini({setting.name: config.getini(setting.ini) for setting in _SETTINGS}),
         **overridden,
         **from_environment(os.environ, SERVER, WORLD, without=PORT_OF_SERVE_ONLY),
-        **from_flags({setting.name: config.getoption("kvfake_" + setting.name) for setting in SETTINGS}, "--kvfake-"),
+        **from_flags({setting.name: config.getoption("kvfake_" + setting.name) for setting in _SETTINGS}, "--kvfake-"),
     }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ from kvfake.world.views import Mattermost, Persist
 if TYPE_CHECKING:
     from kvfake.control.app import Control
     from kvfake.doors.wsgi import WsgiApp
+    from kvfake.world.exchange import Exchange
+    from kvfake.world.world import World
 
 
 class Double:
@@ -48,7 +50,8 @@ class Double:
         self._fake, self._world = fake, fake.own
         self._world.url = origin + values["site_path"]
         names = [*values["allow_host"], urlsplit(origin).hostname or ""]
-        self._site = Site(fake, partial(_control, fake, values["host"], names), values["site_path"])
+        control = partial(_control, fake, values["host"], names, values["control_token"]) if values["control"] else None
+        self._site = Site(fake, control, values["site_path"])
 
     @property
     def url(self) -> str:
@@ -82,7 +85,7 @@ class Double:
         self._world.owners.name(token, owner)
 
     def reset(self) -> None:
-        """Forget values, faults, journal and checkpoints, and let the clock be the machine's; tokens, neighbours and settings stay."""
+        """Forget values, faults, journal and checkpoints; the clock is the machine's again. Tokens, neighbours, settings stay."""
         self._world.reset()
 
     @property
@@ -185,6 +188,10 @@ class Started(Double):
         self.server = Server(lambda: Connection(self._site.answer, log), values["host"], values["port"])
         self._wire(fake, values, values["public_url"] or f"http://{_shown(values['host'])}:{self.server.port}")
 
+    def listen(self, listener: Callable[[World, Exchange], None]) -> None:
+        """Be told of every exchange of every world of this server, in its order."""
+        self._fake.listen(listener)
+
     @property
     def late(self) -> list[str]:
         """What was asked of worlds of this server that had ended."""
@@ -229,11 +236,11 @@ def _values(settings: dict[str, Any]) -> dict[str, Any]:
     return resolve(given, environment, {"port": 0}, scopes=(SERVER, WORLD))
 
 
-def _control(fake: Fake, host: str, names: list[str]) -> Control:
+def _control(fake: Fake, host: str, names: list[str], token: str | None) -> Control:
     from kvfake.control.app import Control
     from kvfake.control.hosts import Hosts
 
-    return Control(fake, Hosts(host, names))
+    return Control(fake, Hosts(host, names), token)
 
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 SERVER = "server"
 WORLD = "world"
+COMMAND = "command"  # of `serve` and `run` alone
 
 YES = ("1", "true", "yes", "on")
 NO = ("0", "false", "no", "off")
@@ -163,9 +164,10 @@ SETTINGS = (
     Setting("site_path", SERVER, _site_path, "", "PATH", "the site URL's sub-path; both services lie under it"),
     Setting("allow_host", SERVER, _texts, (), "NAME", "a further Host name that may use /_kvfake/ (repeatable)"),
     Setting("log", SERVER, switch, False, "", "write a line an exchange to stderr"),
-    Setting("journal", SERVER, _text, None, "FILE", "write each exchange to a file, as a line of JSON"),
     Setting("control", SERVER, switch, True, "", "answer at /_kvfake/"),
     Setting("control_token", SERVER, _text, None, "TOKEN", "a token without which /_kvfake/ refuses"),
+    Setting("journal", COMMAND, _text, None, "FILE", "write each exchange to a file, as a line of JSON"),
+    Setting("export", COMMAND, _text, None, "FILE", "write the values to a file at the end, and on demand"),
     Setting("profile", WORLD, _one_of(*PROFILES), "documented", "PROFILE",
             "answer as the documentation says, or as the plugin v1.2.2 does to the letter", PROFILES),
     Setting("strict", WORLD, switch, False, "", "refuse a token that was not named"),

@@ -25,6 +25,7 @@ FLOORS = {
     "kvfake.double": 5,
     "kvfake.story": 6,
     "kvfake.session": 7,
+    "kvfake.ledger": 5,
     "kvfake.asking": 5,
     "kvfake.running": 5,
     "kvfake.cli": 6,

@@ -1,36 +1,60 @@
 """``/_kvfake/``: control over HTTP, for any language. JSON in and out, errors too.
 
-Law: a table of paths and verbs, each a short function on the world of the address. It meets no fault, and never sends CORS
-headers. On werkzeug, and so imported when it is first asked for, and never before.
+Law: one table of verbs and paths, each a short function on the world of the address. It meets no fault, is in no journal, and
+never sends CORS headers. On werkzeug, and so imported when it is first asked for, and never before.
 """
 
 from __future__ import annotations
 
-import json
+import hmac
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from werkzeug.exceptions import BadRequest, Conflict, Forbidden, Gone, HTTPException, NotFound, TooManyRequests
+from werkzeug.exceptions import Forbidden, HTTPException, NotFound, Unauthorized
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from kvfake import __version__
+from kvfake.control import data, powers, worlds
 from kvfake.control.hosts import Hosts
-from kvfake.services import mattermost, persist
-from kvfake.settings import WORLD, from_keywords
-from kvfake.world.fake import Ended, Fake
-from kvfake.world.world import APP, BOT, PROJECT, World
+from kvfake.control.payload import Answer
+from kvfake.world.document import json_text
+from kvfake.world.fake import Fake
+from kvfake.world.world import World
 
-MAX_WORLDS = 100_000  # at a few kilobytes each
+_OPEN = "/health"  # what a container's probe may ask without a token
 
-Answer = tuple[int, Mapping[str, Any]]
+
+def index(fake: Fake, world: World, request: Request) -> Answer:
+    return 200, {"kvfake": __version__, "paths": [f"{'|'.join(sorted(rule.methods or ()))} {rule.rule}" for rule in _RULES]}
+
+
+_TABLE: dict[str, dict[str, Callable[..., Answer]]] = {
+    "/": {"GET": index},
+    "/health": {"GET": worlds.health},
+    "/env": {"GET": worlds.env},
+    "/reset": {"POST": worlds.reset},
+    "/worlds": {"GET": worlds.list_all, "POST": worlds.open_one},
+    "/worlds/<id>": {"GET": worlds.show, "DELETE": worlds.end},
+    "/data": {"GET": data.show, "POST": data.add, "PUT": data.replace, "DELETE": data.delete},
+    "/data/export": {"POST": data.export},
+    "/faults": {"GET": powers.list_faults, "POST": powers.add_fault, "DELETE": powers.clear_faults},
+    "/faults/<int:number>": {"GET": powers.show_fault, "DELETE": powers.remove_fault},
+    "/journal": {"GET": powers.show_journal, "DELETE": powers.clear_journal},
+    "/clock": {"GET": powers.show_clock, "POST": powers.set_clock},
+    "/checkpoints": {"GET": powers.list_checkpoints, "POST": powers.make_checkpoint},
+    "/checkpoints/<int:mark>/rollback": {"POST": powers.roll_back},
+    "/routes": {"GET": powers.list_routes, "POST": powers.add_route, "DELETE": powers.clear_routes},
+}
+_RULES = [Rule(path, methods=[verb], endpoint=do) for path, verbs in _TABLE.items() for verb, do in verbs.items()]
+_ROUTES = Map(_RULES, strict_slashes=False, merge_slashes=False, redirect_defaults=False)
 
 
 class Control:
-    """The WSGI application of one server."""
+    """The WSGI application of one server. With a ``token`` it answers those alone that bring it, but for ``/health``."""
 
-    def __init__(self, fake: Fake, hosts: Hosts) -> None:
-        self._fake, self._hosts = fake, hosts
+    def __init__(self, fake: Fake, hosts: Hosts, token: str | None) -> None:
+        self._fake, self._hosts, self._token = fake, hosts, token
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = Request(environ)
@@ -41,101 +65,27 @@ class Control:
             response = _json(refusal.code or 500, {"error": refusal.description})
             if allowed := getattr(refusal, "valid_methods", None):
                 response.headers["Allow"] = ", ".join(sorted(allowed))
+            if isinstance(refusal, Unauthorized):
+                response.headers["WWW-Authenticate"] = "Bearer"
         return response(environ, start_response)
 
     def _answer(self, request: Request, environ: dict[str, Any]) -> Answer:
         reason = self._hosts.refusal(request.headers.get("Host", ""), request.headers.get("Origin", ""))
         if reason is not None:
             raise Forbidden(reason)
+        if self._token is not None and request.path != _OPEN and not self._is_known(request.headers.get("Authorization", "")):
+            raise Unauthorized("expected the control token: Authorization: Bearer <token>, as --control-token says")
         try:
             endpoint, values = _ROUTES.bind_to_environ(environ).match()
         except NotFound:
-            paths = ", ".join(dict.fromkeys(rule.rule for rule in _RULES))
-            raise NotFound(f"control has no {request.path}; there are: {paths}") from None
+            raise NotFound(f"control has no {request.path}; there are: {', '.join(_TABLE)}") from None
         handler: Callable[..., Answer] = endpoint
-        return handler(self, environ["kvfake.world"], request, **values)
+        return handler(self._fake, environ["kvfake.world"], request, **values)
 
-    def health(self, world: World, request: Request) -> Answer:
-        return 200, {"status": "ok", "kvfake": __version__, "url": world.url, "profile": world.settings["profile"]}
-
-    def env(self, world: World, request: Request) -> Answer:
-        return 200, world.env
-
-    def reset(self, world: World, request: Request) -> Answer:
-        world.reset()
-        return 200, {"reset": world.id}
-
-    def list_worlds(self, world: World, request: Request) -> Answer:
-        worlds = [self._fake.own, *list(self._fake.worlds.values())]
-        return 200, {"worlds": [{"id": one.id, "address": one.url} for one in worlds]}
-
-    def open_world(self, world: World, request: Request) -> Answer:
-        if len(self._fake.worlds) >= MAX_WORLDS:
-            raise TooManyRequests(f"there are {MAX_WORLDS} worlds: end some with DELETE /_kvfake/worlds/ID")
-        try:
-            settings = from_keywords(_object(request), WORLD)
-        except (TypeError, ValueError) as wrong:
-            raise BadRequest(str(wrong)) from None
-        return 201, _described(self._fake.open(settings))
-
-    def show_world(self, world: World, request: Request, id: str) -> Answer:
-        return 200, _described(self._found(id))
-
-    def end_world(self, world: World, request: Request, id: str) -> Answer:
-        found = self._found(id)
-        if found is self._fake.own:
-            raise Conflict("the server's own world ends with the server; POST /_kvfake/reset empties it")
-        self._fake.end(found)
-        return 200, {"ended": id}
-
-    def _found(self, id: str) -> World:
-        try:
-            found = self._fake.find(id)
-        except Ended:
-            raise Gone(f"the world {id} has ended") from None
-        if found is None:
-            raise NotFound(f"there is no world {id!r}; GET /_kvfake/worlds lists them")
-        return found
-
-
-_RULES = (
-    Rule("/health", methods=["GET"], endpoint=Control.health),
-    Rule("/env", methods=["GET"], endpoint=Control.env),
-    Rule("/reset", methods=["POST"], endpoint=Control.reset),
-    Rule("/worlds", methods=["GET"], endpoint=Control.list_worlds),
-    Rule("/worlds", methods=["POST"], endpoint=Control.open_world),
-    Rule("/worlds/<id>", methods=["GET"], endpoint=Control.show_world),
-    Rule("/worlds/<id>", methods=["DELETE"], endpoint=Control.end_world),
-)
-_ROUTES = Map(_RULES, strict_slashes=False, merge_slashes=False, redirect_defaults=False)
+    def _is_known(self, authorization: str) -> bool:
+        scheme, _, token = authorization.partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), (self._token or "").encode())
 
 
 def _json(status: int, payload: Mapping[str, Any]) -> Response:
-    return Response(json.dumps(payload, ensure_ascii=False) + "\n", status, content_type="application/json")
-
-
-def _object(request: Request) -> dict[str, Any]:
-    """The body: nothing, or a JSON object."""
-    body = request.get_data()
-    if not body:
-        return {}
-    try:
-        payload = json.loads(body)
-    except (ValueError, RecursionError) as wrong:
-        raise BadRequest(f"the body is not JSON ({wrong}): expected an object of settings") from None
-    if not isinstance(payload, dict):
-        raise BadRequest(f"the body is {type(payload).__name__}: expected an object of settings")
-    return payload
-
-
-def _described(world: World) -> dict[str, Any]:
-    return {
-        "id": world.id,
-        "address": world.url,
-        "tokens": {
-            mattermost.NAME: world.token(mattermost.NAME, BOT),
-            persist.NAME: world.token(persist.NAME, PROJECT),
-        },
-        "env": world.env,
-        "context": world.context(APP, "ada", {}),
-    }
+    return Response(json_text(payload), status, content_type="application/json")

@@ -1,6 +1,6 @@
 """How a body ends: after so many bytes, or after the last chunk (``net/http/internal`` ``chunkedReader``).
 
-Law: bytes in, bytes kept; no sockets, no services. What is longer than anything that a service accepts is counted and dropped.
+Law: bytes in, bytes kept; no sockets, no services. A body is kept whole, or is too long and nobody waits for its end.
 httptools reads chunks too, but does not say where a message ends, and has other words for what is wrong.
 """
 
@@ -10,8 +10,8 @@ import re
 
 from kvfake.services.gorules import quoted
 
-MAX_KEPT_BYTES = 2 * 1024 * 1024 + 1  # one more than the largest body that a service reads
-MAX_DRAINED_BYTES = 64 * 1024 * 1024  # what is longer is answered before its end, and the connection closed
+MAX_BODY_BYTES = 64 * 1024 * 1024  # a service reads 2 MiB at most, a neighbour what it likes
+UNEXPECTED_END = "unexpected EOF"
 
 _MAX_LINE_BYTES = 4096  # maxLineLength
 _MAX_TRAILER_BYTES = 4096  # what bufio.Reader holds
@@ -19,7 +19,6 @@ _MAX_EXCESS_BYTES = 16 * 1024
 _TRAILER = re.compile(rb"\r?\n|.*?\n\r?\n", re.DOTALL)
 _HEX = re.compile(rb"[0-9A-Fa-f]+")
 
-_UNEXPECTED_END = "unexpected EOF"
 _BAD_LENGTH = "invalid byte in chunk length"
 _NO_LENGTH = "empty hex number for chunk length"
 _LONG_LENGTH = "http chunk length too large"
@@ -39,12 +38,11 @@ def _int64(number: int) -> int:
 
 
 class Body:
-    """A body of ``length`` bytes, read as they come."""
+    """A body of ``length`` bytes, read as they come. Of one that is too long a byte more than `MAX_BODY_BYTES` is kept."""
 
     def __init__(self, length: int) -> None:
         self._left = length
-        self._pieces: list[bytes] = []
-        self._kept = self._heard = 0
+        self._kept = bytearray()
         self.is_done = False
         self.broken = ""
 
@@ -52,28 +50,22 @@ class Body:
         """Take what belongs to the body; what follows it is given back."""
         piece, rest = (data, b"") if len(data) <= self._left else (data[: self._left], data[self._left :])
         self._left -= len(piece)
-        self._take(piece)
+        self._kept += piece[: MAX_BODY_BYTES + 1 - len(self._kept)]
         self.is_done = not self._left
         return rest
 
-    def _take(self, piece: bytes) -> None:
-        self._heard += len(piece)
-        if self._kept < MAX_KEPT_BYTES and piece:
-            self._pieces.append(piece[: MAX_KEPT_BYTES - self._kept])
-            self._kept += len(self._pieces[-1])
-
     def end(self) -> None:
         """The client will send no more."""
-        self.broken = _UNEXPECTED_END
+        self.broken = UNEXPECTED_END
 
     @property
     def is_too_long(self) -> bool:
         """Whether nobody should wait for its end."""
-        return self._heard + self._left > MAX_DRAINED_BYTES and self._kept == MAX_KEPT_BYTES
+        return len(self._kept) > MAX_BODY_BYTES
 
     @property
     def bytes(self) -> bytes:
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        return bytes(self._kept)
 
 
 class ChunkedBody(Body):

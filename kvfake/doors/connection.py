@@ -21,12 +21,13 @@ from kvfake.services.message import ROWS, TRUNCATE, Headers, Request, Response
 
 Answer = Callable[[Request], Response | Job]
 Log = Callable[[str, bytes, int, int], None]
-"""Method, target, status, bytes of the body."""
+"""Method, target, status, bytes of the body; zeros where a fault let no answer out."""
 
 
 _NOTHING: tuple[Action, ...] = ()
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _EXPECTATION_FAILED = Response(417, close=True)
+WITHOUT_BODY = (204, 304)  # RFC 9110, 8.6: nor a length
 _PROMISED_BYTES = 16  # of an empty body that ends before its length
 _MIN_BYTES_OF_A_NEXT_HEAD = 4  # net/http waits for so many before it looks at them
 _MAX_BLANK_BYTES_AFTER_POST = 4  # net/http: RFC 7230 section 3 tolerance for old buggy clients
@@ -149,13 +150,14 @@ class Connection:
 
     def _reply(self, head: Head, response: Response) -> tuple[Action, ...]:
         if self._log is not None:
-            self._log(head.method, head.target, response.status, len(response.body))
+            is_lost = response.mishap is not None and response.mishap.is_unanswered
+            self._log(head.method, head.target, *((0, 0) if is_lost else (response.status, len(response.body))))
         keep_alive = head.keep_alive and not response.close and not self._is_cut_short
-        body = response.body if head.method != "HEAD" else b""
+        body = b"" if head.method == "HEAD" or response.status in WITHOUT_BODY else response.body
         message = message_of(response, body, keep_alive, head.is_old)
         actions: tuple[Action, ...] = (message,)
         if response.mishap is not None:
-            actions = befall(response.mishap, message, body)
+            actions = befall(response.mishap, message, body, response.body)
             if not isinstance(actions[-1], bytes):
                 self._has_ended = True
                 return actions
@@ -187,6 +189,8 @@ def _end_of_head(heard: bytes | bytearray, start: int) -> int:
 def message_of(response: Response, body: bytes, keep_alive: bool, is_old: bool = False) -> bytes:
     """The response as it is sent, with that body."""
     start = _start(response.status, response.headers, response.rows, keep_alive, is_old)
+    if response.status in WITHOUT_BODY:
+        return start + b"\r\n"
     length = len(response.body)
     if response.mishap is not None and response.mishap.sever == TRUNCATE and not length:
         length = _PROMISED_BYTES
@@ -195,7 +199,7 @@ def message_of(response: Response, body: bytes, keep_alive: bool, is_old: bool =
 
 @lru_cache(maxsize=512)
 def _start(status: int, headers: Headers, rows: tuple[str, ...], keep_alive: bool, is_old: bool) -> bytes:
-    """The status line and the headers, to the length that follows."""
+    """The status line and the headers, up to the length that follows where there is a body."""
     lines = [f"HTTP/1.{0 if is_old else 1} {status} {reason(status)}"]
     lines += [f"{name}: {value}" for name, value in headers]
     if rows:
@@ -204,5 +208,5 @@ def _start(status: int, headers: Headers, rows: tuple[str, ...], keep_alive: boo
         lines.append("Connection: close")
     elif is_old:
         lines.append("Connection: keep-alive")
-    lines.append("Content-Length: ")
+    lines.append("" if status in WITHOUT_BODY else "Content-Length: ")
     return "\r\n".join(lines).encode("latin-1")

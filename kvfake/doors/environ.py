@@ -12,14 +12,16 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote_from_bytes
 
-from kvfake.doors.body import MAX_KEPT_BYTES
+from kvfake.doors.body import MAX_BODY_BYTES, UNEXPECTED_END
 from kvfake.services.gorules import BadEscape, unescape
 from kvfake.services.message import Request, Response
+from kvfake.world.answers import passed_on
 
 StartResponse = Callable[..., Any]
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 _IN_A_PATH = "/!$&'()*+,;=:@~"
+_READ_BYTES = 1 << 20
 
 
 def request_of(environ: Mapping[str, Any]) -> Request:
@@ -31,7 +33,7 @@ def request_of(environ: Mapping[str, Any]) -> Request:
     }
     if environ.get("CONTENT_TYPE"):
         headers[b"content-type"] = environ["CONTENT_TYPE"].encode("latin-1")
-    return Request(environ["REQUEST_METHOD"], _target(environ), headers, _body(environ))
+    return Request(environ["REQUEST_METHOD"], _target(environ), headers, *_body(environ))
 
 
 def base_of(environ: Mapping[str, Any]) -> bytes:
@@ -59,27 +61,18 @@ def _text(path: bytes) -> str:
     return path.decode("utf-8", "replace")
 
 
-def _body(environ: Mapping[str, Any]) -> bytes:
-    """The body as far as any service looks; what is longer is read and dropped, so that the connection can go on."""
+def _body(environ: Mapping[str, Any]) -> tuple[bytes, str]:
+    """The body, and why it has no end. What is too long is read and dropped, so that the connection can go on."""
     stream, length = environ["wsgi.input"], environ.get("CONTENT_LENGTH")
-    left = int(length) if length else sys.maxsize if environ.get("wsgi.input_terminated") else 0
-    body = _read(stream, min(left, MAX_KEPT_BYTES))
-    left -= len(body)
-    while len(body) == MAX_KEPT_BYTES and left > 0:
-        dropped = len(stream.read(min(left, 1 << 16)))
-        left = left - dropped if dropped else 0
-    return body
-
-
-def _read(stream: Any, size: int) -> bytes:
-    pieces: list[bytes] = []
-    while size > 0:
-        piece = stream.read(size)
-        if not piece:
-            break
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)
+    is_terminated = environ.get("wsgi.input_terminated")
+    if is_terminated and "HTTP_TRANSFER_ENCODING" in environ:
+        length = None  # M28: chunked wins
+    left = int(length) if length else sys.maxsize if is_terminated else 0
+    body = bytearray()
+    while left > 0 and (piece := stream.read(min(left, _READ_BYTES))):
+        body += piece[: MAX_BODY_BYTES + 1 - len(body)]
+        left -= len(piece)
+    return bytes(body), UNEXPECTED_END if length and left > 0 else ""
 
 
 def reason(status: int) -> str:
@@ -90,7 +83,9 @@ def reason(status: int) -> str:
 
 
 def call(app: Application, request: Request, base: bytes, path: bytes, query: bytes, extra: Mapping[str, Any]) -> Response:
-    """Have an application answer a request; ``base`` is where it lies, ``path`` what is below, both decoded."""
+    """Have an application answer a request; ``base`` is where it lies, ``path`` what is below, both decoded. Raises what it
+    raises, and ``ValueError`` for an answer that cannot be sent.
+    """
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": base.decode("latin-1"),
@@ -131,7 +126,4 @@ def call(app: Application, request: Request, base: bytes, path: bytes, query: by
         if close is not None:
             close()
     status, headers = started
-    kept = tuple(
-        (name, value) for name, value in headers if name.lower() not in ("content-length", "connection", "transfer-encoding")
-    )
-    return Response(status, kept, b"".join(written))
+    return passed_on(status, headers, b"".join(written))

@@ -29,8 +29,12 @@ _WORLD_MARKS = (WORLD_MARK.encode(), b"/%7E", b"/%7e")
 class Site:
     """One address: a world at its root, the other worlds of its server below ``/~ID``."""
 
-    def __init__(self, fake: Fake, control: Callable[[], Application], site_path: str = "", root: World | None = None) -> None:
-        """``control`` makes the application that lies at ``/_kvfake``; ``root`` is whose the root is, if not the server's own."""
+    def __init__(
+        self, fake: Fake, control: Callable[[], Application] | None, site_path: str = "", root: World | None = None
+    ) -> None:
+        """``control`` makes the application that lies at ``/_kvfake``, if one does; ``root`` is whose the root is, if not the
+        server's own.
+        """
         self._fake, self._site_path, self._root = fake, site_path.encode(), root
         self._make_control = control
         self._control: Application | None = None
@@ -38,7 +42,7 @@ class Site:
 
     def rooted_in(self, world: World) -> Site:
         """The same site, with another world at its root."""
-        return Site(self._fake, self.control, self._site_path.decode(), world)
+        return Site(self._fake, self.control if self._make_control else None, self._site_path.decode(), world)
 
     def answer(self, request: Request, base: bytes = b"") -> Response | Callable[[], Response]:
         """The response, or a job that makes it. ``base`` is where the site lies, if not at the root."""
@@ -76,6 +80,8 @@ class Site:
         if path.startswith(_PERSIST):
             return self._fake.answer(persist, request, path, query, base, world)
         if path == CONTROL or path.startswith(CONTROL + b"/"):
+            if self._make_control is None:
+                return Response(404, _JSON, error("control is switched off (--no-control)"))
             return partial(self._run_control, request, path[len(CONTROL) :], query, base, world or self._fake.own)
         return self._unusual(request, path, query, base, world)
 
@@ -87,6 +93,7 @@ class Site:
 
     def control(self) -> Application:
         """The application at ``/_kvfake``, made when it is first asked for: it takes long to import."""
+        assert self._make_control is not None
         if self._control is None:
             self._control = self._make_control()
         return self._control

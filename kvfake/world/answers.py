@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kvfake.services.message import Headers, Response
 from kvfake.world.matching import Wanted
 from kvfake.world.routes import Route
 
-_FRAMING = ("connection", "content-length", "transfer-encoding")  # how a message ends is the door's
+WITHOUT_BODY = (204, 205, 304)  # RFC 9110, 15.3.5, 15.3.6, 15.4.5
+FRAMING = ("connection", "content-length", "transfer-encoding")  # how a message ends is the door's
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _JSON: Headers = (("Content-Type", "application/json"),)
@@ -26,8 +27,8 @@ def checked_number(name: str, value: object, kind: type, least: float, most: flo
     """The number; ``ValueError`` where it is none, or too small, or too large."""
     is_number = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
     if not is_number or not least <= value <= most:  # type: ignore[operator]
-        bounds = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
-        raise ValueError(f"{name}: expected {'a whole' if kind is int else 'a'} number {bounds}, got {value!r}")
+        bounds = "" if least == -math.inf else f" of at least {least:g}" if most == math.inf else f" from {least:g} to {most:g}"
+        raise ValueError(f"{name}: expected {'a whole' if kind is int else 'a'} number{bounds}, got {value!r}")
     return value
 
 
@@ -54,11 +55,23 @@ def headers_of(headers: Any, more: Headers) -> Headers:
     if not isinstance(headers, Mapping):
         raise ValueError(f"headers: expected names and values, got {headers!r}")
     for name, value in headers.items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(value, str) or not _VALUE.fullmatch(value):
-            raise ValueError(f"headers: expected a name, and a value of Latin-1 on one line, got {name!r}: {value!r}")
-        if name.lower() in _FRAMING:
+        _check_header(name, value)
+        if name.lower() in FRAMING:
             raise ValueError(f"headers: {name} says how a message ends, which is not for a user to say")
     return merged(more, tuple(headers.items()))
+
+
+def _check_header(name: object, value: object) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(value, str) or not _VALUE.fullmatch(value):
+        raise ValueError(f"headers: expected a name, and a value of Latin-1 on one line, got {name!r}: {value!r}")
+
+
+def passed_on(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Response:
+    """What another program answered, as it can be sent on."""
+    checked_number("status", status, int, 200, 599)
+    for name, value in headers:
+        _check_header(name, value)
+    return Response(status, tuple((name, value) for name, value in headers if name.lower() not in FRAMING), body)
 
 
 def merged(headers: Headers, more: Headers) -> Headers:
@@ -77,5 +90,7 @@ def route(method: str | None, path: Wanted, status: int, json: Any, body: Any, h
     if method is not None and (not isinstance(method, str) or not _NAME.fullmatch(method)):
         raise ValueError(f"method: expected such as GET, or None for any, got {method!r}")
     kind = _JSON if json is not None else _TEXT if isinstance(body, str) else ()
-    content = body_of(body)[0] if json is None else json_of(json)
-    return Route(method.upper() if method else None, path, Response(status, headers_of(headers, kind), content or b""))
+    content = (body_of(body)[0] if json is None else json_of(json)) or b""
+    if content and status in WITHOUT_BODY:
+        raise ValueError(f"status: an answer of {status} has no body")
+    return Route(method.upper() if method else None, path, Response(status, headers_of(headers, kind), content))

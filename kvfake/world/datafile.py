@@ -23,7 +23,7 @@ from kvfake.world.document import DataError, at, leaves, members, parse, read, t
 from kvfake.world.views import dump_json, load_json
 from kvfake.world.world import World
 
-__all__ = ["DataError", "dump", "load", "parse", "read", "text_of", "write"]
+__all__ = ["DataError", "dump", "entries", "load", "parse", "read", "text_of", "write"]
 
 VERSION = 1
 
@@ -48,7 +48,7 @@ def dump(
     if service not in (None, mattermost.NAME, persist.NAME):
         raise DataError(f"{service!r} is no service: expected {mattermost.NAME} or {persist.NAME}")
     with world.lock:
-        found = list(_entries(world, service, owner, prefix, key))
+        found = list(entries(world, service, owner, prefix, key))
         tokens = world.owners.named() if service is owner is prefix is key is None else {}
     data: dict[str, Any] = {"kvfake": VERSION, mattermost.NAME: {}, persist.NAME: {}}
     for (name, whose, below), where, entry in found:
@@ -70,7 +70,7 @@ def dump(
     return data
 
 
-def _entries(
+def entries(
     world: World, service: str | None, owner: str | None, prefix: str | None, key: str | None
 ) -> Iterator[tuple[Namespace, bytes, Entry]]:
     wanted = None if key is None else _bytes(key)

@@ -105,8 +105,12 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 def text_of(data: Mapping[str, Any]) -> str:
     """The text of a file: indented, with names sorted; only inside a value they keep the order in which it was stored."""
-    ordered = {name: _sorted(data[name], 4 if name == "raw" else 3) for name in sorted(data)}
-    text = json.dumps(ordered, ensure_ascii=False, allow_nan=False, indent=2)
+    return json_text({name: _sorted(data[name], 4 if name == "raw" else 3) for name in sorted(data)})
+
+
+def json_text(data: Mapping[str, Any]) -> str:
+    """JSON for people and machines: indented, in whatever language, a lone surrogate as its escape."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2)
     return _SURROGATE.sub(lambda lone: f"\\u{ord(lone[0]):04x}", text) + "\n"
 
 

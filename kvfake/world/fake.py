@@ -66,12 +66,17 @@ class Fake:
         return world
 
     def _world(self, id: str, serial: int, url: str, settings: Mapping[str, Any]) -> World:
-        """A world that begins with what its seed holds. Raises ``ValueError`` for a file that is not right, ``OSError``."""
+        """A world that begins with what its seed holds. Raises ``ValueError`` for a file that is not right, or not there."""
         world = World(id, serial, url, self._mint, settings)
         if settings["seed"] is not None:
             from kvfake.world import datafile
 
-            datafile.load(world, datafile.read(settings["seed"]))
+            try:
+                datafile.load(world, datafile.read(settings["seed"]))
+            except OSError as failed:
+                raise ValueError(f"seed: cannot read {settings['seed']}: {failed.strerror}") from None
+            except ValueError as wrong:
+                raise ValueError(f"seed: {wrong}") from None
         if self._listener is not None:
             world.journal.listener = partial(self._listener, world)
         return world

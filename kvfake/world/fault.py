@@ -14,7 +14,7 @@ from kvfake.services import mattermost, persist
 from kvfake.world.answers import checked_number
 from kvfake.world.exchange import Asked
 from kvfake.world.matching import Criteria, shown
-from kvfake.world.misfortune import Misfortune, takes_an_argument
+from kvfake.world.misfortune import Misfortune, checked_function, takes_an_argument
 
 _SERVICES = (mattermost.NAME, persist.NAME)
 
@@ -51,8 +51,8 @@ class Fault:
         what = {name: given[name] for name in ("status", "delay", "sever", "seed", "body", "headers")}
         self.misfortune = Misfortune(**what, does_nothing=given["before"] is None)
         self._criteria = Criteria(**{name: given[name] for name in ("service", "method", "key", "owner")})
-        self.when: When | None = given["when"]
-        self.before: Before | None = given["before"]
+        self.when: When | None = checked_function("when", given["when"])
+        self.before: Before | None = checked_function("before", given["before"])
         if given["service"] not in (None, *_SERVICES):
             raise ValueError(f"service: expected one of {', '.join(_SERVICES)}, got {given['service']!r}")
         self.times: int | None = None if given["times"] is None else checked_number("times", given["times"], int, 1)

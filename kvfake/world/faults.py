@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from kvfake.world.matching import Wanted
 
 MAX_FAULTS = 1000
-_MAX_REMEMBERED = 100  # of those that were removed and never struck
+_MAX_GONE = 1000  # how many are remembered of those that strike no more
 
 
 class Faults:
     """The faults of one world. A request meets the first of them whose turn it is; each counts every request that it means."""
 
-    __slots__ = ("_active", "_lock", "_made", "_never_struck")
+    __slots__ = ("_active", "_gone", "_lock", "_made")
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._active: tuple[Fault, ...] = ()
         self._made = 0
-        self._never_struck: deque[Fault] = deque(maxlen=_MAX_REMEMBERED)
+        self._gone: deque[Fault] = deque(maxlen=_MAX_GONE)
 
     def add(
         self,
@@ -108,25 +108,29 @@ class Faults:
     def _take_out(self, fault: Fault) -> None:
         if fault in self._active:
             self._active = tuple(other for other in self._active if other is not fault)
-            if not fault.hits:
-                self._never_struck.append(fault)
+            self._gone.append(fault)
 
     def clear(self) -> None:
         """Remove them all, and forget them."""
         with self._lock:
             self._active = ()
-            self._never_struck.clear()
+            self._gone.clear()
 
     def keep(self, active: tuple[Fault, ...]) -> None:
         """Remove all but these, and forget them."""
         with self._lock:
             self._active = tuple(fault for fault in self._active if fault in active)
-            self._never_struck.clear()
+            self._gone.clear()
+
+    @property
+    def known(self) -> list[Fault]:
+        """Those that strike no more, as far as they are remembered, and those that can."""
+        return [*self._gone, *self._active]
 
     @property
     def never_struck(self) -> list[Fault]:
         """Those that no request met, also those that were removed."""
-        return [*self._never_struck, *(fault for fault in self._active if not fault.hits)]
+        return [fault for fault in self.known if not fault.hits]
 
     def assert_all_used(self) -> None:
         """``AssertionError``, with their names, where a fault never struck."""

@@ -12,11 +12,10 @@ from random import Random
 from typing import Any
 
 from kvfake.services.message import GARBAGE, SEVERS, TRUNCATE, Mishap, Response
-from kvfake.world.answers import body_of, checked_number, headers_of, merged
+from kvfake.world.answers import WITHOUT_BODY, body_of, checked_number, headers_of, merged
 
 MAX_DELAY_SECONDS = 300.0
 _RETRY_AFTER_SECONDS = "1"
-_WITHOUT_BODY = (204, 205, 304)
 _NOTHING_DONE = ("before", "reset", "silence", GARBAGE)
 _GARBAGE = b"\x16\x03\x01\x00 this is not HTTP\r\n\r\n"
 
@@ -29,15 +28,19 @@ class Misfortune:
     ) -> None:
         if status is not None:
             checked_number("status", status, int, 200, 599)
-        if sever is not None and sever not in SEVERS:
+        if sever is not None and (not isinstance(sever, str) or sever not in SEVERS):
             raise ValueError(f"sever: expected one of {', '.join(SEVERS)}, got {sever!r}")
         self.status, self._sever, self._delay = status, sever or "", _delay(delay)
         self._body, kind = body_of(body)
         self._headers = headers_of(headers, kind)
         self.random = Random(checked_number("seed", seed, int, -math.inf))
-        if self._sever not in ("", TRUNCATE) and (status is not None or headers or (body is not None and sever != GARBAGE)):
-            raise ValueError(f"sever={sever!r} lets no answer out: status, body and headers would not be seen")
-        if does_nothing and (status, sever, body, headers) == (None, None, None, None) and not delay:
+        is_slow = isinstance(delay, Mapping) and "over" in delay
+        is_seen = status is not None or headers or is_slow or (body is not None and sever != GARBAGE)
+        if self._sever not in ("", TRUNCATE) and is_seen:
+            raise ValueError(f"sever={sever!r} lets no answer out: status, body, headers and delay over would not be seen")
+        if status in WITHOUT_BODY and (self._body or sever == TRUNCATE):
+            raise ValueError(f"status: an answer of {status} has no body")
+        if does_nothing and (status, sever, body) == (None, None, None) and not headers and not delay:
             raise ValueError("this fault does nothing: expected a status, delay, sever, body, headers or before")
 
     @property
@@ -62,7 +65,7 @@ class Misfortune:
             response = response._replace(headers=merged(response.headers, (("Retry-After", _RETRY_AFTER_SECONDS),)))
         if self._body is not None:
             response = response._replace(body=self._body)
-        if response.status in _WITHOUT_BODY:
+        if response.status in WITHOUT_BODY:
             response = response._replace(body=b"")
         seconds, over = self._delay(self.random)
         mishap = Mishap(min(seconds, MAX_DELAY_SECONDS), over, self._sever)
@@ -96,6 +99,16 @@ def _delay(delay: Any) -> Callable[[Random], tuple[float, float]]:
         )
     seconds = checked_number("delay", delay, float, 0, MAX_DELAY_SECONDS)
     return lambda random: (seconds, 0.0)
+
+
+def checked_function(name: str, function: Any) -> Any:
+    """The function, or ``None``; ``ValueError`` for what cannot be called, or would be awaited."""
+    if function is not None:
+        import inspect
+
+        if not callable(function) or inspect.iscoroutinefunction(function):
+            raise ValueError(f"{name}: expected a function that is not async, got {function!r}")
+    return function
 
 
 def takes_an_argument(function: Callable[..., object]) -> bool:

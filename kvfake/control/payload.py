@@ -1,0 +1,64 @@
+"""What a control request says: its body and its query, checked.
+
+Law: werkzeug's request in, plain values out, or 400 with what was expected.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import parse_qsl
+
+from werkzeug.exceptions import BadRequest
+from werkzeug.wrappers import Request
+
+from kvfake.services.payload import kind_of
+
+_MAX_CONTAINERS = 500  # nested, so many are what json.loads bears on any thread
+
+Answer = tuple[int, Mapping[str, Any]]
+
+
+def object_of(request: Request, *names: str) -> dict[str, Any]:
+    """The body: nothing, or a JSON object that has these names alone."""
+    body = request.get_data()
+    if not body:
+        return {}
+    try:
+        if body.count(b"[") + body.count(b"{") > _MAX_CONTAINERS:
+            raise ValueError(f"more than {_MAX_CONTAINERS} objects and arrays")
+        payload = json.loads(body)
+    except ValueError as wrong:
+        raise BadRequest(f"the body is not JSON ({wrong}): expected an object with {_listed(names)}") from None
+    if not isinstance(payload, dict):
+        raise BadRequest(f"the body is {kind_of(payload)}: expected an object with {_listed(names)}")
+    for name in payload:
+        if name not in names:
+            raise BadRequest(f"{name!r} is not known here: expected {_listed(names)}")
+    return payload
+
+
+def query_of(request: Request, *names: str) -> dict[str, str]:
+    """The query, which has these names alone. A byte that is no UTF-8 is Python's surrogateescape, as in the mappings."""
+    found: dict[str, str] = {}
+    query = request.query_string.decode("latin-1")
+    for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
+        if name not in names:
+            raise BadRequest(f"{name!r} is not known in the query: expected {_listed(names)}")
+        found[name] = value
+    return found
+
+
+def number_of(query: Mapping[str, str], name: str) -> int | None:
+    """A whole number of the query, if it is there."""
+    if name not in query:
+        return None
+    with suppress(ValueError):
+        return int(query[name])
+    raise BadRequest(f"{name}: expected a whole number, got {query[name]!r}")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names) or "no names"

@@ -1,0 +1,85 @@
+"""``/_kvfake/``: the server's health, its worlds, and what an app's environment needs.
+
+Law: short functions on a server and on the world of the address, for the table of `kvfake.control.app`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from werkzeug.exceptions import BadRequest, Conflict, Gone, NotFound, TooManyRequests
+from werkzeug.wrappers import Request
+
+from kvfake import __version__
+from kvfake.control.payload import Answer, object_of
+from kvfake.services import mattermost, persist
+from kvfake.settings import WORLD, from_keywords, of
+from kvfake.world.fake import Ended, Fake
+from kvfake.world.world import APP, BOT, PROJECT, World
+
+MAX_WORLDS = 100_000  # at a few kilobytes each
+
+_SETTINGS = tuple(setting.name for setting in of(WORLD) if setting.name != "seed")  # what is a path here is none elsewhere
+
+
+def health(fake: Fake, world: World, request: Request) -> Answer:
+    return 200, {"status": "ok", "kvfake": __version__, "url": world.url, "profile": world.settings["profile"]}
+
+
+def env(fake: Fake, world: World, request: Request) -> Answer:
+    return 200, world.env
+
+
+def reset(fake: Fake, world: World, request: Request) -> Answer:
+    world.reset()
+    return 200, {"reset": world.id}
+
+
+def list_all(fake: Fake, world: World, request: Request) -> Answer:
+    worlds = [fake.own, *list(fake.worlds.values())]
+    return 200, {"worlds": [{"id": one.id, "address": one.url} for one in worlds]}
+
+
+def open_one(fake: Fake, world: World, request: Request) -> Answer:
+    if len(fake.worlds) >= MAX_WORLDS:
+        raise TooManyRequests(f"there are {MAX_WORLDS} worlds: end some with DELETE /_kvfake/worlds/ID")
+    try:
+        settings = from_keywords(object_of(request, *_SETTINGS), WORLD)
+    except ValueError as wrong:
+        raise BadRequest(str(wrong)) from None
+    return 201, _described(fake.open(settings))
+
+
+def show(fake: Fake, world: World, request: Request, id: str) -> Answer:
+    return 200, _described(_found(fake, id))
+
+
+def end(fake: Fake, world: World, request: Request, id: str) -> Answer:
+    found = _found(fake, id)
+    if found is fake.own:
+        raise Conflict("the server's own world ends with the server; POST /_kvfake/reset empties it")
+    fake.end(found)
+    return 200, {"ended": id}
+
+
+def _found(fake: Fake, id: str) -> World:
+    try:
+        found = fake.find(id)
+    except Ended:
+        raise Gone(f"the world {id} has ended") from None
+    if found is None:
+        raise NotFound(f"there is no world {id!r}; GET /_kvfake/worlds lists them")
+    return found
+
+
+def _described(world: World) -> dict[str, Any]:
+    return {
+        "id": world.id,
+        "address": world.url,
+        "tokens": {
+            mattermost.NAME: world.token(mattermost.NAME, BOT),
+            persist.NAME: world.token(persist.NAME, PROJECT),
+        },
+        "env": world.env,
+        "context": world.context(APP, "ada", {}),
+    }
