@@ -1,8 +1,9 @@
 # Everything here works from a bare clone: it makes its own environment in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+BENCH_DIR ?= .bench
 
-.PHONY: serve test lint types clean
+.PHONY: serve test lint types bench clean
 
 serve: .venv/serve
 	$(BIN)/kvfake serve
@@ -19,6 +20,11 @@ lint: .venv/lint
 
 types: .venv/test .venv/lint
 	$(BIN)/mypy
+
+# For a first guess: make bench BENCH=--quick
+bench:
+	$(PYTHON) bench/install.py "$(BENCH_DIR)"
+	"$(BENCH_DIR)/venv/bin/python" -m bench --beside "$(BENCH_DIR)" $(BENCH)
 
 clean:
 	rm -rf .venv build dist *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

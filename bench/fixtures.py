@@ -69,8 +69,11 @@ def _bare() -> float:
         listener = stack.enter_context(socket.create_server((HOST, 0), backlog=CONNECTIONS + 1))
         accepted = []
         for _ in range(CONNECTIONS + 1):
-            stack.enter_context(socket.create_connection(listener.getsockname()))
+            client = stack.enter_context(socket.create_connection(listener.getsockname()))
             accepted.append(listener.accept()[0])
+            client.sendall(b"asked" * 20)
+            accepted[-1].recv(100)
+            accepted[-1].sendall(b"answered" * 20)
         began = time.perf_counter()
         for sock in accepted:
             sock.close()

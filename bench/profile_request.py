@@ -1,0 +1,130 @@
+"""Where the microseconds of one request go, stage by stage, in process.
+
+    python -m bench.profile_request [REQUESTS]
+
+Law: it runs kvfake's own chain, whole, with its inner part replaced by a constant, and part by part; it is the one file here that
+knows kvfake's insides, and changes with them. A stage is the difference of the best rounds of two hot loops: live, with cold
+caches and system calls between, each costs 2 to 2.5 times as much. Read which are large, not what a request costs.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import kvfake
+from bench.measure import in_turn
+from bench.peers import ASKS, GET, PERSIST_GET, PERSIST_PUT, PUT
+from bench.wire import Message
+from kvfake.doors.connection import Connection
+from kvfake.doors.nethttp import HeadReader
+from kvfake.services import mattermost, persist
+from kvfake.services.message import Request
+
+REQUESTS = 100  # of a round: so few that some rounds have the processor to themselves
+ROUNDS = 200
+JOURNAL = 1000  # from so many exchanges on it lets go of one for each that it keeps
+
+Call = Callable[[Any], Any]
+Make = Callable[[Message], Any]
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else REQUESTS
+    for operation in (GET, PUT, PERSIST_GET, PERSIST_PUT):
+        cost = _costs(operation, count)
+        print(f"\n## {operation}: {cost['whole']:.1f} us, {cost['conversation']:.1f} of them with a constant answer\n")
+        print(f"| {'stage':<52} | {'us':>6} | {'part':>4} |\n| {'-' * 52} | {'-' * 6} | {'-' * 4} |")
+        for name, value in stages(cost).items():
+            print(f"| {name:<52} | {value:6.2f} | {value / cost['whole']:4.0%} |")
+
+
+def stages(cost: Mapping[str, float]) -> dict[str, float]:
+    """The stages of one request, in the order in which it meets them; they make up the whole."""
+    journal = cost["fake"] - cost["fake, no journal"]
+    inside = cost["who"] + cost["read"] + cost["clock"] + cost["answer"] + journal
+    return {
+        "head: parse": cost["head"],
+        "site: whose path it is": cost["site"] - cost["fake"],
+        "fake: token and owner": cost["who"],
+        "service: read": cost["read"],
+        "clock, for a set": cost["clock"],
+        "service: answer, with the store": cost["answer"],
+        "journal": journal,
+        "fake: find the world, lock, measure": cost["fake"] - inside,
+        "conversation: head's end, body, state, reply bytes": cost["conversation"] - cost["head"],
+        "left over (caches that the parts share no more)": cost["whole"] - cost["conversation"] - cost["site"],
+    }
+
+
+def _costs(operation: str, count: int) -> dict[str, float]:
+    """Microseconds of the whole and of its parts."""
+    service = mattermost if operation in (GET, PUT) else persist
+    messages, path = ASKS[operation].messages(), ASKS[operation].target.encode()
+    inside, bare = vars(_double()), vars(_double(journal_exchanges=0))
+    world, site = inside["_world"], inside["_site"]
+    for _ in range(JOURNAL):
+        constant = site.answer(_request(messages[0]))
+    owner = world.owners.who(service.NAME, service.token(_request(messages[0]), b""))
+    profile, moment = world.profiles[service.NAME], world.clock.now()
+
+    def read(request: Request) -> Any:
+        return service.read(request, path, b"", b"", owner)
+
+    parts: dict[str, tuple[Call, Make]] = {
+        "whole": (Connection(site.answer).receive, lambda message: message),
+        "conversation": (Connection(lambda request: constant).receive, lambda message: message),
+        "head": (HeadReader().read, _head),
+        "site": (site.answer, _request),
+        "fake": (lambda request: inside["_fake"].answer(service, request, path, b"", b"", None), _request),
+        "fake, no journal": (lambda request: bare["_fake"].answer(service, request, path, b"", b"", None), _request),
+        "who": (lambda request: world.owners.who(service.NAME, service.token(request, b"")), _request),
+        "read": (read, _request),
+        "clock": (lambda request: world.clock.now(), _request),
+        "answer": (lambda known: service.answer(known, world.store, profile, moment), lambda message: read(_request(message))),
+        "nothing": (lambda request: None, _request),
+    }
+    found = in_turn({name: _round(call, make, messages, count) for name, (call, make) in parts.items()}, ROUNDS)
+    cost = {name: min(times) for name, times in found.items()}
+    direct = ("whole", "conversation", "head", "site")  # the others are called through a function of this file
+    cost = {name: value - (0 if name in direct else cost["nothing"]) for name, value in cost.items()}
+    return {**cost, "clock": cost["clock"] if operation in (PUT, PERSIST_PUT) else 0.0}
+
+
+def _round(call: Call, make: Make, messages: list[Message], count: int) -> Callable[[], float]:
+    """Microseconds of one call, with inputs that were made before."""
+
+    def figure() -> float:
+        made = [make(messages[place % len(messages)]) for place in range(count)]
+        following, clock = made.pop, time.perf_counter  # popped, so that letting go of it counts too
+        began = clock()
+        for _ in range(count):
+            call(following())
+        return (clock() - began) / count * 1e6
+
+    return figure
+
+
+def _double(**settings: Any) -> kvfake.Double:
+    owners = ((ASKS[GET], "app/bot"), (ASKS[PERSIST_GET], "project:project"))
+    tokens = [f"{ask.headers['Authorization'].split()[1]}={owner}" for ask, owner in owners]
+    double = kvfake.Double(token=tokens, **settings)
+    double.mattermost["read"] = "a" * 118
+    double.persist["read"] = "a" * 120
+    return double
+
+
+def _head(message: Message) -> bytes:
+    return message[: message.index(b"\r\n\r\n") + 4]
+
+
+def _request(message: Message) -> Request:
+    """A fresh one: once it is answered its headers are the journal's."""
+    head = HeadReader().read(_head(message))
+    return Request(head.method, head.target, head.headers, message.partition(b"\r\n\r\n")[2])
+
+
+if __name__ == "__main__":
+    main()
