@@ -11,12 +11,13 @@ import os
 import re
 import warnings
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 import kvfake as library
-from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_flags, from_ini, from_keywords, of
+from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, Setting, from_environment, from_flags, from_ini, from_keywords, of
 
 if TYPE_CHECKING:
     from kvfake import Double
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 _SETTINGS = of(SERVER, WORLD)
 _NAMES = ", ".join(setting.name for setting in of(WORLD))
+_FAULT = (
+    "kvfake_fault(status=None, *, delay=0, sever=None, times=1, after=0, every=1, rate=1, seed=0, service=None, method=None, "
+    "key=None, owner=None, when=None, body=None, headers=None, before=None): a fault of the double of this test, as "
+    "kvfake.faults.add takes it; may stand several times."
+)
 _SESSION: pytest.StashKey[Factory] = pytest.StashKey()
 _LATE: pytest.StashKey[list[str]] = pytest.StashKey()
 _TOO_WIDE = re.compile(r"ScopeMismatch: .* fixture kvfake(_env)? with")
@@ -49,6 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"kvfake(**settings): settings of the double of this test: {_NAMES}.")
+    config.addinivalue_line("markers", _FAULT)
     try:
         _asked_for(config, {})
     except ValueError as wrong:
@@ -58,18 +65,28 @@ def pytest_configure(config: pytest.Config) -> None:
 def _asked_for(config: pytest.Config, overridden: dict[str, Any]) -> dict[str, Any]:
     """Every setting that was set for the whole session: flag, variable, ``kvfake_settings``, ini option."""
     return {
-        **from_ini({setting.name: config.getini(setting.ini) for setting in _SETTINGS}),
+        **from_ini({setting.name: _ini(config, setting) for setting in _SETTINGS}),
         **overridden,
         **from_environment(os.environ, SERVER, WORLD, without=PORT_OF_SERVE_ONLY),
         **from_flags({setting.name: config.getoption("kvfake_" + setting.name) for setting in _SETTINGS}, "--kvfake-"),
     }
 
 
+def _ini(config: pytest.Config, setting: Setting) -> Any:
+    """What stands in the ini file; a file's name there begins at the ini file."""
+    try:
+        value = config.getini(setting.ini)
+    except TypeError as wrong:  # a number or a boolean of a TOML file
+        raise ValueError(str(wrong)) from None
+    return str(config.rootpath / value) if setting.is_file and value else value
+
+
 def pytest_report_header(config: pytest.Config) -> str | None:
     asked = _asked_for(config, {})
     if not asked:
         return None
-    shown = {name: f"{len(value)} named" if name == "token" else value for name, value in asked.items()}
+    hidden = {"token": f"{len(asked.get('token', ()))} named", "control_token": "given"}
+    shown = {name: hidden.get(name, value) for name, value in asked.items()}
     return "kvfake: " + ", ".join(f"{name}={value}" for name, value in sorted(shown.items()))
 
 
@@ -108,6 +125,13 @@ def kvfake(request: pytest.FixtureRequest, kvfake_factory: Factory) -> Iterator[
         double = kvfake_factory(**settings)
     except (TypeError, ValueError) as wrong:
         raise pytest.fail.Exception(f"@pytest.mark.kvfake: {wrong}", pytrace=False) from None
+    except RuntimeError as wrong:
+        raise pytest.fail.Exception(f"kvfake: {wrong}", pytrace=False) from None
+    for marker in reversed(list(request.node.iter_markers("kvfake_fault"))):
+        try:
+            double.faults.add(*marker.args, **marker.kwargs)
+        except (TypeError, ValueError) as wrong:
+            raise pytest.fail.Exception(f"@pytest.mark.kvfake_fault: {wrong}", pytrace=False) from None
     yield double
     double.close()
 
@@ -133,14 +157,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """A test that ends hears, in its own thread, where a double was kinder than the service: once a row."""
-    outcome = yield
+    try:
+        outcome = yield
+    except BaseException:
+        with suppress(library.FidelityWarning):  # where it is an error, the test's own comes first
+            _warn_of_kindness(item)
+        raise
+    _warn_of_kindness(item)
+    return outcome
+
+
+def _warn_of_kindness(item: pytest.Item) -> None:
     factory = item.config.stash.get(_SESSION, None)
     asked = factory.exchanges().values() if factory is not None else ()
     rows = {row: exchange for exchanges in asked for exchange in exchanges for row in exchange.rows}
     for row, exchange in sorted(rows.items()):
         text = f"{row}: {exchange.method} {exchange.path} would have been refused by the plugin, or answered otherwise"
         warnings.warn(text + "; --kvfake-profile plugin-1.2 answers as it does", library.FidelityWarning, stacklevel=1)
-    return outcome
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from kvfake.doors.connection import Connection
-from kvfake.doors.log import write_line
 from kvfake.doors.site import Site
 from kvfake.proxies import no_proxy
 from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_keywords, resolve
@@ -27,9 +25,9 @@ from kvfake.world.views import Mattermost, Persist
 
 if TYPE_CHECKING:
     from kvfake.control.app import Control
+    from kvfake.doors.httpx_transport import HttpxTransport
+    from kvfake.doors.requests_adapter import RequestsAdapter
     from kvfake.doors.wsgi import WsgiApp
-    from kvfake.world.exchange import Exchange
-    from kvfake.world.world import World
 
 
 class Double:
@@ -42,7 +40,7 @@ class Double:
     """
 
     def __init__(self, **settings: Any) -> None:
-        values = _values(settings)
+        values = values_of(settings)
         fake = Fake("", values)
         self._wire(fake, values, values["public_url"] or f"http://{fake.own.id}.kvfake.test")
 
@@ -79,6 +77,20 @@ class Double:
         from kvfake.doors.wsgi import WsgiApp
 
         return WsgiApp(self._site)
+
+    def httpx_transport(self) -> HttpxTransport:
+        """For ``httpx.Client(transport=...)`` and ``httpx.AsyncClient(transport=...)``: no server, no socket, every host is this
+        double, and a fault is what the client would have felt. Needs httpx.
+        """
+        from kvfake.doors.httpx_transport import HttpxTransport
+
+        return HttpxTransport(self._site)
+
+    def requests_adapter(self) -> RequestsAdapter:
+        """The same for ``session.mount(double.url, ...)``. Needs requests."""
+        from kvfake.doors.requests_adapter import RequestsAdapter
+
+        return RequestsAdapter(self._site)
 
     def token(self, token: str, owner: str) -> None:
         """This world knows that token too: ``app/user``, ``/user`` or ``project:NAME``."""
@@ -177,60 +189,8 @@ class Double:
         return f"<kvfake.Double {self.url}>"
 
 
-class Started(Double):
-    """A double behind a server. It is bound when it is made; ``server.start`` or ``server.serve`` begins to answer."""
-
-    def __init__(self, values: dict[str, Any]) -> None:
-        from kvfake.doors.server import Server
-
-        fake = Fake("", values)
-        log = write_line if values["log"] else None
-        self.server = Server(lambda: Connection(self._site.answer, log), values["host"], values["port"])
-        self._wire(fake, values, values["public_url"] or f"http://{_shown(values['host'])}:{self.server.port}")
-
-    def listen(self, listener: Callable[[World, Exchange], None]) -> None:
-        """Be told of every exchange of every world of this server, in its order."""
-        self._fake.listen(listener)
-
-    @property
-    def late(self) -> list[str]:
-        """What was asked of worlds of this server that had ended."""
-        return list(self._fake.late)
-
-    def beside(self, settings: dict[str, Any]) -> Double:
-        """A double with a world of its own on this server; ``settings`` are a world's, and were checked."""
-        return _Beside(self._fake, self._site, settings)
-
-    def close(self) -> None:
-        self.server.stop()
-
-
-class _Beside(Double):
-    """A double that shares a server with others."""
-
-    def __init__(self, fake: Fake, site: Site, settings: dict[str, Any]) -> None:
-        self._fake, self._world = fake, fake.open(settings)
-        self._site = site.rooted_in(self._world)
-
-    @property
-    def has_ended(self) -> bool:
-        return self._world.id not in self._fake.worlds
-
-    def close(self) -> None:
-        self._fake.end(self._world)
-
-
-def start(**settings: Any) -> Double:
-    """A double behind a real server, on a free port unless ``port`` says otherwise; a context manager.
-
-    Raises ``OSError`` where it cannot bind, ``TypeError`` and ``ValueError`` for wrong settings.
-    """
-    double = Started(_values(settings))
-    double.server.start()
-    return double
-
-
-def _values(settings: dict[str, Any]) -> dict[str, Any]:
+def values_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """Every setting of a double: from keywords, variables, defaults. Raises ``TypeError`` and ``ValueError`` for wrong ones."""
     given = from_keywords(settings, SERVER, WORLD)
     environment = from_environment(os.environ, SERVER, WORLD, without=PORT_OF_SERVE_ONLY)
     return resolve(given, environment, {"port": 0}, scopes=(SERVER, WORLD))
@@ -241,11 +201,3 @@ def _control(fake: Fake, host: str, names: list[str], token: str | None) -> Cont
     from kvfake.control.hosts import Hosts
 
     return Control(fake, Hosts(host, names), token)
-
-
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
-
-
-def _shown(host: str) -> str:
-    """The host as it stands in a URL."""
-    return _WILDCARDS.get(host) or (f"[{host}]" if ":" in host else host)

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from kvfake import story
-from kvfake.double import Double, Started
+from kvfake.double import Double
 from kvfake.settings import SERVER, WORLD, from_keywords, resolve
+from kvfake.started import Started
 from kvfake.world.exchange import Exchange
+
+_NOBODY = {"strict": True, "token": (), "seed": None, "fallback": None}
 
 
 class Factory:
@@ -27,20 +30,31 @@ class Factory:
         self._late_seen = 0
 
     def __call__(self, **settings: Any) -> Double:
-        """A double with a world of its own; world settings are keywords. It ends with the session, or when it is closed."""
+        """A double with a world of its own; world settings are keywords. It ends with the session, or when it is closed.
+
+        Raises ``TypeError`` and ``ValueError`` for wrong settings, ``RuntimeError`` where the server cannot listen.
+        """
         checked = from_keywords(settings, WORLD)
         if self._started is None:
-            started = Started(resolve({"strict": True, "token": ()}, self._settings, {"port": 0}, scopes=(SERVER, WORLD)))
-            started.server.start()
-            self._started = started
+            self._started = self._start()
         double = self._started.beside({**resolve(self._settings, scopes=(WORLD,)), **checked})
         self._seen[double] = 0
         return double
 
+    def _start(self) -> Started:
+        values = resolve(_NOBODY, self._settings, {"port": 0}, scopes=(SERVER, WORLD))
+        try:
+            started = Started(values)
+        except OSError as failed:
+            where, why = f"{values['host']}:{values['port']}", failed.strerror or failed
+            raise RuntimeError(f"cannot listen on {where}: {why} (without a port each worker takes a free one)") from None
+        started.server.start()
+        return started
+
     @property
     def late(self) -> list[str]:
-        """What was asked of doubles that had ended."""
-        return self._started.late if self._started is not None else []
+        """What was asked of doubles that had ended, as far as it is remembered."""
+        return self._started.late_since(0) if self._started is not None else []
 
     def begin_test(self) -> None:
         """Forget the doubles that have ended; what comes from now on belongs to another test."""
@@ -48,7 +62,7 @@ class Factory:
             kept = [double for double in self._seen if not double.has_ended]
             self._seen = {double: double.journal.seen for double in kept}
             self._started.journal.clear()
-            self._late_seen = len(self.late)
+            self._late_seen = self._started.late_count
 
     def exchanges(self) -> dict[Double, list[Exchange]]:
         """What this test asked of each double that it made or used."""
@@ -63,11 +77,12 @@ class Factory:
         for double, exchanges in asked.items():
             yield from story.refusals_of(double, exchanges)
         yield from story.strays_of(self._started, list(self._started.journal))
-        yield from story.late_ones("asked of doubles that had ended, and refused:", self.late[self._late_seen :])
+        yield from story.late_ones("asked of doubles that had ended, and refused:", self._started.late_since(self._late_seen))
         for double, exchanges in asked.items():
             if len(asked) > 1:
                 yield f"{double.url}:"
             yield from story.course_of(double, exchanges)
+            yield from story.idle_faults_of(double)
 
     def close(self) -> None:
         if self._started is not None:

@@ -55,6 +55,10 @@ class Setting(NamedTuple):
         return self.read is switch
 
     @property
+    def is_file(self) -> bool:
+        return self.metavar == "FILE"
+
+    @property
     def is_list(self) -> bool:
         return isinstance(self.default, tuple)
 
@@ -219,7 +223,7 @@ def from_flags(given: Mapping[str, object], start: str = "--") -> dict[str, Any]
 
 def from_ini(given: Mapping[str, object]) -> dict[str, Any]:
     """The same for what stood in an ini file; an error names the option, an empty one is not set."""
-    return {name: _read(BY_NAME[name], value, BY_NAME[name].ini) for name, value in given.items() if value}
+    return {name: _read(BY_NAME[name], value, BY_NAME[name].ini) for name, value in given.items() if value not in (None, "", [])}
 
 
 def from_environment(environ: Mapping[str, str], *scopes: str, without: frozenset[str] = frozenset()) -> dict[str, Any]:

@@ -10,17 +10,20 @@ from collections.abc import Iterator
 
 from kvfake.double import Double
 from kvfake.world.exchange import Exchange
+from kvfake.world.fake import SERVICES
 
 MAX_EXCHANGES = 30
 MAX_SIGNS = 200  # of a body, a path, a key
 MAX_KEYS = 20
 MAX_STORES = 20
 MAX_LATE = 20
+MAX_FAULTS = 20
 
 
 def refusals_of(double: Double, exchanges: list[Exchange]) -> Iterator[str]:
     """What was refused or unmatched."""
-    yield from _listed(double, "refused or unmatched:", [exchange for exchange in exchanges if exchange.verb is None])
+    refused = [exchange for exchange in exchanges if exchange.unmatched or (exchange.service in SERVICES and exchange.verb is None)]
+    yield from _listed(double, "refused or unmatched:", refused)
 
 
 def course_of(double: Double, exchanges: list[Exchange]) -> Iterator[str]:
@@ -34,6 +37,16 @@ def course_of(double: Double, exchanges: list[Exchange]) -> Iterator[str]:
         yield f"{name} of {short(owner)} holds {len(keys)}: {', '.join(map(short, keys[:MAX_KEYS]))}{more}"
     if len(holdings) > MAX_STORES:
         yield f"({len(holdings) - MAX_STORES} more stores)"
+
+
+def idle_faults_of(double: Double) -> Iterator[str]:
+    """Faults that no request met."""
+    faults = double.faults.never_struck
+    if faults:
+        yield "faults that never struck:"
+        yield from (f"  {short(str(fault))}" for fault in faults[:MAX_FAULTS])
+        if len(faults) > MAX_FAULTS:
+            yield f"  (and {len(faults) - MAX_FAULTS} more)"
 
 
 def strays_of(server: Double, exchanges: list[Exchange]) -> Iterator[str]:
@@ -58,7 +71,8 @@ def _listed(double: Double, title: str, exchanges: list[Exchange]) -> Iterator[s
     for exchange in exchanges[-MAX_EXCHANGES:]:
         who = exchange.owner or ("a token that is not known" if "authorization" in exchange.request.headers else "no token")
         rows = f" [kinder than the plugin: {', '.join(exchange.rows)}]" if exchange.rows else ""
-        yield f"  {exchange.method} {short(exchange.path)} by {short(who)}: {exchange.status}{rows}"
+        fault = f" [fault: {short(str(exchange.fault))}]" if exchange.fault is not None else ""
+        yield f"  {exchange.method} {short(exchange.path)} by {short(who)}: {exchange.status or 'no answer'}{rows}{fault}"
         for arrow, body in ((">", exchange.request.body), ("<", exchange.response.body)):
             if body:
                 yield f"    {arrow} {short(double.without_tokens(body.decode('utf-8', 'backslashreplace')).rstrip())}"

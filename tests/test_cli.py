@@ -1,4 +1,4 @@
-"""The command line: ``serve``, ``env``, ``wait``, and what is said where something is wrong."""
+"""The command line: ``serve`` and its files, ``env``, ``wait``, and what is said where something is wrong."""
 
 from __future__ import annotations
 
@@ -8,19 +8,33 @@ import os
 import shlex
 import signal
 import socket
-import socketserver
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import kvfake as library
 from kvfake.cli import main
-from tests.support.process import KVFAKE, PATIENCE_SECONDS, Ended, Running, asked, environment, kvfake, served, steers_kvfake
+from kvfake.ledger import Ledger
+from kvfake.started import Started
+from tests.support.process import (
+    KVFAKE,
+    PATIENCE_SECONDS,
+    PYTHON,
+    Ended,
+    Running,
+    asked,
+    environment,
+    kvfake,
+    served,
+    steers_kvfake,
+)
+from tests.support.strangers import dead_port, http, stranger, taken_port, the_line, url_of
 from tests.support.wire import Wire, request_bytes
 
 KV = "/plugins/com.mattermost.apps/api/v1/kv/"
@@ -45,60 +59,6 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
-
-
-@contextmanager
-def taken_port() -> Iterator[int]:
-    """A port on which somebody listens, and does not answer."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener.getsockname()[1]
-
-
-@contextmanager
-def dead_port() -> Iterator[int]:
-    """A port on which nobody listens and nobody can."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
-
-
-@contextmanager
-def url_of(port: AbstractContextManager[int]) -> Iterator[str]:
-    with port as number:
-        yield f"http://127.0.0.1:{number}"
-
-
-@contextmanager
-def stranger(*answers: bytes) -> Iterator[str]:
-    """Something else at an address: it answers each connection with the next of these, the last again and again."""
-    left = list(answers)
-
-    class Handler(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.settimeout(PATIENCE_SECONDS)
-            self.request.recv(65_536)
-            self.request.sendall(left.pop(0) if len(left) > 1 else left[0])
-
-    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join(PATIENCE_SECONDS)
-
-
-def http(body: bytes, status: bytes = b"200 OK") -> bytes:
-    return b"HTTP/1.1 %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (status, len(body), body)
-
-
-def the_line(err: str) -> str:
-    """All that was said on stderr, which is one line of kvfake's."""
-    assert err.startswith("kvfake: ")
-    assert err.endswith("\n")
-    assert len(err.splitlines()) == 1
-    return err[len("kvfake: ") : -1]
 
 
 # ------------------------------------------------------------------------------------------------------------------- serve
@@ -264,6 +224,8 @@ def test_a_flag_wins_over_its_variable() -> None:
         ("--token", "token", "TOKEN=OWNER"),
         ("--token", "token=owner", "app/user (Mattermost), /user (a Mattermost user of no app) or project:NAME (Persist)"),
         ("--mattermost-missing", "nil", "one of object, null, 404"),
+        ("--journal", "", "a text that is not empty"),
+        ("--export", "", "a text that is not empty"),
     ],
 )
 def test_a_wrong_flag(command: str, flag: str, value: str, possible: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -285,6 +247,7 @@ def test_a_wrong_flag(command: str, flag: str, value: str, possible: str, capsys
         ("KVFAKE_LOG", "2", "one of 1, true, yes, on, 0, false, no, off"),
         ("KVFAKE_TOKEN", "a=app/bot b", "'b' is not TOKEN=OWNER"),
         ("KVFAKE_PROFILE", "plugin", "one of documented, plugin-1.2"),
+        ("KVFAKE_JOURNAL", "\udcff", "a text that UTF-8 can hold"),
     ],
 )
 def test_a_wrong_variable(
@@ -309,6 +272,221 @@ def test_python_does_not_read_the_variable_of_the_port(monkeypatch: pytest.Monke
             assert asked(double.url + "/_kvfake/health").status == 200
         with pytest.raises(OSError, match="in use"):
             library.start(port=port)
+
+
+# ------------------------------------------------------------------------------------------------------- the files of a server
+
+SEED = {"kvfake": 1, "mattermost": {"app/bot": {"": {"name": "Ada"}}}, "tokens": {"bot-token": "app/bot"}}
+
+# Sets what it is told to, as the double's bot: a key, a value, another key...
+SETTER = """
+import os, sys, urllib.request
+for key, value in zip(sys.argv[1::2], sys.argv[2::2]):
+    url = os.environ["MATTERMOST_SITE_URL"] + "/plugins/com.mattermost.apps/api/v1/kv/" + key
+    headers = {"Authorization": "Bearer " + os.environ["MATTERMOST_BOT_TOKEN"]}
+    urllib.request.urlopen(urllib.request.Request(url, value.encode(), headers, method="PUT"), timeout=20)
+"""
+
+
+def seeded(folder: Path, **more: Any) -> str:
+    """The path of a file of values."""
+    file = folder / "seed.json"
+    file.write_text(json.dumps({**SEED, **more}))
+    return str(file)
+
+
+def is_served(url: str) -> bool:
+    try:
+        return asked(url + "/_kvfake/health").status == 200
+    except OSError:
+        return False
+
+
+def lines_of(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_a_journal_of_every_world(tmp_path: Path) -> None:
+    """Each exchange is a line of JSON that says whose it is, in the file before its answer can be read; control is none."""
+    file = tmp_path / "journal"
+    file.write_text("of another time\n")
+    with served("--journal", str(file)) as (process, url):
+        assert file.read_text() == ""
+        world = asked(url + "/_kvfake/worlds", "POST").json()
+        asked(url + KV + "name", "PUT", "Ada", bearer("token"))
+        asked(world["address"] + PERSIST + "%ff", headers=bearer(world["tokens"]["persist"]))
+        own, other = lines_of(file)
+        process.process.kill()
+        process.process.wait(PATIENCE_SECONDS)
+    assert lines_of(file) == [own, other]
+    assert (own["number"], own["method"], own["key"], own["status"]) == (1, "PUT", "name", 200)
+    assert own["request"]["body"] == '"Ada"'
+    assert (other["world"], other["number"], other["service"], other["key"]) == (world["id"], 1, "persist", r"\udcff")
+    assert own["world"] != other["world"]
+
+
+def test_a_journal_shows_no_token(tmp_path: Path) -> None:
+    """Neither in a header nor in a target nor in a body."""
+    file = tmp_path / "journal"
+    with served(KVFAKE_JOURNAL=str(file), KVFAKE_TOKEN="a-secret-of-mine=app/bot") as (process, url):
+        asked(url + KV + "name?access_token=a-secret-of-mine", "PUT", "it is a-secret-of-mine")
+        asked(url + KV + "name", headers=bearer("a-secret-of-mine"))
+        process.signal(signal.SIGTERM)
+        assert process.end() == Ended(0, "", "")
+    assert len(lines_of(file)) == 2
+    assert "secret-of-mine" not in file.read_text()
+
+
+def test_a_journal_beside_a_command(tmp_path: Path) -> None:
+    """``run`` leaves one too, as an artifact of CI, and stdout is the command's alone."""
+    file = tmp_path / "journal"
+    assert kvfake("run", "--journal", str(file), "--", *PYTHON, SETTER, "name", "1") == Ended(0, "", "")
+    assert [line["key"] for line in lines_of(file)] == ["name"]
+
+
+@pytest.mark.parametrize("flag", ["--journal", "--export"])
+def test_a_file_in_no_folder(flag: str, tmp_path: Path) -> None:
+    """One line, before anything is served or run."""
+    file = tmp_path / "nowhere" / "file"
+    served_none = kvfake("serve", "--port", "0", flag, str(file))
+    run_none = kvfake("run", flag, str(file), "--", *PYTHON, "print('run')")
+    assert served_none == run_none
+    assert (served_none.code, served_none.out) == (1, "")
+    reason = "No such file or directory" if flag == "--journal" else f"there is no folder {file.parent}"
+    assert the_line(served_none.err) == f"cannot write {file}: {reason}"
+
+
+@pytest.mark.parametrize("flag", ["--journal", "--export"])
+def test_a_file_that_is_a_folder(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same; the server that was bound is gone."""
+    assert main(["serve", "--port", "0", flag, str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    assert (out, the_line(err)) == ("", f"cannot write {tmp_path}: Is a directory")
+
+
+def test_a_taken_port_leaves_the_journal_of_the_other(tmp_path: Path) -> None:
+    """A second server by mistake empties no file of the first."""
+    file = tmp_path / "journal"
+    with served("--journal", str(file)) as (_, url):
+        asked(url + KV + "name", headers=bearer("token"))
+        assert kvfake("serve", "--port", url.rpartition(":")[2], "--journal", str(file)).code == 1
+        asked(url + KV + "name", headers=bearer("token"))
+        assert [line["number"] for line in lines_of(file)] == [1, 2]
+
+
+def test_a_journal_that_cannot_be_written_any_more() -> None:
+    """The server goes on; it is told once, when it happens, and by the exit code."""
+    with served("--journal", "/dev/full") as (process, url):
+        for _ in range(3):
+            assert asked(url + KV + "name", headers=bearer("token")).status == 200
+        process.signal(signal.SIGTERM)
+        code, out, err = process.end()
+    assert (code, out) == (1, "")
+    assert the_line(err) == "cannot write /dev/full: No space left on device (exchanges from now on are not in it)"
+
+
+def test_a_ledger_that_is_closed(tmp_path: Path) -> None:
+    """It takes no line, and may be closed again."""
+    ledger = Ledger(str(tmp_path / "journal"), pytest.fail)
+    with library.start() as double:
+        assert isinstance(double, Started)
+        double.listen(ledger.write)
+        asked(double.persist.url_for("name"), headers=double.persist.headers)
+        ledger.close()
+        asked(double.persist.url_for("name"), headers=double.persist.headers)
+        ledger.close()
+    assert len(lines_of(tmp_path / "journal")) == 1
+    assert ledger.is_whole
+
+
+def test_a_seed(tmp_path: Path) -> None:
+    """A server, and the double of a command, begin with what a file holds."""
+    file = seeded(tmp_path)
+    with served("--strict", "--seed", file) as (_, url):
+        assert asked(url + KV + "name", headers=bearer("bot-token")).json() == "Ada"
+    program = "import os, urllib.request as u; print(u.urlopen(os.environ['KVFAKE_URL'] + '/_kvfake/data').read().decode())"
+    ended = kvfake("run", "--", *PYTHON, program, KVFAKE_SEED=file)
+    assert json.loads(ended.out)["mattermost"] == SEED["mattermost"]
+
+
+@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["run"]], ids=["serve", "run"])
+def test_a_seed_that_is_not_right(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line says where and why; nothing is served or run."""
+    after = ["--", *PYTHON, "print('run')"] if command == ["run"] else []
+    for file, reason in (
+        (seeded(tmp_path, persist={"project": {"": "x"}}), 'persist / project / "": the key is empty: expected a key of at least'),
+        (str(tmp_path / "none.json"), f"cannot read {tmp_path / 'none.json'}: No such file or directory"),
+    ):
+        assert main([*command, "--seed", file, *after]) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert the_line(err).startswith(f"seed: {reason}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_export_at_the_end(number: signal.Signals, tmp_path: Path) -> None:
+    """What was acknowledged is in the file, which replaces the one that was there; it can be the next server's seed."""
+    file = seeded(tmp_path)
+    with served("--seed", file, "--export", file) as (process, url):
+        assert asked(url + KV + "more", "PUT", 1, bearer("bot-token")).status == 200
+        assert json.loads(Path(file).read_text()) == SEED
+        process.signal(number)
+        assert process.end() == Ended(0, "", "")
+    assert json.loads(Path(file).read_text()) == {
+        **SEED,
+        "mattermost": {"app/bot": {"": {"more": 1, "name": "Ada"}}},
+        "persist": {},
+    }
+
+
+def test_an_export_at_any_time(tmp_path: Path) -> None:
+    """When control asks for it."""
+    file = tmp_path / "export.json"
+    with served("--export", str(file)) as (_, url):
+        assert not file.exists()
+        assert asked(url + "/_kvfake/data/export", "POST").json() == {"written": str(file)}
+        assert json.loads(file.read_text())["kvfake"] == 1
+
+
+def test_an_export_of_a_command(tmp_path: Path) -> None:
+    """The exit code is the command's."""
+    file = tmp_path / "export.json"
+    program = SETTER + "sys.exit(7)"
+    assert kvfake("run", "--export", str(file), "--", *PYTHON, program, "name", "1") == Ended(7, "", "")
+    assert json.loads(file.read_text())["mattermost"] == {"app/bot": {"": {"name": 1}}}
+
+
+def test_a_command_that_was_never_started_exports_nothing(tmp_path: Path) -> None:
+    """A slip of the pen does not cost the file of yesterday."""
+    file = seeded(tmp_path)
+    ended = kvfake("run", "--export", file, "--", "/no/such/command")
+    assert ended.code == 127
+    assert json.loads(Path(file).read_text()) == SEED
+
+
+@pytest.mark.parametrize(("own", "code"), [(0, 1), (7, 7)])
+def test_an_export_that_fails_at_the_end(own: int, code: int, tmp_path: Path) -> None:
+    """One line; the exit code says so, unless the command's own says more."""
+    file = tmp_path / "folder" / "export.json"
+    file.parent.mkdir()
+    remove = f"import os, sys; os.rmdir({str(file.parent)!r}); sys.exit({own})"
+    ended = kvfake("run", "--export", str(file), "--", *PYTHON, remove)
+    assert (ended.code, ended.out) == (code, "")
+    assert the_line(ended.err) == f"cannot write {file}: No such file or directory"
+
+
+def test_an_export_into_a_pipe(tmp_path: Path) -> None:
+    """What is no file is written as it stands; a second signal does not cut it off, as whoever ends a job sends more than one."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with served("--export", str(pipe)) as (process, url):
+        process.signal(signal.SIGTERM)
+        while is_served(url):
+            ...
+        process.signal_group(signal.SIGTERM)
+        process.signal(signal.SIGINT)
+        assert json.loads(pipe.read_text()) == {"kvfake": 1, "mattermost": {}, "persist": {}}
+        assert process.end() == Ended(0, "", "")
 
 
 # --------------------------------------------------------------------------------------------------------------------- env
@@ -394,8 +572,10 @@ def test_env_without_a_server(capsys: pytest.CaptureFixture[str]) -> None:
         (http(b"\xff\xfe\xff"), "something else answers there"),
         (http(b"[" * 100_000), "something else answers there"),
         (http(b"<html></html>", b"404 Not Found"), "something else answers there"),
-        (http(b'{\n "error":\n "no"\n}', b"404 Not Found"), 'status 404: { "error": "no" }'),
+        (http(b'{\n "error":\n 404\n}', b"404 Not Found"), 'status 404: { "error": 404 }'),
         (http(b'["KVFAKE_URL"]'), 'status 200: ["KVFAKE_URL"]'),
+        (http(b'["error"]', b"500 Internal Server Error"), 'status 500: ["error"]'),
+        (http(b'"%b"' % (b"x" * (1 << 20))), "the answer has more than 1048576 bytes"),
         (http(b'{"version": 3}'), "something else answers there"),
         (http(b'{"KVFAKE_URL": 3}'), "something else answers there"),
         (http(b'{"KVFAKE_URL": "x", "A; rm -r": "x"}'), "something else answers there"),
@@ -435,12 +615,55 @@ def test_env_over_tls_where_there_is_none(double: library.Double, capsys: pytest
     assert the_line(capsys.readouterr().err).startswith("no kvfake server answers at https://127.0.0.1:")
 
 
+def test_env_shows_why_a_server_refuses(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the server's own words, in one line."""
+    with stranger(http(b'{"error": "no:\\n  not\\t today"}', b"503 Service Unavailable")) as url:
+        assert main(["env", "--url", url]) == 1
+    out, err = capsys.readouterr()
+    assert (out, the_line(err)) == ("", f"the server at {url} refuses: no: not today")
+
+
+def test_env_where_control_is_switched_off(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said that it is, and by which flag."""
+    with library.start(control=False) as double:
+        assert main(["env", "--url", double.url]) == 1
+    assert the_line(capsys.readouterr().err) == f"the server at {double.url} refuses: control is switched off (--no-control)"
+
+
+def test_a_control_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without it a server refuses and says what it wants; the flag brings it, else the variable. Any readable text will do."""
+    token = "ключ to it"
+    with library.start(control_token=token) as double:
+        for words in ([], ["--control-token", ""], ["--control-token", "wrong"]):
+            assert main(["env", "--url", double.url, *words]) == 1
+            reason = "expected the control token: Authorization: Bearer <token>, as --control-token says"
+            assert the_line(capsys.readouterr().err) == f"the server at {double.url} refuses: {reason}"
+        assert main(["env", "--url", double.url, "--control-token", token]) == 0
+        monkeypatch.setenv("KVFAKE_CONTROL_TOKEN", token)
+        assert main(["env", "--url", double.url]) == 0
+        assert main(["wait", "--url", double.url]) == 0
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "\udcff"])
+def test_a_control_token_that_no_header_can_hold(token: str, double: library.Double, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told, and nothing is asked."""
+    assert main(["env", "--url", double.url, "--control-token", token]) == 1
+    assert "the control token cannot be sent: expected printable characters" in the_line(capsys.readouterr().err)
+
+
 # -------------------------------------------------------------------------------------------------------------------- wait
 
 
 def test_wait_for_a_server_that_answers(double: library.Double, capsys: pytest.CaptureFixture[str]) -> None:
     """It returns at once, and says nothing."""
     assert main(["wait", "--url", double.url, "--timeout", "0"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_wait_for_a_server_whose_control_is_switched_off(capsys: pytest.CaptureFixture[str]) -> None:
+    """That it says so is an answer."""
+    with library.start(control=False) as double:
+        assert main(["wait", "--url", double.url, "--timeout", "0"]) == 0
     assert capsys.readouterr() == ("", "")
 
 
@@ -468,8 +691,9 @@ def test_wait_for_what_answers_as_kvfake_at_last(capsys: pytest.CaptureFixture[s
         (lambda: url_of(dead_port()), "Connection refused"),
         (lambda: url_of(taken_port()), "timed out"),
         (lambda: stranger(http(b'{"status": "starting"}')), "something else answers there"),
+        (lambda: stranger(http(b'{"error": "not yet"}', b"503 Service Unavailable")), "not yet"),
     ],
-    ids=["nobody", "somebody silent", "something else"],
+    ids=["nobody", "somebody silent", "something else", "somebody who refuses"],
 )
 def test_wait_in_vain(somebody: Callable[[], AbstractContextManager[str]], seen: str, capsys: pytest.CaptureFixture[str]) -> None:
     """After the timeout one line says what was seen, and the exit code is 1."""
@@ -503,7 +727,10 @@ def test_ctrl_c_ends_the_waiting() -> None:
 # --------------------------------------------------------------------------------------------------------------- the rest
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["run"], ["env"], ["wait"]], ids=" ".join)
+COMMANDS = ["serve", "run", "env", "wait", "dump", "load", "ls", "get", "set", "del"]
+
+
+@pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)], ids=" ".join)
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Every command says what it does."""
     with pytest.raises(SystemExit) as end:
@@ -516,9 +743,16 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     ("command", "sentences"),
     [
         ("serve", ["--port PORT", "(default: 8065)", "--strict, --no-strict", "--log, --no-log", "KVFAKE_MATTERMOST_MISSING"]),
+        ("serve", ["--control, --no-control answer at /_kvfake/ (default: on)", "--journal FILE", "--export FILE", "--seed FILE"]),
         ("run", ["kvfake run [options] -- COMMAND [ARGUMENT ...]", "(default: a free one)", "(default: 127.0.0.1)"]),
-        ("env", ["the variable KVFAKE_URL, else http://127.0.0.1:8065", "{sh,dotenv,json}"]),
+        ("env", ["the variable KVFAKE_URL, else http://127.0.0.1:8065", "{sh,dotenv,json}", "the variable KVFAKE_CONTROL_TOKEN"]),
         ("wait", ["the variable KVFAKE_URL, else http://127.0.0.1:8065", "(default: 30)"]),
+        ("dump", ["[FILE]", "(default: -, stdout)"]),
+        ("load", ["- is stdin", "--replace"]),
+        ("ls", ["(default: both)", "(default: any)", "--begins TEXT"]),
+        ("get", ["(default: mattermost)", "(default: app/bot, or the project that is called project)", "(default: no prefix)"]),
+        ("set", ["KEY VALUE", "- is stdin", "kvfake set name '\"Ada\"'", "kvfake get -- -key"]),
+        ("del", ["KEY [KEY ...]", "the others are deleted"]),
     ],
 )
 def test_help_says_defaults(command: str, sentences: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -535,7 +769,22 @@ def test_version() -> None:
     assert kvfake("--version") == Ended(0, f"kvfake {library.__version__}\n", "")
 
 
-@pytest.mark.parametrize("words", [[], ["dance"], ["serve", "more"], ["serve", "--", "more"], ["env", "--form=xml"]], ids=" ".join)
+WRONG = [
+    "",
+    "dance",
+    "serve more",
+    "serve -- more",
+    "env --form=xml",
+    "load",
+    "get",
+    "set key",
+    "del",
+    "ls key",
+    "get k --service x",
+]
+
+
+@pytest.mark.parametrize("words", [line.split() for line in WRONG], ids=WRONG)
 def test_wrong_use(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """The usage is shown, and the exit code is 2."""
     with pytest.raises(SystemExit) as end:

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kvfake.doors.actions import Action, End
+from kvfake.doors.body import MAX_BODY_BYTES
 from kvfake.doors.connection import Connection
 from kvfake.services.message import Request, Response
 
@@ -212,23 +213,24 @@ def test_blank_lines_after_a_post_are_forgiven() -> None:
     assert said(hear(Connection(echo), GET, b"\r\n\r\n", GET)).endswith(b"400 Bad Request")
 
 
-def test_a_body_of_any_size_is_read_to_its_end() -> None:
-    """What no service would take is counted and dropped, and the next request is served right."""
-    length = 5_000_000
-    connection = Connection(lambda request: ECHOED._replace(body=b"%d" % len(request.body)))
-    actions = hear(
-        connection, b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % length, *(b"x" * 50_000 for _ in range(100)), GET
-    )
-    assert bodies(actions) == [b"%d" % (2 * 1024 * 1024 + 1), b"0"]
+MIB = b"x" * (1024 * 1024)
 
 
-def test_a_body_without_end_is_answered_before_it() -> None:
-    """Over 64 MiB the answer comes early and the conversation ends."""
+def test_a_long_body_is_kept_whole() -> None:
+    """Up to 64 MiB, and the next request is served right."""
     connection = Connection(lambda request: ECHOED._replace(body=b"%d" % len(request.body)))
-    actions = hear(
-        connection, b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (1 << 62), *(b"x" * 50_000 for _ in range(50))
-    )
-    assert bodies(actions) == [b"%d" % (2 * 1024 * 1024 + 1)]
+    head = b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % MAX_BODY_BYTES
+    assert bodies(hear(connection, head, *[MIB] * 64, GET)) == [b"%d" % MAX_BODY_BYTES, b"0"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "piece"), [(b"Content-Length: %d" % (1 << 62), MIB), (b"Transfer-Encoding: chunked", b"100000\r\n" + MIB + b"\r\n")]
+)
+def test_a_body_without_end_is_answered_before_it(frame: bytes, piece: bytes) -> None:
+    """Over 64 MiB: whoever answers sees a byte more than that; then the conversation ends."""
+    connection = Connection(lambda request: ECHOED._replace(body=b"%d" % len(request.body)))
+    actions = hear(connection, b"PUT /a HTTP/1.1\r\nHost: x\r\n" + frame + b"\r\n\r\n", *[piece] * 65)
+    assert bodies(actions) == [b"%d" % (MAX_BODY_BYTES + 1)]
     assert actions[-1] == End(linger=True)
 
 

@@ -11,13 +11,19 @@ from typing import Any
 import pytest
 
 import kvfake
-from kvfake.control import app
+from kvfake.control import app, worlds
 from tests.support.doors import SiteDoor
-from tests.support.process import PATIENCE_SECONDS, asked, steers_kvfake
+from tests.support.process import PATIENCE_SECONDS, asked, served, steers_kvfake
 from tests.support.wire import Reply
 
 KV = "/plugins/com.mattermost.apps/api/v1/kv/"
 PERSIST = "/api/v1/persist/kv/"
+
+EVERYTHING = [
+    (method, path.replace("<id>", "any").replace("<int:number>", "1").replace("<int:mark>", "1"))
+    for path, verbs in app._TABLE.items()
+    for method in verbs
+]
 
 
 @pytest.fixture(autouse=True)
@@ -143,8 +149,11 @@ def test_settings_may_come_in_chunks(url: str) -> None:
         ({"token": ["token=owner"]}, "token: 'owner' is not an owner: expected app/user (Mattermost)"),
         ({"token": ["\ud800=app/bot"]}, "token: expected a text that UTF-8 can hold"),
         ({"mattermost_missing": "200"}, "mattermost_missing: expected one of object, null, 404, got '200'"),
-        ({"port": 80}, "'port' is not a setting here; there are: profile, strict, token, mattermost_missing"),
-        ({"colour": "red"}, "'colour' is not a setting here; there are: profile, strict, token, mattermost_missing"),
+        ({"journal_exchanges": -1}, "journal_exchanges: expected a number from 0 to 1000000, got -1"),
+        ({"fallback": "ftp://other"}, "fallback: expected http(s)://host[:port][/path], got 'ftp://other'"),
+        ({"port": 80}, "'port' is not known here: expected profile, strict, token, mattermost_missing, "),
+        ({"colour": "red"}, "'colour' is not known here: expected profile, strict, token, mattermost_missing, "),
+        ({"seed": "/etc/passwd"}, "'seed' is not known here: expected profile, strict, token, mattermost_missing, "),
     ],
 )
 def test_wrong_settings(url: str, settings: dict[str, Any], error: str) -> None:
@@ -156,13 +165,15 @@ def test_wrong_settings(url: str, settings: dict[str, Any], error: str) -> None:
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        (b"profile=plugin-1.2", "the body is not JSON ("),
-        (b"\xff\xfe\xff", "the body is not JSON ("),
-        (b"[" * 100_000, "the body is not JSON ("),
-        (b'["strict"]', "the body is list: expected an object of settings"),
-        (b"null", "the body is NoneType: expected an object of settings"),
+        (b"profile=plugin-1.2", "the body: line 1, column 1: Expecting value: expected an object of JSON with profile, "),
+        (b"\xff\xfe\xff", "the body: 'utf-8' codec can't decode byte 0xff in position 0: "),
+        (b"[" * 100_000, "the body: it is nested more than 504 levels deep: expected an object of JSON with profile, "),
+        (b'{"strict": true, "strict": false}', "the body: the name 'strict' stands twice in one object: expected an object"),
+        (b'{"strict": NaN}', "the body: NaN is not JSON: expected an object"),
+        (b'["strict"]', "the body is an array: expected an object with profile, "),
+        (b"null", "the body is null: expected an object with profile, "),
     ],
-    ids=["a form", "no text", "deep", "a list", "null"],
+    ids=["a form", "no text", "deep", "twice", "no number", "a list", "null"],
 )
 def test_a_body_that_is_no_object(url: str, body: bytes, error: str) -> None:
     """It is refused, and the server goes on."""
@@ -251,7 +262,7 @@ def test_the_servers_own_world_cannot_be_ended(double: kvfake.Double) -> None:
 
 def test_worlds_without_end(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A suite that ends none of its worlds learns of it before its memory is gone."""
-    monkeypatch.setattr(app, "MAX_WORLDS", 2)
+    monkeypatch.setattr(worlds, "MAX_WORLDS", 2)
     first = opened(url)
     opened(url)
     assert "there are 2 worlds: end some with DELETE" in refused(asked(url + "/_kvfake/worlds", "POST"), 429)
@@ -262,11 +273,47 @@ def test_worlds_without_end(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 # -------------------------------------------------------------------------------------------------------------- paths and verbs
 
 
-@pytest.mark.parametrize("path", ["", "/", "/nothing", "/worlds/a/b", "/health/more"])
+@pytest.mark.parametrize("path", ["", "/"])
+def test_the_index(url: str, path: str) -> None:
+    """Every path, and what can be done there."""
+    reply = asked(url + "/_kvfake" + path)
+    assert reply.status == 200
+    assert reply.json() == {
+        "kvfake": kvfake.__version__,
+        "paths": {
+            "/": ["GET"],
+            "/health": ["GET"],
+            "/env": ["GET"],
+            "/reset": ["POST"],
+            "/worlds": ["GET", "POST"],
+            "/worlds/<id>": ["GET", "DELETE"],
+            "/data": ["GET", "POST", "PUT", "DELETE"],
+            "/data/export": ["POST"],
+            "/faults": ["GET", "POST", "DELETE"],
+            "/faults/<int:number>": ["GET", "DELETE"],
+            "/journal": ["GET", "DELETE"],
+            "/clock": ["GET", "POST"],
+            "/checkpoints": ["GET", "POST"],
+            "/checkpoints/<int:mark>/rollback": ["POST"],
+            "/routes": ["GET", "POST", "DELETE"],
+        },
+    }
+
+
+def test_answers_can_be_read(url: str) -> None:
+    """They are indented, end with their line, and are in whatever language."""
+    assert asked(url + "/_kvfake/faults").text == '{\n  "faults": []\n}\n'
+    assert asked(url + "/_kvfake/faults", "POST", {"status": 503, "key": "é"}).text.endswith('  "key": "é"\n}\n')
+
+
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/worlds/a/b", "/health/more", "/faults/one", "/faults/-1", "/faults/" + "9" * 5000, "/checkpoints/1"]
+)
 def test_a_path_that_is_not_there(url: str, path: str) -> None:
     """All that are there are listed, each once."""
     error = refused(asked(url + "/_kvfake" + path), 404)
-    assert error == f"control has no {path or '/'}; there are: /health, /env, /reset, /worlds, /worlds/<id>"
+    there = ", ".join(asked(url + "/_kvfake").json()["paths"])
+    assert error == f"control has no {path}; there are: {there}"
 
 
 @pytest.mark.parametrize(
@@ -277,12 +324,14 @@ def test_a_path_that_is_not_there(url: str, path: str) -> None:
         ("PUT", "/worlds", "GET, HEAD, POST"),
         ("OPTIONS", "/worlds", "GET, HEAD, POST"),
         ("POST", "/worlds/any", "DELETE, GET, HEAD"),
+        ("PATCH", "/data", "DELETE, GET, HEAD, POST, PUT"),
+        ("DELETE", "/checkpoints/1/rollback", "POST"),
     ],
 )
 def test_a_verb_that_is_not_there(url: str, method: str, path: str, allowed: str) -> None:
     """Those that are stand in ``Allow``."""
     reply = asked(url + "/_kvfake" + path, method)
-    refused(reply, 405)
+    assert refused(reply, 405) == f"{method} does nothing here: expected {allowed}"
     assert reply.headers["Allow"] == allowed
 
 
@@ -344,11 +393,104 @@ def test_a_page_of_this_server_may_ask(url: str) -> None:
     assert asked(url + "/_kvfake/env", headers={"Origin": local, "Host": local.removeprefix("http://")}).status == 200
 
 
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}], ids=["host", "origin"])
+@pytest.mark.parametrize(("method", "path"), EVERYTHING)
+def test_nothing_is_open_to_others(url: str, method: str, path: str, headers: dict[str, str]) -> None:
+    """Whatever there is to ask, also below a world's address."""
+    world = opened(url)["address"]
+    for base in (url, world):
+        refused(asked(base + "/_kvfake" + path, method, headers=headers), 403)
+
+
 @pytest.mark.parametrize("origin", [None, "own", "https://evil.example"])
-@pytest.mark.parametrize(("method", "path"), [("GET", "/env"), ("POST", "/worlds"), ("OPTIONS", "/worlds"), ("GET", "/nothing")])
+@pytest.mark.parametrize(("method", "path"), [*EVERYTHING, ("OPTIONS", "/worlds"), ("GET", "/nothing")])
 def test_no_page_is_told_that_it_may_read(url: str, method: str, path: str, origin: str | None) -> None:
     """There is never a header that would let a browser hand an answer to another site."""
     headers = {} if origin is None else {"Origin": url if origin == "own" else origin}
     headers |= {"Access-Control-Request-Method": "POST"} if method == "OPTIONS" else {}
     reply = asked(url + "/_kvfake" + path, method, headers=headers)
     assert not [name for name in reply.headers if name.lower().startswith("access-control")]
+
+
+TOKEN = "öpen sesame"  # as an environment may give it; on the wire it is UTF-8
+
+
+@pytest.fixture(name="guarded")
+def _guarded() -> Iterator[str]:
+    """The address of a server that was given a control token."""
+    with kvfake.start(control_token=TOKEN) as double:
+        yield double.url
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [None, "", "Bearer", "Bearer ", "Bearer open sesame", f"Basic {TOKEN}", f"Token {TOKEN}", TOKEN, f"Bearer {TOKEN} too", "\xff"],
+)
+def test_a_control_token_is_asked_for(guarded: str, authorization: str | None) -> None:
+    """Without it, or with another one, nothing is answered; what is expected is said."""
+    headers = {} if authorization is None else {"Authorization": on_the_wire(authorization)}
+    reply = asked(guarded + "/_kvfake/worlds", "POST", {}, headers)
+    assert refused(reply, 401) == "expected the control token: Authorization: Bearer <token>, as --control-token says"
+    assert reply.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER  "])
+def test_the_control_token_opens(guarded: str, scheme: str) -> None:
+    """The scheme is written as one likes."""
+    assert asked(guarded + "/_kvfake/worlds", headers={"Authorization": on_the_wire(scheme + TOKEN)}).status == 200
+
+
+@pytest.mark.parametrize(("method", "path"), [pair for pair in EVERYTHING if pair[1] != "/health"])
+def test_a_control_token_guards_everything(guarded: str, method: str, path: str) -> None:
+    """But for the health, which a container's probe may ask."""
+    refused(asked(guarded + "/_kvfake" + path, method), 401)
+    for health in ("/health", "/health/"):
+        assert asked(guarded + "/_kvfake" + health).status == 200
+
+
+def test_a_control_token_is_no_way_around_the_host(guarded: str) -> None:
+    """A page of another site may not even guess."""
+    headers = {"Authorization": on_the_wire(f"Bearer {TOKEN}"), "Host": "evil.example"}
+    refused(asked(guarded + "/_kvfake/worlds", headers=headers), 403)
+
+
+def test_a_control_token_is_not_asked_for_by_the_services(guarded: str) -> None:
+    """An app knows nothing of control."""
+    assert asked(guarded + KV + "name", headers=bearer("anybody")).status == 200
+
+
+def on_the_wire(header: str) -> str:
+    """A header that http.client sends as UTF-8."""
+    return header.encode().decode("latin-1")
+
+
+@pytest.mark.parametrize(("method", "path"), [*EVERYTHING, ("GET", "/nothing")])
+def test_control_can_be_switched_off(method: str, path: str) -> None:
+    """Then there is none, also below a world's address; the services answer."""
+    with kvfake.start(control=False) as double:
+        assert refused(asked(double.url + "/_kvfake" + path, method), 404) == "control is switched off (--no-control)"
+        refused(asked(f"{double.url}/~{double._world.id}/_kvfake{path}", method), 404)
+        assert asked(double.mattermost.url_for("name"), headers=double.mattermost.headers).status == 200
+
+
+def test_the_flags_that_guard_control() -> None:
+    """As ``kvfake serve`` takes them."""
+    with served("--no-control") as (_, url):
+        refused(asked(url + "/_kvfake/health"), 404)
+    with served("--control-token", "secret") as (_, url):
+        refused(asked(url + "/_kvfake/env"), 401)
+        assert asked(url + "/_kvfake/env", headers=bearer("secret")).json()["KVFAKE_URL"] == url
+
+
+# -------------------------------------------------------------------------------------------------------- no fault, no journal
+
+
+@pytest.mark.parametrize(("method", "path"), EVERYTHING)
+def test_control_meets_no_fault_and_is_in_no_journal(double: kvfake.Double, method: str, path: str) -> None:
+    """Where everything goes wrong it still answers; nothing of it is recorded, whatever becomes of it."""
+    fault = double.faults.add(sever="reset", times=None)
+    asked(double.url + "/_kvfake" + path, method)
+    asked(double.url + "/_kvfake/no-such-path")
+    assert fault.hits == 0
+    assert list(double.journal) == []
+    assert double.journal.seen == 0

@@ -49,7 +49,7 @@ def test_the_python_examples_run(pytester: pytest.Pytester) -> None:
     plain, in_a_suite = blocks("python")
     exec(compile(plain, "README.md", "exec"), {})
     pytester.makepyfile(BOT + in_a_suite)
-    pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:asyncio").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio").assert_outcomes(passed=1)
 
 
 def test_the_curl_session_is_what_it_shows(double: Double) -> None:
@@ -73,6 +73,16 @@ def run(command: str, double: Double) -> str:
         pytest.skip("there is no curl")
 
 
+def test_the_commands_of_values_work(double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other, as they stand."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KVFAKE_URL", double.url)
+    block = next(block for block in blocks("console") if block.startswith("kvfake set"))
+    lines = [shlex.split(line, comments=True)[1:] for line in block.splitlines()]
+    assert [main(words) for words in lines if words[0] != "run"] == [0] * (len(lines) - 1)
+    assert '"name": "Ada"' in (tmp_path / "values.json").read_text()
+
+
 def test_every_command_and_setting_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
     """In the README, and in ``--help``."""
     with pytest.raises(SystemExit):
@@ -84,7 +94,7 @@ def test_every_command_and_setting_is_documented(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         main(["--help"])
     commands = re.findall(r"^    (\w+)  ", capsys.readouterr().out, re.MULTILINE)
-    assert commands == ["serve", "run", "env", "wait"]
+    assert commands == ["serve", "run", "env", "wait", "dump", "load", "ls", "get", "set", "del"]
     for command in commands:
         assert f"kvfake {command}" in README or f"`{command}`" in README
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
+from collections.abc import Callable
+from threading import RLock
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import kvfake
+from kvfake.services.message import Operation, Request, Response
 from kvfake.world import journal as journal_module
 from kvfake.world.exchange import Exchange
+from kvfake.world.journal import Journal
 from tests.rows.app import KV
 from tests.support.doors import DOORS, Door, opened
 
@@ -57,6 +68,8 @@ def test_what_was_refused_is_recorded_too(door: str) -> None:
         ]
         assert one.double.journal[0].owner is None
         assert str(one.double.journal[1].owner).startswith("anonymous-")
+        assert [exchange.unmatched for exchange in one.double.journal] == [False, False, True]
+        assert one.double.journal.unmatched == [one.double.journal[2]]
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -78,33 +91,109 @@ def test_no_token_is_kept(door: str) -> None:
         assert one.double.journal[4].path == f"{KV}/k?x=1&access%5Ftoken=...&%zz=1"
 
 
+@pytest.mark.parametrize("door", DOORS)
+def test_a_path_is_below_the_address_of_its_world(door: str) -> None:
+    """So what is asked of a world at any address reads the same."""
+    with opened(door, site_path="/mm") as one:
+        world = one.double._fake.open({})
+        one.send("GET", f"/mm{KV}/k?a=b", BEARER)
+        one.send("GET", f"/mm/~{world.id}{KV}/k?a=b", BEARER)
+        one.send("GET", f"/mm/~{world.id}/elsewhere", BEARER)
+        assert [exchange.path for exchange in one.double.journal] == [f"{KV}/k?a=b"]
+        assert [exchange.path for exchange in world.journal] == [f"{KV}/k?a=b", "/elsewhere"]
+
+
+@pytest.mark.parametrize("sever", ["before", "after", "reset", "garbage"])
+def test_what_was_never_answered_has_no_status(sever: str) -> None:
+    """Whether it was done or not: nothing was seen of it."""
+    with opened("site") as one:
+        one.double.faults.add(sever=sever)
+        one.send("PUT", f"{KV}/k", BEARER, b"1")
+        (lost,) = one.double.journal
+        assert (lost.status, lost.response, lost.key) == (None, ({}, b""), "k")
+        assert repr(lost).endswith(": no answer>")
+
+
+# ------------------------------------------------------------------------------------------------------------------- sequence
+
+
 def fill(door: Door, count: int, body: bytes = b"1") -> None:
     for number in range(count):
         door.send("PUT", f"{KV}/{number}", BEARER, body)
 
 
+def keys_of(exchanges: Any) -> list[str]:
+    return [exchange.key for exchange in exchanges]
+
+
 def test_it_is_a_sequence() -> None:
-    """Oldest first; a slice is a list; clearing it leaves nothing."""
+    """Oldest first; a slice is a list; clearing it leaves nothing, and what comes then is numbered on."""
     with opened("site") as one:
         fill(one, 5)
         journal = one.double.journal
         assert (len(journal), journal[0].key, journal[-1].key) == (5, "0", "4")
-        assert [exchange.key for exchange in journal[1:3]] == ["1", "2"]
-        assert [exchange.key for exchange in reversed(journal)] == ["4", "3", "2", "1", "0"]
+        assert keys_of(journal[1:3]) == ["1", "2"]
+        assert keys_of(reversed(journal)) == ["4", "3", "2", "1", "0"]
         journal.clear()
-        assert (list(journal), journal.dropped) == ([], 0)
+        assert (list(journal), journal.dropped, journal.seen) == ([], 0, 5)
+        fill(one, 1)
+        assert [exchange.number for exchange in journal] == [6]
 
 
-def test_it_is_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_test_asks_for_what_came_since() -> None:
+    """A number is a place in all that there ever was."""
+    with opened("site", journal_exchanges=3) as one:
+        fill(one, 2)
+        seen = one.double.journal.seen
+        fill(one, 2)
+        assert keys_of(one.double.journal.since(seen)) == ["0", "1"]
+        assert keys_of(one.double.journal.since(0)) == ["1", "0", "1"]
+        assert one.double.journal.since(one.double.journal.seen) == []
+
+
+def test_what_came_since_a_mark_can_be_forgotten() -> None:
+    """As if it had not come; what was crowded out by it is dropped all the same."""
+    with opened("site", journal_exchanges=3) as one:
+        journal = one.double.journal
+        fill(one, 2)
+        mark = journal.mark()
+        fill(one, 1)
+        journal.forget_since(mark)
+        assert (keys_of(journal), journal.dropped) == (["0", "1"], 0)
+        fill(one, 2)
+        journal.forget_since(mark)
+        assert (keys_of(journal), journal.dropped) == (["1"], 1)
+        fill(one, 9)
+        journal.forget_since(mark)
+        assert (keys_of(journal), journal.dropped) == ([], 2)
+
+
+# --------------------------------------------------------------------------------------------------------------------- bounds
+
+
+def test_it_is_bounded_in_number() -> None:
     """And says how many were dropped."""
-    monkeypatch.setattr(journal_module, "MAX_EXCHANGES", 3)
-    with opened("site") as one:
+    with opened("site", journal_exchanges=3) as one:
         fill(one, 5)
-        assert ([exchange.key for exchange in one.double.journal], one.double.journal.dropped) == (["2", "3", "4"], 2)
+        journal = one.double.journal
+        assert (keys_of(journal), journal.dropped, journal.seen) == (["2", "3", "4"], 2, 5)
+
+
+def test_it_can_be_switched_off() -> None:
+    """With no exchange to keep nothing is recorded; but a listener hears all the same."""
+    heard: list[Exchange] = []
+    with opened("site", journal_exchanges=0) as one:
+        fill(one, 2)
+        assert (list(one.double.journal), one.double.journal.seen, one.double.journal.is_on) == ([], 0, False)
+        one.double._fake.listen(lambda world, exchange: heard.append(exchange))
+        fill(one, 2)
+        one.send("GET", "/elsewhere")
+        assert (list(one.double.journal), one.double.journal.dropped) == ([], 3)
+        assert [exchange.path for exchange in heard] == [f"{KV}/0", f"{KV}/1", "/elsewhere"]
 
 
 def test_it_is_bounded_in_bytes() -> None:
-    """Long bodies are cut, and all bodies together have a bound."""
+    """Long bodies are cut, and all exchanges together have a bound: 16 MiB."""
     with opened("site") as one:
         one.double.persist["large"] = "x" * 262_144
         for _ in range(300):
@@ -112,6 +201,363 @@ def test_it_is_bounded_in_bytes() -> None:
         journal = one.double.journal
         assert {len(exchange.response.body) for exchange in journal} == {65_536}
         assert (len(journal), journal.dropped) == (256, 44)
+
+
+def test_how_much_of_a_body_is_kept_is_a_setting() -> None:
+    """Of requests and of answers; with 0 nothing of them."""
+    with opened("site", journal_body_bytes=4) as one:
+        one.send("PUT", f"{KV}/k", BEARER, b"1234567")
+        assert (one.double.journal[0].request.body, one.double.journal[0].response.body) == (b"1234", b'{"ch')
+    with opened("site", journal_body_bytes=0) as one:
+        one.send("PUT", "/persist/kv/k", BEARER, b'{"value": "v"}')
+        assert (one.double.journal[0].request.body, one.double.journal[0].response.body) == (b"", b"")
+        assert (one.double.journal[0].key, one.double.journal[0].size) == ("k", 0)
+
+
+def test_an_exchange_that_is_larger_than_all_may_be_is_dropped() -> None:
+    """And everything before it: the bound holds."""
+    with opened("site", journal_body_bytes=1 << 24) as one:
+        one.send("PUT", f"{KV}/k", BEARER, b"1")
+        one.send("PUT", f"{KV}/k", BEARER, b"x" * (1 << 24))
+        journal = one.double.journal
+        assert (list(journal), journal.dropped, journal.seen) == ([], 2, 2)
+        fill(one, 1)
+        assert keys_of(journal) == ["0"]
+
+
+def test_keys_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are kept to be asked for, when the body that named them is cut: an ``mget`` may name thousands."""
+    monkeypatch.setattr(journal_module, "MAX_BYTES", 1000)
+    with opened("site", journal_body_bytes=0) as one:
+        for number in range(3):
+            body = json.dumps({"keys": [f"{number}" * 300, "x" * 300]}).encode()
+            one.send("POST", "/persist/mget", one.double.persist.headers, body)
+        assert [exchange.size for exchange in one.double.journal] == [600]
+        one.double.journal.assert_requested(key="2" * 300)
+
+
+def exchange_of(request: bytes = b"", response: bytes = b"", keys: tuple[bytes, ...] = ()) -> Exchange:
+    asked = Operation("mget", "owner", ("s", "owner", b""), keys=keys) if keys else None
+    return Exchange("persist", asked, "owner", Request("POST", b"/", {}, request), b"/", b"", Response(200, (), response), 0.0)
+
+
+SIZES = st.integers(0, 60)
+STEPS = st.lists(
+    st.tuples(st.just("add"), SIZES, SIZES, SIZES) | st.tuples(st.sampled_from(["mark", "forget", "clear"]), *[st.just(0)] * 3)
+)
+
+
+@given(steps=STEPS, max_exchanges=st.integers(0, 5), max_body_bytes=st.integers(0, 50))
+def test_its_bounds_hold_whatever_is_done(steps: list[tuple[str, int, int, int]], max_exchanges: int, max_body_bytes: int) -> None:
+    """It is the end of all that came, and none of it is counted twice or lost."""
+    journal = Journal(max_exchanges, max_body_bytes, RLock())
+    came: list[int] = []  # numbers of those that were neither cleared nor forgotten
+    mark, kept_at_mark = journal.mark(), 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal_module, "MAX_BYTES", 120)
+        for step, request, response, keys in steps:
+            if step == "add":
+                journal.add(exchange_of(b"q" * request, b"a" * response, (b"k" * keys,)))
+                came.append(journal.seen)
+            elif step == "mark":
+                mark, kept_at_mark = journal.mark(), len(came)
+            elif step == "forget":
+                journal.forget_since(mark)
+                del came[kept_at_mark:]
+            else:
+                journal.clear()
+                came.clear()
+                mark, kept_at_mark = journal.mark(), 0
+            assert [exchange.number for exchange in journal] == came[len(came) - len(journal) :]
+            assert len(journal) + journal.dropped == len(came)
+            assert len(journal) <= max_exchanges
+            assert journal._bytes == sum(exchange.size for exchange in journal) <= 120
+            assert all(len(body) <= max_body_bytes for each in journal for body in (each.request.body, each.response.body))
+
+
+# ------------------------------------------------------------------------------------------------------------------ questions
+
+
+def asked_of(one: Door) -> kvfake.Double:
+    """A double that was asked a little of everything."""
+    persist = one.double.persist.headers
+    one.send("PUT", f"{KV}/name?x=1", one.double.mattermost.headers, b'"Ada"')
+    one.send("GET", f"{KV}/name", one.double.mattermost.headers)
+    one.send("PUT", "/persist/kv/convo", persist, b'{"value":"1"}')
+    one.send("POST", "/persist/mget", persist, b'{"keys":["convo","other"]}')
+    one.send("GET", "/persist/kv?begins=co", persist)
+    one.send("GET", "/api/v4/posts")
+    return one.double
+
+
+@pytest.mark.parametrize(
+    ("wanted", "numbers"),
+    [
+        ({}, [1, 2, 3, 4, 5, 6]),
+        ({"service": "mattermost"}, [1, 2]),
+        ({"verb": "set"}, [1, 3]),
+        ({"method": "PUT"}, [1, 3]),
+        ({"method": "put"}, [1, 3]),
+        ({"method": re.compile("P(U|OS)T")}, [1, 3, 4]),
+        ({"owner": "project"}, [3, 4, 5]),
+        ({"status": 404}, [6]),
+        ({"service": "persist", "method": "GET"}, [5]),
+        ({"path": f"{KV}/name"}, [1, 2]),
+        ({"path": f"{KV}/name?x=1"}, [1]),
+        ({"path": re.compile("/name$")}, [1, 2]),
+        ({"path": re.compile("x=1")}, [1]),
+        ({"path": "/name"}, []),
+        ({"key": "name"}, [1, 2]),
+        ({"key": "convo"}, [3, 4]),
+        ({"key": "other"}, [4]),
+        ({"key": re.compile("^o")}, [4]),
+        ({"key": "co"}, [5]),
+        ({"key": re.compile("")}, [1, 2, 3, 4, 5]),
+        ({"key": None, "status": None}, [1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_it_is_asked_for_what_holds_of_exchanges(wanted: dict[str, Any], numbers: list[int]) -> None:
+    """An exact value, or a pattern of which a part is found; a path with or without its query, each key of an ``mget``."""
+    with opened("site") as one:
+        journal = asked_of(one).journal
+        assert [exchange.number for exchange in journal.filter(**wanted)] == numbers
+
+
+def test_a_method_is_compared_without_regard_to_case() -> None:
+    """Also one that a client wrote small."""
+    with opened("site") as one:
+        one.send("get", "/persist/kv", one.double.persist.headers)
+        one.double.journal.assert_requested("GET", status=405, times=1)
+        one.double.journal.assert_requested("gEt", status=405, times=1)
+        one.double.journal.assert_requested(re.compile("get"), times=1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"status": "200"}, "status: expected a number such as 200, got '200'"),
+        ({"status": True}, "status: expected a number such as 200, got True"),
+        ({"key": 5}, "key: expected a text or a compiled pattern of text, got 5"),
+        ({"owner": re.compile(b"x")}, "owner: expected a text or a compiled pattern of text, got re.compile(b'x')"),
+    ],
+)
+def test_a_value_that_no_field_can_have_is_refused(wanted: dict[str, Any], words: str) -> None:
+    """Or a question would be answered with nothing, for ever."""
+    with pytest.raises(ValueError, match=re.escape(words)):
+        kvfake.Double().journal.filter(**wanted)
+
+
+def test_a_name_that_is_no_field_is_refused() -> None:
+    """With those that are."""
+    words = "'user' is no field of an exchange; there are: service, verb, method, path, key, owner, status"
+    for ask in (kvfake.Double().journal.filter, kvfake.Double().journal.assert_requested):
+        with pytest.raises(TypeError, match=re.escape(words)):
+            ask(user="ada")
+
+
+def test_what_was_asked_can_be_asserted() -> None:
+    """That it was, how often, or that it was not."""
+    with opened("site") as one:
+        journal = asked_of(one).journal
+        journal.assert_requested("PUT")
+        journal.assert_requested("PUT", times=2)
+        journal.assert_requested("PUT", key="name", times=1)
+        journal.assert_requested("DELETE", times=0)
+        journal.assert_not_requested("DELETE")
+        journal.assert_not_requested("PUT", key="nobody")
+        journal.assert_requested()
+
+
+def words_of(assertion: Callable[..., None], *wanted: Any, **more: Any) -> list[str]:
+    with pytest.raises(AssertionError) as failed:
+        assertion(*wanted, **more)
+    return str(failed.value).splitlines()
+
+
+def test_a_failure_shows_the_nearest_misses() -> None:
+    """Those that differ in the fewest fields come first, and each says in which."""
+    with opened("site") as one:
+        journal = asked_of(one).journal
+        assert words_of(journal.assert_requested, "PUT", key="nmae", service="mattermost") == [
+            "expected at least one request with method='PUT', key='nmae', service='mattermost'; there were 0 of 6 exchanges",
+            "the nearest misses:",
+            f"  <PUT {KV}/name?x=1 by app/bot: 200>: key is 'name', not 'nmae'",
+            f"  <GET {KV}/name by app/bot: 200>: method is 'GET', not 'PUT'; key is 'name', not 'nmae'",
+            "  <PUT /persist/kv/convo by project: 200>: key is 'convo', not 'nmae'; service is 'persist', not 'mattermost'",
+            "  <POST /persist/mget by project: 200>: method is 'POST', not 'PUT'; key is 'convo', 'other', not 'nmae'; "
+            "service is 'persist', not 'mattermost'",
+            "  <GET /persist/kv?begins=co by project: 200>: method is 'GET', not 'PUT'; key is 'co', not 'nmae'; "
+            "service is 'persist', not 'mattermost'",
+        ]
+
+
+def test_the_nearest_is_not_the_first() -> None:
+    """Where several differ in as many fields the older comes first."""
+    with opened("site") as one:
+        lines = words_of(asked_of(one).journal.assert_requested, "GET", key="convo", service="persist")
+        assert [line.partition(" by ")[0].strip() for line in lines[2:]] == [
+            "<PUT /persist/kv/convo",
+            "<POST /persist/mget",
+            "<GET /persist/kv?begins=co",
+            f"<GET {KV}/name",
+            "<GET /api/v4/posts",
+        ]
+
+
+def test_a_failure_says_what_a_pattern_was() -> None:
+    """And what was there instead, also nothing."""
+    with opened("site") as one:
+        one.send("GET", "/api/v4/posts")
+        assert words_of(one.double.journal.assert_requested, key=re.compile("^a"), status=200) == [
+            "expected at least one request with key=re.compile('^a'), status=200; there were 0 of 1 exchanges",
+            "the nearest misses:",
+            "  <GET /api/v4/posts by None: 404>: key is None, not re.compile('^a'); status is 404, not 200",
+        ]
+
+
+def test_a_failure_does_not_show_every_key_of_a_long_mget() -> None:
+    """Five are enough to recognize it."""
+    with opened("site") as one:
+        keys = [str(number) for number in range(9)]
+        one.send("POST", "/persist/mget", one.double.persist.headers, json.dumps({"keys": keys}).encode())
+        *_, miss = words_of(one.double.journal.assert_requested, key="x")
+        assert miss.endswith(": key is '0', '1', '2', '3', '4' and 4 more, not 'x'")
+
+
+def test_a_failure_in_number_shows_those_that_were_there() -> None:
+    """With too few the nearest misses too; with too many these alone."""
+    with opened("site") as one:
+        journal = asked_of(one).journal
+        first = f"  <PUT {KV}/name?x=1 by app/bot: 200>"
+        too_few = words_of(journal.assert_requested, "PUT", key="name", times=2)
+        assert too_few[:3] == [
+            "expected 2 requests with method='PUT', key='name'; there were 1 of 6 exchanges",
+            first,
+            "the nearest misses:",
+        ]
+        assert words_of(journal.assert_requested, "PUT", times=1) == [
+            "expected 1 request with method='PUT'; there were 2 of 6 exchanges",
+            first,
+            "  <PUT /persist/kv/convo by project: 200>",
+        ]
+        assert words_of(journal.assert_not_requested, "PUT", key="name") == [
+            "expected no request with method='PUT', key='name'; there were 1 of 6 exchanges",
+            first,
+        ]
+
+
+def test_a_failure_of_anything_at_all() -> None:
+    """Where nothing was said of the request there is nothing to differ in."""
+    with opened("site") as one:
+        assert words_of(one.double.journal.assert_requested) == [
+            "expected at least one request with anything; there were 0 of 0 exchanges"
+        ]
+        fill(one, 7)
+        assert (
+            words_of(one.double.journal.assert_not_requested)[0] == "expected no request with anything; there were 7 of 7 exchanges"
+        )
+        assert len(words_of(one.double.journal.assert_not_requested)) == 1 + 5
+        assert words_of(one.double.journal.assert_requested, times=8) == [
+            "expected 8 requests with anything; there were 7 of 7 exchanges",
+            *[f"  <PUT {KV}/{number} by {one.double.journal[0].owner}: 200>" for number in range(5)],
+        ]
+
+
+def test_what_was_dropped_may_have_been_asked() -> None:
+    """Then nobody can say that a request did not come, or how often; that one came can be said."""
+    with opened("site", journal_exchanges=2) as one:
+        fill(one, 3)
+        one.double.journal.assert_requested(key="2")
+        assert words_of(one.double.journal.assert_not_requested, key="0")[0] == (
+            "expected no request with key='0'; there were 0 of 2 exchanges (1 older ones were dropped)"
+        )
+        assert words_of(one.double.journal.assert_requested, key="2", times=1)[0] == (
+            "expected 1 request with key='2'; there were 1 of 2 exchanges (1 older ones were dropped)"
+        )
+        one.double.journal.clear()
+        one.double.journal.assert_not_requested(key="0")
+    with opened("site", journal_exchanges=0) as one:
+        fill(one, 1)
+        assert words_of(one.double.journal.assert_not_requested, key="x") == [
+            "expected no request with key='x'; there were 0 of 0 exchanges (journal_exchanges=0 keeps none)"
+        ]
+
+
+# ------------------------------------------------------------------------------------------------------------------- as JSON
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_an_exchange_as_json(door: str) -> None:
+    """Every field, in the order in which one reads it."""
+    with opened(door, token=["t=app/bot"]) as one:
+        one.double.faults.add(status=503, method="PUT", body={"error": "busy"})
+        one.send("PUT", f"{KV}/a%20b?x=1", {"Authorization": "Bearer t", "X-More": "y"}, b'{"a":1}')
+        shown = one.double.journal[0].as_json()
+        assert isinstance(shown.pop("duration"), float)
+        assert shown.pop("request")["headers"].items() >= {"authorization": "Bearer ...", "x-more": "y"}.items()
+        assert shown == {
+            "number": 1,
+            "service": "mattermost",
+            "verb": "set",
+            "method": "PUT",
+            "path": f"{KV}/a%20b?x=1",
+            "key": "a b",
+            "owner": "app/bot",
+            "status": 503,
+            "response": {
+                "headers": {"x-content-type-options": "nosniff", "content-type": "application/json"},
+                "body": '{"error": "busy"}',
+            },
+            "fault": "status=503, method='PUT', body={'error': 'busy'}",
+            "rows": [],
+        }
+        assert list(one.double.journal[0].as_json()) == [
+            *["number", "service", "verb", "method", "path", "key", "owner", "status", "request", "response", "fault", "rows"],
+            "duration",
+        ]
+
+
+def test_what_is_not_known_is_null_in_json() -> None:
+    """Of a request that nobody answers."""
+    with opened("site") as one:
+        one.send("GET", "/elsewhere")
+        shown = json.loads(json.dumps(one.double.journal[0].as_json()))
+        assert [name for name, value in shown.items() if value is None] == ["service", "verb", "key", "owner", "fault"]
+        assert shown["request"]["body"] == ""
+
+
+def test_json_is_of_whole_characters() -> None:
+    """A body that is no text is in base64; a byte of a key or a path that is none is escaped."""
+    with opened("site") as one:
+        one.double.faults.add(status=500, key="\udcff", body=b"\xff")
+        one.send("PUT", f"{KV}/%FF", one.double.mattermost.headers, b'"\xff"')
+        shown = one.double.journal[0].as_json()
+        assert (shown["key"], shown["path"], shown["fault"]) == (
+            "\\udcff",
+            f"{KV}/%FF",
+            "status=500, key='\\udcff', body=b'\\xff'",
+        )
+        assert base64.b64decode(shown["request"]["body_base64"]) == b'"\xff"'
+        assert base64.b64decode(shown["response"]["body_base64"]) == b"\xff"
+        assert "body" not in shown["request"]
+        assert json.dumps(shown, ensure_ascii=False).encode()
+
+
+def test_json_hides_the_tokens_that_the_world_knows() -> None:
+    """Wherever an app, or a neighbour, has put them: into a body of any kind, a path, a header."""
+    with opened("site") as one:
+        token = one.double.mattermost.token
+        one.double.respond("POST", "/login", body="in", headers={"Token": token})
+        one.send("POST", "/login", {"X-Mine": token}, json.dumps(one.double.mattermost.context()).encode())
+        one.send("PUT", f"{KV}/{token}", one.double.mattermost.headers, b'"\xff' + token.encode() + b'"')
+        shown = [exchange.as_json(one.double.without_tokens) for exchange in one.double.journal]
+        assert token not in json.dumps(shown)
+        assert base64.b64decode(shown[1]["request"]["body_base64"]) == b'"\xff' + token[:4].encode() + b'..."'
+        assert (shown[0]["request"]["headers"]["x-mine"], shown[0]["response"]["headers"]["token"]) == (token[:4] + "...",) * 2
+        assert (shown[1]["key"], shown[1]["path"]) == (token[:4] + "...", f"{KV}/{token[:4]}...")
+
+
+# ---------------------------------------------------------------------------------------------------------- what is not in it
 
 
 def test_mappings_and_control_are_not_recorded() -> None:

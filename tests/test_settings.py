@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kvfake.settings import (
     BY_NAME,
+    COMMAND,
     SERVER,
     SETTINGS,
     WORLD,
@@ -43,15 +45,23 @@ def test_the_settings_that_were_promised_are_there() -> None:
         "site_path": "",
         "allow_host": (),
         "log": False,
+        "control": True,
+        "control_token": None,
     }
+    assert {setting.name: setting.default for setting in of(COMMAND)} == {"journal": None, "export": None}
     assert {setting.name: setting.default for setting in of(WORLD)} == {
         "profile": "documented",
         "strict": False,
         "token": (),
         "mattermost_missing": None,
+        "fallback": None,
+        "seed": None,
+        "journal_exchanges": 1000,
+        "journal_body_bytes": 65_536,
     }
-    assert of(SERVER, WORLD) == SETTINGS
-    assert [setting.name for setting in SETTINGS if setting.is_switch] == ["log", "strict"]
+    assert of(SERVER, COMMAND, WORLD) == SETTINGS
+    assert [setting.name for setting in SETTINGS if setting.is_switch] == ["log", "control", "strict"]
+    assert [setting.name for setting in SETTINGS if setting.is_file] == ["journal", "export", "seed"]
     assert [setting.name for setting in SETTINGS if setting.is_list] == ["allow_host", "token"]
 
 
@@ -98,11 +108,20 @@ def test_a_default_is_a_possible_value(setting: Any) -> None:
         ("token", (text for text in ["a=project:first"]), ("a=project:first",)),
         ("mattermost_missing", "404", "404"),
         ("mattermost_missing", 404, "404"),
+        ("control", "no", False),
+        ("control_token", "ä key", "ä key"),
+        ("journal", "folder/journal.jsonl", "folder/journal.jsonl"),
+        ("export", "-", "-"),
+        ("seed", "values.json", "values.json"),
+        ("fallback", "http://127.0.0.1:8080/", "http://127.0.0.1:8080"),
+        ("journal_exchanges", "0", 0),
+        ("journal_exchanges", 1_000_000, 1_000_000),
+        ("journal_body_bytes", "0016777216", 16_777_216),
     ],
 )
 def test_a_possible_value(name: str, given: object, kept: object) -> None:
     """It is kept in its own form, whichever it was given in."""
-    assert from_keywords({name: given}, SERVER, WORLD) == {name: kept}
+    assert from_keywords({name: given}, SERVER, COMMAND, WORLD) == {name: kept}
 
 
 TEXT = "expected a text that is not empty, got "
@@ -159,12 +178,22 @@ SWITCH = "expected one of 1, true, yes, on, 0, false, no, off, got "
         ("token", ["\ud800=app/bot"], "expected a text that UTF-8 can hold, got '\\ud800=app/bot'"),
         ("token", "\udcff=app/bot", "expected a text that UTF-8 can hold, got '\\udcff=app/bot'"),
         ("mattermost_missing", "nil", "expected one of object, null, 404, got 'nil'"),
+        ("control", "off with it", SWITCH),
+        ("control_token", "", TEXT),
+        ("journal", Path("journal.jsonl"), TEXT),
+        ("export", "", TEXT),
+        ("seed", True, TEXT),
+        ("seed", "\udcff", "expected a text that UTF-8 can hold, got '\\udcff'"),
+        ("fallback", "127.0.0.1:8080", URL),
+        ("journal_exchanges", -1, "expected a number from 0 to 1000000, got -1"),
+        ("journal_exchanges", "1e3", "expected a number from 0 to 1000000, got '1e3'"),
+        ("journal_body_bytes", 16_777_217, "expected a number from 0 to 16777216, got 16777217"),
     ],
 )
 def test_a_value_that_is_not_possible(name: str, given: object, words: str) -> None:
     """The setting is named, and what is possible is said."""
     with pytest.raises(ValueError, match="^" + re.escape(f"{name}: {words}")):
-        from_keywords({name: given}, SERVER, WORLD)
+        from_keywords({name: given}, SERVER, COMMAND, WORLD)
 
 
 # -------------------------------------------------------------------------------------------------------------- tokens, owners
@@ -226,12 +255,13 @@ def test_keywords() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["colour", "Port", "kvfake_port", "port"])
+@pytest.mark.parametrize("name", ["colour", "Port", "kvfake_port", "port", "journal"])
 def test_a_keyword_that_is_no_setting_here(name: str) -> None:
     """The possible ones are listed; a server's are none of a world's."""
     with pytest.raises(TypeError) as wrong:
         from_keywords({"strict": True, name: None}, WORLD)
-    assert str(wrong.value) == f"{name!r} is not a setting here; there are: profile, strict, token, mattermost_missing"
+    there_are = "profile, strict, token, mattermost_missing, fallback, seed, journal_exchanges, journal_body_bytes"
+    assert str(wrong.value) == f"{name!r} is not a setting here; there are: {there_are}"
 
 
 def test_flags() -> None:
@@ -258,7 +288,8 @@ def test_the_first_layer_that_has_it_wins() -> None:
     """Else it is the default."""
     values = resolve({"port": 1}, {"port": 2, "strict": True}, {"port": 3, "log": True}, scopes=(SERVER, WORLD))
     assert (values["port"], values["strict"], values["log"], values["profile"]) == (1, True, True, "documented")
-    assert list(values) == [setting.name for setting in SETTINGS]
+    assert list(values) == [setting.name for setting in of(SERVER, WORLD)]
+    assert resolve({"journal": "a"}, {"export": "b", "port": 1}, scopes=(COMMAND,)) == {"journal": "a", "export": "b"}
 
 
 def test_tokens_may_be_a_mapping() -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from copy import deepcopy
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from kvfake.stores import Entry, Namespace, Store
-from kvfake.stores.memory import MemoryStore
+from kvfake.stores.memory import MAX_CHECKPOINTS, MemoryStore
 
 STORES: list[Callable[[], Store]] = [MemoryStore]
 HERE: Namespace = ("service", "owner", b"")
 THERE: Namespace = ("service", "owner", b"p ")
+SPACES = st.sampled_from([HERE, THERE])
 KEYS = st.binary(max_size=3) | st.sampled_from([b"\xff", b"\xff\xff", b"a\xff", b"a\xff\xff", b"b"])
-STEPS = st.lists(
-    st.tuples(st.sampled_from(["set", "delete", "list", "clear"]), st.sampled_from([HERE, THERE]), KEYS, st.binary(max_size=2))
-)
+STEPS = st.lists(st.tuples(st.sampled_from(["set", "delete", "list", "clear"]), SPACES, KEYS, st.binary(max_size=2)))
 
 
 @pytest.mark.parametrize("make", STORES)
@@ -52,3 +55,159 @@ def test_a_list_is_of_its_moment(make: Callable[[], Store]) -> None:
     store.set(HERE, b"b", Entry(b"2", 2))
     assert listed == [b"a"]
     assert store.keys(HERE) == [b"a", b"b"]
+
+
+Model = dict[Namespace, dict[bytes, Entry]]
+FEW_KEYS = st.sampled_from([b"", b"a", b"ab", b"b", b"\xff"])
+
+
+class Checkpoints(RuleBasedStateMachine):
+    """A store beside a model that copies everything."""
+
+    make: Callable[[], Store]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = type(self).make()
+        self.model: Model = {HERE: {}, THERE: {}}
+        self.copies: dict[int, Model] = {}
+        self.gone: set[int] = set()
+
+    @rule(space=SPACES, key=FEW_KEYS, value=st.binary(max_size=1), moment=st.integers(0, 3))
+    def set(self, space: Namespace, key: bytes, value: bytes, moment: int) -> None:
+        self.store.set(space, key, Entry(value, moment))
+        self.model[space][key] = Entry(value, moment)
+
+    @rule(space=SPACES, key=FEW_KEYS)
+    def delete(self, space: Namespace, key: bytes) -> None:
+        assert self.store.delete(space, key) == (self.model[space].pop(key, None) is not None)
+
+    @rule(space=SPACES, begins=FEW_KEYS)
+    def list(self, space: Namespace, begins: bytes) -> None:
+        assert self.store.keys(space, begins) == sorted(key for key in self.model[space] if key.startswith(begins))
+
+    @rule()
+    def checkpoint(self) -> None:
+        number = self.store.checkpoint()
+        assert number not in self.copies.keys() | self.gone
+        self.copies[number] = deepcopy(self.model)
+
+    @precondition(lambda self: self.copies)
+    @rule(data=st.data())
+    def roll_back(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.copies)))
+        self.store.rollback(number)
+        self.model = deepcopy(self.copies[number])
+        self.forget({later for later in self.copies if later > number})
+
+    @precondition(lambda self: self.gone)
+    @rule(data=st.data())
+    def roll_back_to_what_is_gone(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.gone)))
+        with pytest.raises(KeyError):
+            self.store.rollback(number)
+
+    @rule()
+    def clear(self) -> None:
+        self.store.clear()
+        self.model = {HERE: {}, THERE: {}}
+        self.forget(self.copies.keys())
+
+    def forget(self, numbers: AbstractSet[int]) -> None:
+        self.gone |= numbers
+        self.copies = {number: copy for number, copy in self.copies.items() if number not in self.gone}
+
+    @invariant()
+    def both_hold_the_same(self) -> None:
+        for space, entries in self.model.items():
+            assert self.store.count(space) == len(entries)
+            assert all(self.store.get(space, key) == entries.get(key) for key in (b"", b"a", b"ab", b"b", b"\xff"))
+        assert sorted(self.store.namespaces()) == sorted(space for space, entries in self.model.items() if entries)
+
+
+@pytest.mark.parametrize("make", STORES)
+def test_rolling_back_is_as_good_as_a_copy(make: Callable[[], Store]) -> None:
+    """Whatever was set, deleted, listed, marked, rolled back and cleared, in whatever order."""
+    run_state_machine_as_test(type("Machine", (Checkpoints,), {"make": staticmethod(make)}))
+
+
+@pytest.mark.parametrize("make", STORES)
+def test_one_checkpoint_serves_many_times(make: Callable[[], Store]) -> None:
+    """It stays when it is rolled back to; those that came later are gone."""
+    store = make()
+    store.set(HERE, b"a", Entry(b"1", 1))
+    mark = store.checkpoint()
+    for turn in range(3):
+        store.set(HERE, b"a", Entry(b"2", turn))
+        store.set(HERE, b"a", Entry(b"2 again", turn))
+        later = store.checkpoint()
+        store.delete(HERE, b"a")
+        store.set(THERE, b"b", Entry(b"3", turn))
+        store.rollback(mark)
+        assert (store.get(HERE, b"a"), store.keys(THERE)) == (Entry(b"1", 1), [])
+        with pytest.raises(KeyError):
+            store.rollback(later)
+
+
+@pytest.mark.parametrize("make", STORES)
+def test_the_order_of_keys_outlives_a_rollback(make: Callable[[], Store]) -> None:
+    """Also where the last key of a namespace had gone, or the keys were listed before and after."""
+    store = make()
+    for key in (b"c", b"a", b"b"):
+        store.set(HERE, key, Entry(b"", 0))
+    assert store.keys(HERE) == [b"a", b"b", b"c"]
+    mark = store.checkpoint()
+    for key in (b"a", b"b", b"c"):
+        store.delete(HERE, key)
+    store.set(HERE, b"aa", Entry(b"", 0))
+    assert store.keys(HERE) == [b"aa"]
+    store.rollback(mark)
+    assert store.keys(HERE) == [b"a", b"b", b"c"]
+    assert store.keys(HERE, b"a") == [b"a"]
+
+
+@pytest.mark.parametrize("make", STORES)
+def test_checkpoints_are_bounded(make: Callable[[], Store]) -> None:
+    """The oldest makes room; the one after it still works, over all that came later."""
+    store = make()
+    marks = []
+    for number in range(MAX_CHECKPOINTS + 1):
+        store.set(HERE, b"a", Entry(b"%d" % number, 0))
+        marks.append(store.checkpoint())
+    with pytest.raises(KeyError):
+        store.rollback(marks[0])
+    store.set(HERE, b"a", Entry(b"last", 0))
+    store.rollback(marks[1])
+    assert store.get(HERE, b"a") == Entry(b"1", 0)
+
+
+def bytes_taken(work: Callable[[], object]) -> int:
+    """The most memory that it held at a time."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("make", STORES)
+def test_a_checkpoint_copies_nothing(make: Callable[[], Store]) -> None:
+    """Neither making one, nor the first write after it, nor rolling that back: 100,000 keys take the memory of 100."""
+
+    def taken(count: int) -> list[int]:
+        store = make()
+        for number in range(count):
+            store.set(HERE, b"%d" % number, Entry(b"value", 0))
+        store.keys(HERE, b"1")
+        marks: list[int] = []
+        return [
+            bytes_taken(lambda: marks.append(store.checkpoint())),
+            bytes_taken(lambda: store.set(HERE, b"1", Entry(b"other", 1))),
+            bytes_taken(lambda: store.delete(HERE, b"2")),
+            bytes_taken(lambda: store.rollback(marks[0])),
+        ]
+
+    few, many = taken(100), taken(100_000)
+    assert max(few) < 10_000
+    assert max(many) < 10_000

@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from werkzeug.exceptions import Forbidden, HTTPException, NotFound, Unauthorized
+from werkzeug.exceptions import Forbidden, HTTPException, MethodNotAllowed, NotFound, Unauthorized
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
@@ -26,7 +26,7 @@ _OPEN = "/health"  # what a container's probe may ask without a token
 
 
 def index(fake: Fake, world: World, request: Request) -> Answer:
-    return 200, {"kvfake": __version__, "paths": [f"{'|'.join(sorted(rule.methods or ()))} {rule.rule}" for rule in _RULES]}
+    return 200, {"kvfake": __version__, "paths": {path: list(verbs) for path, verbs in _TABLE.items()}}
 
 
 _TABLE: dict[str, dict[str, Callable[..., Answer]]] = {
@@ -63,8 +63,8 @@ class Control:
             response = _json(status, payload)
         except HTTPException as refusal:
             response = _json(refusal.code or 500, {"error": refusal.description})
-            if allowed := getattr(refusal, "valid_methods", None):
-                response.headers["Allow"] = ", ".join(sorted(allowed))
+            if isinstance(refusal, MethodNotAllowed):
+                response.headers["Allow"] = ", ".join(sorted(refusal.valid_methods or ()))
             if isinstance(refusal, Unauthorized):
                 response.headers["WWW-Authenticate"] = "Bearer"
         return response(environ, start_response)
@@ -73,18 +73,23 @@ class Control:
         reason = self._hosts.refusal(request.headers.get("Host", ""), request.headers.get("Origin", ""))
         if reason is not None:
             raise Forbidden(reason)
-        if self._token is not None and request.path != _OPEN and not self._is_known(request.headers.get("Authorization", "")):
+        if request.path.rstrip("/") != _OPEN and not self._may_ask(request.headers.get("Authorization", "")):
             raise Unauthorized("expected the control token: Authorization: Bearer <token>, as --control-token says")
         try:
             endpoint, values = _ROUTES.bind_to_environ(environ).match()
-        except NotFound:
+        except (NotFound, ValueError):  # the latter of a number that Python finds too long
             raise NotFound(f"control has no {request.path}; there are: {', '.join(_TABLE)}") from None
+        except MethodNotAllowed as wrong:
+            allowed = wrong.valid_methods or ()
+            raise MethodNotAllowed(allowed, f"{request.method} does nothing here: expected {', '.join(sorted(allowed))}") from None
         handler: Callable[..., Answer] = endpoint
         return handler(self._fake, environ["kvfake.world"], request, **values)
 
-    def _is_known(self, authorization: str) -> bool:
+    def _may_ask(self, authorization: str) -> bool:
+        if self._token is None:
+            return True
         scheme, _, token = authorization.partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), (self._token or "").encode())
+        return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode("latin-1"), self._token.encode())
 
 
 def _json(status: int, payload: Mapping[str, Any]) -> Response:

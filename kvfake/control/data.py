@@ -5,23 +5,43 @@ Law: short functions for the table of `kvfake.control.app`; what a file may hold
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from werkzeug.exceptions import BadRequest, Conflict, InternalServerError
 from werkzeug.wrappers import Request
 
-from kvfake.control.payload import Answer, query_of
+from kvfake.control.payload import Answer, no_query, query_of
+from kvfake.services import mattermost, persist
 from kvfake.world import datafile
 from kvfake.world.datafile import DataError
-from kvfake.world.fake import Fake
+from kvfake.world.fake import SERVICES, Fake
 from kvfake.world.world import World
 
 _ADDRESS = ("service", "owner", "prefix", "key")
 
 
-def show(fake: Fake, world: World, request: Request) -> Answer:
+@contextmanager
+def _words_of_the_file() -> Iterator[None]:
     try:
-        return 200, datafile.dump(world, **query_of(request, *_ADDRESS))
+        yield
     except DataError as wrong:
         raise BadRequest(str(wrong)) from None
+
+
+def _address(request: Request) -> dict[str, str]:
+    """What the query names. A prefix is Mattermost's alone, and so means no value of Persist."""
+    query = query_of(request, *_ADDRESS)
+    if "service" in query and query["service"] not in SERVICES:
+        raise BadRequest(f"service: expected one of {', '.join(SERVICES)}, got {query['service']!r}")
+    if query.get("prefix") and query.setdefault("service", mattermost.NAME) == persist.NAME:
+        raise BadRequest(f"prefix: expected none with the service {persist.NAME}, got {query['prefix']!r}")
+    return query
+
+
+def show(fake: Fake, world: World, request: Request) -> Answer:
+    with _words_of_the_file():
+        return 200, datafile.dump(world, **_address(request))
 
 
 def add(fake: Fake, world: World, request: Request) -> Answer:
@@ -33,20 +53,16 @@ def replace(fake: Fake, world: World, request: Request) -> Answer:
 
 
 def _load(world: World, request: Request, replace: bool) -> Answer:
-    try:
+    no_query(request)
+    with _words_of_the_file():
         return 200, {"loaded": datafile.load(world, datafile.parse(request.get_data(), "the body"), replace)}
-    except DataError as wrong:
-        raise BadRequest(str(wrong)) from None
 
 
 def delete(fake: Fake, world: World, request: Request) -> Answer:
     """What the query names; with no query, everything."""
-    query = query_of(request, *_ADDRESS)
-    with world.lock:
-        try:
-            found = list(datafile.entries(world, *(query.get(name) for name in _ADDRESS)))
-        except DataError as wrong:
-            raise BadRequest(str(wrong)) from None
+    query = _address(request)
+    with world.lock, _words_of_the_file():
+        found = list(datafile.entries(world, *(query.get(name) for name in _ADDRESS)))
         for namespace, key, _ in found:
             world.store.delete(namespace, key)
     return 200, {"deleted": len(found)}
@@ -56,8 +72,10 @@ def export(fake: Fake, world: World, request: Request) -> Answer:
     path = fake.own.settings.get("export")
     if path is None:
         raise Conflict("there is no file to write: start the server with --export FILE")
+    if world is not fake.own:
+        raise Conflict(f"{path} is for the server's own world; GET /_kvfake/data shows this one")
     try:
-        datafile.write(path, datafile.dump(fake.own))
+        datafile.write(path, datafile.dump(world))
     except OSError as failed:
         raise InternalServerError(f"cannot write {path}: {failed.strerror or failed}") from None
     return 200, {"written": path}

@@ -5,7 +5,6 @@ Law: werkzeug's request in, plain values out, or 400 with what was expected.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -14,9 +13,9 @@ from urllib.parse import parse_qsl
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Request
 
+from kvfake.services.gorules import BadEscape, quoted, unescape
 from kvfake.services.payload import kind_of
-
-_MAX_CONTAINERS = 500  # nested, so many are what json.loads bears on any thread
+from kvfake.world.document import DataError, parse
 
 Answer = tuple[int, Mapping[str, Any]]
 
@@ -27,11 +26,9 @@ def object_of(request: Request, *names: str) -> dict[str, Any]:
     if not body:
         return {}
     try:
-        if body.count(b"[") + body.count(b"{") > _MAX_CONTAINERS:
-            raise ValueError(f"more than {_MAX_CONTAINERS} objects and arrays")
-        payload = json.loads(body)
-    except ValueError as wrong:
-        raise BadRequest(f"the body is not JSON ({wrong}): expected an object with {_listed(names)}") from None
+        payload = parse(body, "the body")
+    except DataError as wrong:
+        raise BadRequest(f"{wrong}: expected an object of JSON with {_listed(names)}") from None
     if not isinstance(payload, dict):
         raise BadRequest(f"the body is {kind_of(payload)}: expected an object with {_listed(names)}")
     for name in payload:
@@ -43,12 +40,21 @@ def object_of(request: Request, *names: str) -> dict[str, Any]:
 def query_of(request: Request, *names: str) -> dict[str, str]:
     """The query, which has these names alone. A byte that is no UTF-8 is Python's surrogateescape, as in the mappings."""
     found: dict[str, str] = {}
+    try:
+        unescape(request.query_string)
+    except BadEscape as bad:
+        raise BadRequest(f"bad percent-encoding in the query: {quoted(bad.args[0])}") from None
     query = request.query_string.decode("latin-1")
     for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
         if name not in names:
             raise BadRequest(f"{name!r} is not known in the query: expected {_listed(names)}")
         found[name] = value
     return found
+
+
+def no_query(request: Request) -> None:
+    """Refuse one where none is read: what it was to narrow would be done to everything."""
+    query_of(request)
 
 
 def number_of(query: Mapping[str, str], name: str) -> int | None:

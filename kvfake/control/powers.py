@@ -6,14 +6,14 @@ world's, and so are the words of what is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from werkzeug.exceptions import BadRequest, NotFound
 from werkzeug.wrappers import Request
 
-from kvfake.control.payload import Answer, number_of, object_of, query_of
+from kvfake.control.payload import Answer, no_query, number_of, object_of, query_of
 from kvfake.services.persist import updated
 from kvfake.world.answers import route
 from kvfake.world.fake import Fake
@@ -25,14 +25,15 @@ from kvfake.world.world import World
 _PATTERNS = ("method", "key", "owner")  # may be {"matches": "..."}
 _FAULT = tuple(name for name in DEFAULTS if name not in ("when", "before"))  # functions are for Python alone
 _ROUTE = ("method", "path", "status", "json", "body", "headers")
-_MOVES = ("resume", "move_to", "shift", "freeze")  # in this order, where several are asked for
+_MOVES = ("resume", "freeze", "move_to", "shift")  # in this order, where several are asked for: what stands still is moved
+_SWITCHES = ("resume", "freeze")
 
 
 @contextmanager
 def _words_of_the_world() -> Iterator[None]:
     try:
         yield
-    except (TypeError, ValueError) as wrong:
+    except (TypeError, ValueError, Warning) as wrong:  # a suite may have made errors of warnings, such as one of `re`
         raise BadRequest(str(wrong)) from None
 
 
@@ -63,6 +64,7 @@ def remove_fault(fake: Fake, world: World, request: Request, number: int) -> Ans
 
 
 def clear_faults(fake: Fake, world: World, request: Request) -> Answer:
+    no_query(request)
     count = len(world.faults)
     world.faults.clear()
     return 200, {"removed": count}
@@ -77,8 +79,14 @@ def _found(world: World, number: int) -> Fault:
 
 def _fault(fault: Fault, is_active: bool) -> dict[str, Any]:
     given = {name: value for name, value in fault.given.items() if value != DEFAULTS[name]}
-    shown = {name: str(value) if callable(value) or isinstance(value, bytes) else to_json(value) for name, value in given.items()}
-    return {"id": fault.number, "hits": fault.hits, "active": is_active, **shown}
+    return {"id": fault.number, "hits": fault.hits, "active": is_active, **{name: _shown(given[name]) for name in given}}
+
+
+def _shown(value: Any) -> Any:
+    """Also what was given in Python, where there are functions, bytes and mappings of every kind."""
+    if callable(value) or isinstance(value, bytes | bytearray):
+        return str(value)
+    return dict(value) if isinstance(value, Mapping) else to_json(value)
 
 
 # ------------------------------------------------------------------------------------------------------------------- journal
@@ -96,6 +104,7 @@ def show_journal(fake: Fake, world: World, request: Request) -> Answer:
 
 
 def clear_journal(fake: Fake, world: World, request: Request) -> Answer:
+    no_query(request)
     with world.lock:
         count = len(world.journal)
         world.journal.clear()
@@ -113,7 +122,7 @@ def set_clock(fake: Fake, world: World, request: Request) -> Answer:
     asked = object_of(request, *_MOVES)
     if not asked:
         raise BadRequest(f"expected at least one of {', '.join(_MOVES)}")
-    for name in ("resume", "freeze"):
+    for name in _SWITCHES:
         if asked.get(name, True) is not True:
             raise BadRequest(f"{name}: expected true, got {asked[name]!r}")
     with _words_of_the_world(), world.lock:
@@ -121,7 +130,8 @@ def set_clock(fake: Fake, world: World, request: Request) -> Answer:
         try:
             for name in _MOVES:
                 if name in asked:
-                    getattr(world.clock, name)(*([] if asked[name] is True else [asked[name]]))
+                    arguments = [] if name in _SWITCHES else [asked[name]]
+                    getattr(world.clock, name)(*arguments)
         except (TypeError, ValueError):
             world.clock.restore(before)
             raise
@@ -166,6 +176,7 @@ def list_routes(fake: Fake, world: World, request: Request) -> Answer:
 
 
 def clear_routes(fake: Fake, world: World, request: Request) -> Answer:
+    no_query(request)
     count = len(world.routes.routes)
     world.routes.clear()
     return 200, {"removed": count}

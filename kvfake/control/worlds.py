@@ -11,7 +11,7 @@ from werkzeug.exceptions import BadRequest, Conflict, Gone, NotFound, TooManyReq
 from werkzeug.wrappers import Request
 
 from kvfake import __version__
-from kvfake.control.payload import Answer, object_of
+from kvfake.control.payload import Answer, no_query, object_of
 from kvfake.services import mattermost, persist
 from kvfake.settings import WORLD, from_keywords, of
 from kvfake.world.fake import Ended, Fake
@@ -31,6 +31,7 @@ def env(fake: Fake, world: World, request: Request) -> Answer:
 
 
 def reset(fake: Fake, world: World, request: Request) -> Answer:
+    no_query(request)
     world.reset()
     return 200, {"reset": world.id}
 
@@ -47,7 +48,11 @@ def open_one(fake: Fake, world: World, request: Request) -> Answer:
         settings = from_keywords(object_of(request, *_SETTINGS), WORLD)
     except ValueError as wrong:
         raise BadRequest(str(wrong)) from None
-    return 201, _described(fake.open(settings))
+    try:
+        opened = fake.open(settings)
+    except ValueError as wrong:  # the server's seed, as it is by now
+        raise Conflict(str(wrong)) from None
+    return 201, _described(opened)
 
 
 def show(fake: Fake, world: World, request: Request, id: str) -> Answer:

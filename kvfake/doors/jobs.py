@@ -16,7 +16,7 @@ from kvfake.services.message import Response
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-MAX_JOBS_AT_ONCE = 16
+MAX_JOBS_AT_ONCE = 64  # a function of a fault may send requests that are jobs themselves
 
 Done = Callable[[Response], None]
 

@@ -46,6 +46,9 @@ class Head(NamedTuple):
     expects: bool | None
 
 
+_Said = tuple[dict[bytes, bytes], bool, bool, int | None, bool | None]
+"""A `Head` but for its first line."""
+
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([^\x00-\x20\x7f]+) HTTP/([0-9])\.([0-9])\r?")
 _FOLD = re.compile(rb"[ \t]*\r?\n[ \t]+")
 _FRAMES = (b"content-length:", b"transfer-encoding:", b"upgrade:", b"proxy-connection:")
@@ -67,6 +70,8 @@ class HeadReader:
         self._parser = self._new_parser()
         self._headers: dict[bytes, bytes] = {}
         self._has_two_hosts = False
+        self._last_read: tuple[bytes, bytes, bytes] | None = None  # the lines of the head that was read last, and its version
+        self._last_said: _Said = ({}, False, False, 0, False)
 
     def _new_parser(self) -> HttpRequestParser:
         parser = HttpRequestParser(self)
@@ -90,6 +95,16 @@ class HeadReader:
         """``head`` ends with its blank line. Raises `BadHead`, for the first of the reasons that ``net/http`` would find."""
         line, _, block = head.partition(b"\n")
         method, target, major, minor = request_line(line)
+        if (block, major, minor) != self._last_read:  # on one connection most clients say the same again and again
+            self._last_read = None
+            self._last_said = self._read(method, major, minor, block)
+            if b"host" in self._last_said[0]:  # else the method decides whether it is refused
+                self._last_read = (block, major, minor)
+        headers, is_old, keep_alive, length, expects = self._last_said
+        return Head(method.decode(), target, headers.copy(), is_old, keep_alive, length, expects)
+
+    def _read(self, method: bytes, major: bytes, minor: bytes, block: bytes) -> _Said:
+        """What the lines say."""
         if b"\n " in block or b"\n\t" in block:
             block = _FOLD.sub(b" ", block)
         lowered = block.lower()
@@ -122,7 +137,7 @@ class HeadReader:
         if b"connection" in headers:
             tokens = _tokens(headers[b"connection"])
             keep_alive = b"keep-alive" in tokens if is_old else b"close" not in tokens
-        return Head(method.decode(), target, headers, is_old, keep_alive, length, _expectation(headers.get(b"expect", b"")))
+        return headers, is_old, keep_alive, length, _expectation(headers.get(b"expect", b""))
 
     def _parse(self, block: bytes) -> bool:
         """Read the lines into ``_headers``; whether there was a name with a blank, which is refused later than other faults."""

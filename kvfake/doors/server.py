@@ -204,10 +204,9 @@ class Server:
         self._timers.after(_LINGER_SECONDS if isinstance(end, End) else end.seconds, partial(self._drop, peer))
 
     def _go_on(self, peer: _Peer) -> None:
-        """Carry out what waited, if the connection is still there."""
-        if peer in self._peers:
-            actions, peer.left = peer.left, ()
-            self._try_to_carry_out(peer, actions)
+        """Carry out what waited."""
+        actions, peer.left = peer.left, ()
+        self._try_to_carry_out(peer, actions)
 
     def _drop(self, peer: _Peer) -> None:
         if peer in self._peers:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from kvfake.doors.environ import Application, call
-from kvfake.doors.neighbours import UNEXPECTED, Neighbours, error
+from kvfake.doors.neighbours import UNEXPECTED, Neighbours, error, not_whole
 from kvfake.doors.nethttp import split_absolute
 from kvfake.services import gorules, mattermost, persist
 from kvfake.services.mattermost import without_token
@@ -49,7 +49,8 @@ class Site:
         try:
             return self._answer(request, base)
         except Ended as ended:
-            self._fake.late.append(f"{request.method} {without_token(request.target).decode('utf-8', 'replace')} (world {ended})")
+            what = without_token(request.target).decode("utf-8", "backslashreplace")
+            self._fake.refuse_late(f"{request.method} {what} (world {ended})")
             return Response(410, _JSON, error(f"the world {ended} has ended: nothing of this request was done"))
         except gorules.BadEscape:
             return self._unmatched(self._fake.own, request, *request.target.partition(b"?")[::2], gorules.BAD_REQUEST)
@@ -99,10 +100,11 @@ class Site:
         return self._control
 
     def _run_control(self, request: Request, path: bytes, query: bytes, base: bytes, world: World) -> Response:
-        if request.broken:
-            return Response(400, _JSON, error(f"the body has no end: {request.broken}"))
+        refused = not_whole(request)
+        if refused is not None:
+            return refused
         try:
-            where, below = gorules.unescape(base + CONTROL), gorules.unescape(path)
+            where, below = _where(base) + CONTROL, gorules.unescape(path)
             return call(self.control(), request, where, below, query, {"kvfake.world": world})
         except gorules.BadEscape as bad:
             return Response(400, _JSON, error(f"bad percent-encoding in the path: {gorules.quoted(bad.args[0])}"))
@@ -113,22 +115,19 @@ class Site:
     def _unusual(
         self, request: Request, path: bytes, query: bytes, base: bytes, world: World | None
     ) -> Response | Callable[[], Response]:
-        """A path that is a neighbour's, a service's once it is decoded and cleaned, the fallback's, or nobody's."""
+        """A path that is a service's once it is decoded and cleaned, a neighbour's, or nobody's."""
         whose = world or self._fake.of_token(mattermost.token(request, query))
         try:
             decoded = gorules.unescape(path)
         except gorules.BadEscape:
             return self._unmatched(whose, request, path, query, gorules.BAD_REQUEST)
-        found = self._neighbours.registered(whose, request, path, decoded, query, gorules.unescape(base))
-        if found is not None:
-            return found
         if decoded.startswith(_PERSIST):
             return self._fake.answer(persist, request, path, query, base, world)
         clean = gorules.clean(decoded) if decoded[:1] == b"/" else decoded
         if not clean.startswith(_MATTERMOST):
-            ask = self._neighbours.fallback(whose, request, path, query)
-            if ask is not None:
-                return ask
+            found = self._neighbours.find(whose, request, path, decoded, query, _where(base))
+            if found is not None:
+                return found
         if decoded.startswith(_PLUGINS) or clean.startswith(_PLUGINS):
             return self._fake.answer(mattermost, request, path, query, base, world)
         return self._not_found(
@@ -141,6 +140,11 @@ class Site:
     def _unmatched(self, world: World, request: Request, path: bytes, query: bytes, response: Response) -> Response:
         self._fake.beside(world, None, request, path, query, response, self._fake.seconds())
         return response
+
+
+def _where(base: bytes) -> bytes:
+    """The path at which a site lies, decoded."""
+    return gorules.unescape(split_absolute(base)[1])
 
 
 _JSON = (("Content-Type", "application/json"),)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from kvfake.doors.actions import End, Reset, Silence, Wait
+from kvfake.doors.actions import Reset, Silence, Wait
 from kvfake.doors.connection import WITHOUT_BODY, message_of
 from kvfake.doors.environ import StartResponse, base_of, reason, request_of
 from kvfake.doors.mishaps import RESET_AT_ONCE, befall, in_pieces
@@ -90,7 +90,7 @@ def _carry_out(lent: socket.socket, mishap: Mishap, response: Response, is_head:
                     pass
             elif isinstance(action, Reset):
                 _reset(lent)
-            elif isinstance(action, End):
+            else:
                 lent.shutdown(socket.SHUT_RDWR)
     raise ConnectionResetError(errno.ECONNRESET, f"a fault: sever={mishap.sever!r}")
 

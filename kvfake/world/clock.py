@@ -6,6 +6,7 @@ sets it; the machine's own cannot be moved.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -44,10 +45,11 @@ class Clock:
 
     def now(self) -> int:
         """Microseconds since 1970, UTC."""
-        if self._frozen is not None:
-            return self._frozen
-        now = (datetime.now(timezone.utc) - EPOCH) // _MICROSECOND
-        return _bounded(now + self._shift) if self._shift else now
+        frozen = self._frozen
+        return self._shifted(_machine_now()) if frozen is None else frozen
+
+    def _shifted(self, machine: int) -> int:
+        return min(max(machine + self._shift, _FIRST), _LAST) if self._shift else machine
 
     @property
     def is_frozen(self) -> bool:
@@ -66,26 +68,27 @@ class Clock:
         """Be at that moment: a datetime or its ISO 8601 text (without a zone it is UTC), or seconds since 1970. A clock that is
         not frozen goes on from there. Raises ``ValueError`` outside the years 1 to 9999.
         """
-        self._move(microseconds(_read(moment)) - self.now())
+        self._be(microseconds(_read(moment)), _machine_now())
 
     def shift(self, by: timedelta | float) -> None:
         """Go so far ahead, or back: a timedelta, or seconds. Raises ``ValueError`` outside the years 1 to 9999."""
+        machine = _machine_now()
+        now = self._shifted(machine) if self._frozen is None else self._frozen
         try:
-            span = by if isinstance(by, timedelta) else timedelta(seconds=by)
-            _ = self.time + span
+            moment = moment_of(now) + (by if isinstance(by, timedelta) else timedelta(seconds=_real(by)))
         except (TypeError, ValueError, OverflowError):
             raise ValueError(f"expected a timedelta or seconds that stay within the years 1 to 9999, got {by!r}") from None
-        self._move(span // _MICROSECOND)
+        self._be(microseconds(moment), machine)
 
     def resume(self) -> None:
         """Be the machine's time again."""
         self._frozen, self._shift = None, 0
 
-    def _move(self, by: int) -> None:
+    def _be(self, moment: int, machine: int) -> None:
         if self._frozen is not None:
-            self._frozen += by
+            self._frozen = moment
         else:
-            self._shift += by
+            self._shift = moment - machine
 
     def state(self) -> tuple[int | None, int]:
         """For `restore`."""
@@ -98,27 +101,39 @@ class Clock:
 _FIRST, _LAST = microseconds(FIRST), microseconds(LAST)
 
 
-def _bounded(moment: int) -> int:
-    return min(max(moment, _FIRST), _LAST)
+def _machine_now() -> int:
+    return microseconds(datetime.now(timezone.utc))
+
+
+def _real(seconds: float) -> float:
+    """Not a boolean, which Python takes for a number."""
+    if isinstance(seconds, bool):
+        raise TypeError
+    return seconds
 
 
 def _read(moment: datetime | str | float) -> datetime:
-    expected = "expected a datetime, a text such as 2016-12-31T23:59:59.5Z, or seconds since 1970, within the years 1 to 9999"
     try:
-        if isinstance(moment, str):
-            text = moment.strip()
-            moment = datetime.fromisoformat(_with_six_digits(text[:-1] + "+00:00" if text[-1:] in ("Z", "z") else text))
-        if isinstance(moment, datetime):
-            return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
-        if isinstance(moment, bool):
-            raise TypeError
-        return EPOCH + timedelta(seconds=moment)
+        named = _from_text(moment) if isinstance(moment, str) else moment
+        if isinstance(named, datetime):
+            return named.replace(tzinfo=timezone.utc) if named.tzinfo is None else named.astimezone(timezone.utc)
+        return EPOCH + timedelta(seconds=_real(named))
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{expected}; got {moment!r}") from None
+        raise ValueError(
+            "expected a datetime, a text such as 2016-12-31T23:59:59.5Z, or seconds since 1970, within the years 1 to 9999; "
+            f"got {moment!r}"
+        ) from None
 
 
-def _with_six_digits(text: str) -> str:
-    """Python 3.10 reads fractions of three or six digits alone."""
-    head, point, rest = text.partition(".")
-    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    return f"{head}.{digits[:6].ljust(6, '0')}{rest[len(digits) :]}" if point else text
+_DAY, _TIME, _ZONE = r"\d{4}-\d\d-\d\d", r"(\d\d:\d\d)(?::(\d\d)(?:\.(\d+))?)?", r"[Zz]|[+-]\d\d:?\d\d"
+_TEXT = re.compile(rf"({_DAY})(?:[Tt ]{_TIME}({_ZONE})?)?", re.ASCII)
+
+
+def _from_text(text: str) -> datetime:
+    """ISO 8601, as people and programs write it; every Python reads another part of it by itself."""
+    match = _TEXT.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(text)
+    day, minute, second, fraction, zone = match.groups("")
+    offset = f"{zone[:3]}:{zone[-2:]}" if zone[1:] else "+00:00"
+    return datetime.fromisoformat(f"{day}T{minute or '00:00'}:{second or '00'}.{fraction[:6]:0<6}{offset}")

@@ -148,10 +148,14 @@ class Exchange(Asked):
 
     @property
     def size(self) -> int:
-        """Bytes of both bodies, and of a value that was written differently, as they are kept."""
+        """Bytes of both bodies, of keys, and of a value that was written differently, as they are kept."""
         body, operation = self._request.body, self._operation
-        value = 0 if operation is None or operation.value is body else len(operation.value)
-        return len(body) + len(self._response.body) + value
+        size = len(body) + len(self._response.body)
+        if operation is not None and operation.keys:
+            size += sum(map(len, operation.keys))
+        if operation is not None and operation.value is not body:
+            size += len(operation.value)
+        return size
 
     def cut_bodies(self, limit: int) -> None:
         """Keep so many bytes of each body."""
@@ -161,19 +165,19 @@ class Exchange(Asked):
             self._operation = self._operation._replace(value=b"")
 
     def as_json(self, hide: Callable[[str], str] = str) -> dict[str, Any]:
-        """For JSON; ``hide`` cuts tokens out of bodies."""
+        """For JSON, in whole characters; ``hide`` cuts tokens out."""
         return {
             "number": self.number,
             "service": self.service,
             "verb": self.verb,
             "method": self.method,
-            "path": self.path,
-            "key": self.key,
+            "path": hide(self.path),
+            "key": None if self.key is None else hide(_characters(self.key)),
             "owner": self.owner,
             "status": self.status,
             "request": _message_as_json(self.request, hide),
             "response": _message_as_json(self.response, hide),
-            "fault": None if self.fault is None else str(self.fault),
+            "fault": None if self.fault is None else hide(_characters(str(self.fault))),
             "rows": list(self.rows),
             "duration": round(self.duration, 6),
         }
@@ -183,15 +187,22 @@ class Exchange(Asked):
 
 
 def _message_as_json(message: Message, hide: Callable[[str], str]) -> dict[str, Any]:
+    text = hide(_text(message.body))
     try:
-        body: dict[str, str] = {"body": hide(message.body.decode())}
-    except UnicodeDecodeError:
-        body = {"body_base64": base64.b64encode(message.body).decode()}
-    return {"headers": dict(message.headers), **body}
+        text.encode()
+        body = {"body": text}
+    except UnicodeEncodeError:
+        body = {"body_base64": base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()}
+    return {"headers": {name: hide(value) for name, value in message.headers.items()}, **body}
 
 
-def _text(key: bytes) -> str:
-    return key.decode("utf-8", "surrogateescape")
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _characters(text: str) -> str:
+    """The text, with an escape for what is no character: a byte of a key that is no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _cut(value: bytes) -> bytes:

@@ -47,7 +47,8 @@ class Fake:
         self._settings = settings
         self.worlds: dict[str, World] = {}
         self._by_serial: dict[int, World] = {}
-        self.late: deque[str] = deque(maxlen=MAX_LATE)  # what was refused because its world had ended
+        self._late: deque[str] = deque(maxlen=MAX_LATE)
+        self.late_count = 0  # of what was refused because its world had ended
         self._listener: Callable[[World, Exchange], None] | None = None
         self.own = self._world(self._mark, 0, url, settings)
 
@@ -86,6 +87,16 @@ class Fake:
         self._listener = listener
         for world in (self.own, *self.worlds.values()):
             world.journal.listener = partial(listener, world)
+
+    def refuse_late(self, what: str) -> None:
+        """Remember what was asked of a world that had ended."""
+        self.late_count += 1
+        self._late.append(what)
+
+    def late_since(self, count: int) -> list[str]:
+        """What came after so many, as far as it is remembered."""
+        late = list(self._late)
+        return late[max(0, len(late) - (self.late_count - count)) :]
 
     def end(self, world: World) -> None:
         """From now on the world refuses; ending it twice does nothing."""

@@ -7,22 +7,26 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from kvfake.world.exchange import Exchange
 from kvfake.world.matching import Criteria, Wanted
 
-MAX_BYTES = 16 * 1024 * 1024  # of all bodies together
+if TYPE_CHECKING:
+    from threading import RLock
+
+MAX_BYTES = 16 * 1024 * 1024  # of all exchanges together
 _MAX_SHOWN = 5  # nearest misses
 
 
 class Journal(Sequence[Exchange]):
     """The exchanges of one world, oldest first. ``dropped`` says how many older ones there were."""
 
-    __slots__ = ("_bytes", "_exchanges", "_max_body_bytes", "_max_exchanges", "dropped", "listener", "seen")
+    __slots__ = ("_bytes", "_exchanges", "_lock", "_max_body_bytes", "_max_exchanges", "dropped", "listener", "seen")
 
-    def __init__(self, max_exchanges: int, max_body_bytes: int) -> None:
-        self._max_exchanges, self._max_body_bytes = max_exchanges, max_body_bytes
+    def __init__(self, max_exchanges: int, max_body_bytes: int, lock: RLock) -> None:
+        """``lock`` is the world's, which whoever adds holds."""
+        self._max_exchanges, self._max_body_bytes, self._lock = max_exchanges, max_body_bytes, lock
         self._exchanges: deque[Exchange] = deque()
         self._bytes = 0
         self.dropped = 0
@@ -65,14 +69,22 @@ class Journal(Sequence[Exchange]):
         """Those that came after so many, as far as they are still here."""
         return [exchange for exchange in self if exchange.number > seen]
 
-    def forget_since(self, seen: int) -> None:
-        """As if they had not come."""
-        while self._exchanges and self._exchanges[-1].number > seen:
-            self._bytes -= self._exchanges.pop().size
+    def mark(self) -> tuple[int, int]:
+        """For `forget_since`."""
+        return self.seen, self.dropped + len(self)
+
+    def forget_since(self, mark: tuple[int, int]) -> None:
+        """As if those that came after the mark had not come; what they have crowded out is dropped."""
+        seen, count = mark
+        with self._lock:
+            while self._exchanges and self._exchanges[-1].number > seen:
+                self._bytes -= self._exchanges.pop().size
+            self.dropped = min(self.dropped, count - len(self))
 
     def clear(self) -> None:
-        self._exchanges.clear()
-        self._bytes = self.dropped = 0
+        with self._lock:
+            self._exchanges.clear()
+            self._bytes = self.dropped = 0
 
     # ------------------------------------------------------------------------------------------------------- questions
 
@@ -89,21 +101,25 @@ class Journal(Sequence[Exchange]):
         return [exchange for exchange in self if criteria.meets(exchange)]
 
     def assert_requested(self, method: Wanted | None = None, *, times: int | None = None, **wanted: Wanted | None) -> None:
-        """``AssertionError``, with the nearest misses, unless there was such an exchange (see `filter`), or just so many."""
+        """``AssertionError``, with the nearest misses, unless there was such an exchange (see `filter`), or just so many: then
+        none may have been dropped.
+        """
         self._check(Criteria(method=method, **wanted), times)
 
     def assert_not_requested(self, method: Wanted | None = None, **wanted: Wanted | None) -> None:
-        """``AssertionError``, with the exchanges, where there was such a one."""
+        """``AssertionError``, with the exchanges, where there was such a one, or may have been: some were dropped."""
         self._check(Criteria(method=method, **wanted), 0)
 
     def _check(self, criteria: Criteria, times: int | None) -> None:
         exchanges = list(self)
         found = [exchange for exchange in exchanges if criteria.meets(exchange)]
-        if found if times is None else len(found) == times:
+        are_all = self._max_exchanges > 0 and not self.dropped
+        if found if times is None else are_all and len(found) == times:
             return
-        lines = [f"expected {_times(times)} with {criteria or 'anything'}; there were {len(found)} of {len(exchanges)} exchanges"]
-        if self.dropped:
-            lines[0] += f" ({self.dropped} older ones were dropped)"
+        lines = [f"expected {_times(times)} with {str(criteria) or 'anything'}"]
+        lines[0] += f"; there were {len(found)} of {len(exchanges)} exchanges"
+        if not are_all:
+            lines[0] += f" ({f'{self.dropped} older ones were dropped' if self.dropped else 'journal_exchanges=0 keeps none'})"
         lines += [f"  {exchange!r}" for exchange in found[:_MAX_SHOWN]]
         if times is None or len(found) < times:
             lines += self._nearest(criteria, exchanges)

@@ -6,11 +6,11 @@ Law: it compares, and knows neither faults nor journals.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any, Protocol
 
 Wanted = str | int | re.Pattern[str]
 FIELDS = ("service", "verb", "method", "path", "key", "owner", "status")
+_MAX_SHOWN_KEYS = 5  # of an mget
 
 
 class Asked(Protocol):
@@ -34,24 +34,43 @@ class Criteria:
         for name in wanted:
             if name not in FIELDS:
                 raise TypeError(f"{name!r} is no field of an exchange; there are: {', '.join(FIELDS)}")
-        self.wanted: dict[str, Wanted] = {name: _checked(name, value) for name, value in wanted.items() if value is not None}
+        self.wanted: dict[str, Wanted] = {name: checked(name, value) for name, value in wanted.items() if value is not None}
 
     def meets(self, asked: Asked) -> bool:
-        return not any(True for _ in self._differences(asked))
+        return all(_holds(name, wanted, asked) for name, wanted in self.wanted.items())
 
     def misses(self, asked: Asked) -> list[str]:
         """Where it differs, a sentence each."""
-        return [f"{name} is {actual!r}, not {shown(wanted)}" for name, wanted, actual in self._differences(asked)]
-
-    def _differences(self, asked: Asked) -> Iterable[tuple[str, Wanted, Any]]:
-        for name, wanted in self.wanted.items():
-            actual = getattr(asked, name)
-            possible = asked.keys if name == "key" else (actual, actual.partition("?")[0]) if name == "path" else (actual,)
-            if not any(_is(wanted, value) for value in possible):
-                yield name, wanted, list(possible) if name == "key" and len(possible) > 1 else actual
+        return [
+            f"{name} is {_actual(name, asked)}, not {shown(wanted)}"
+            for name, wanted in self.wanted.items()
+            if not _holds(name, wanted, asked)
+        ]
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={shown(value)}" for name, value in self.wanted.items())
+
+
+def _holds(name: str, wanted: Wanted, asked: Asked) -> bool:
+    return any(_is(wanted, value) for value in _values(name, asked))
+
+
+def _values(name: str, asked: Asked) -> tuple[Any, ...]:
+    """What the field may be called."""
+    if name == "key":
+        return asked.keys
+    value = getattr(asked, name)
+    if name == "path":
+        return value, value.partition("?")[0]
+    return (value, value.upper()) if name == "method" else (value,)
+
+
+def _actual(name: str, asked: Asked) -> str:
+    if name != "key":
+        return repr(getattr(asked, name))
+    keys = asked.keys
+    more = f" and {len(keys) - _MAX_SHOWN_KEYS} more" if len(keys) > _MAX_SHOWN_KEYS else ""
+    return ", ".join(map(repr, keys[:_MAX_SHOWN_KEYS] or [None])) + more
 
 
 def _is(wanted: Wanted, actual: Any) -> bool:
@@ -60,7 +79,8 @@ def _is(wanted: Wanted, actual: Any) -> bool:
     return bool(wanted == actual)
 
 
-def _checked(name: str, value: Wanted) -> Wanted:
+def checked(name: str, value: Wanted) -> Wanted:
+    """The value, if the field of that name can have it."""
     if name == "status":
         if isinstance(value, int) and not isinstance(value, bool):
             return value

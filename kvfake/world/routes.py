@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from kvfake.services import mattermost, persist
 from kvfake.services.message import Response
-from kvfake.world.matching import Wanted, shown
+from kvfake.world.matching import Wanted, checked, shown
 
 MAX_ROUTES = 1000
 
@@ -45,16 +45,19 @@ class Routes:
 
     def respond(self, route: Route) -> None:
         """Of two that meet a request, the later answers. Raises ``ValueError`` for a path of the stores, or too many."""
-        if isinstance(route.path, str):
+        if isinstance(checked("path", route.path), str):
             _check_path(route.path)
-        if len(self.routes) >= MAX_ROUTES:
+        others = [other for other in self.routes if other[:2] != route[:2]]
+        if len(others) >= MAX_ROUTES:
             raise ValueError(f"there are {MAX_ROUTES} routes: mount a WSGI application instead")
-        self.routes = (route, *self.routes)
+        self.routes = (route, *others)
 
     def mount(self, path: str, app: Application) -> None:
         """The application answers whatever lies at or below the path. Raises ``ValueError`` for a path of the stores."""
+        if not callable(app):
+            raise ValueError(f"expected a WSGI application, got {app!r}")
+        _check_path(path)
         path = path.rstrip("/")
-        _check_path(path or "/")
         self.mounts = dict(sorted({**self.mounts, path: app}.items(), key=lambda pair: -len(pair[0])))
 
     def clear(self) -> None:
@@ -73,8 +76,8 @@ class Routes:
 _OURS = (mattermost.KV, *(path.decode() for path in persist.PATHS), "/_kvfake", "/~")
 
 
-def _check_path(path: str) -> None:
-    if not path.startswith("/") or set(path) & set("?#"):
+def _check_path(path: object) -> None:
+    if not isinstance(path, str) or not path.startswith("/") or set(path) & set("?#"):
         raise ValueError(f"path: expected one that begins with / and has no query, got {path!r}")
     for ours in _OURS:
         if path == ours or path.startswith(ours if ours == "/~" else ours + "/"):

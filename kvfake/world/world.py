@@ -27,7 +27,6 @@ APP = "app"
 BOT = APP + "/bot"
 PROJECT = "project"
 
-
 _MAX_SHOWN_MARKS = 5
 
 
@@ -36,7 +35,7 @@ class _Moment(NamedTuple):
 
     clock: tuple[int | None, int]
     faults: tuple[Fault, ...]
-    seen: int
+    journal: tuple[int, int]
 
 
 class World:
@@ -64,14 +63,13 @@ class World:
         self.store = MemoryStore()
         self.clock = Clock()
         self.faults = Faults()
-        self.journal = Journal(settings["journal_exchanges"], settings["journal_body_bytes"])
+        self.journal = Journal(settings["journal_exchanges"], settings["journal_body_bytes"], self.lock)
         self.routes = Routes()
         self.owners = Owners(mint, serial, settings["token"], settings["strict"])
         self.profiles: dict[str, Any] = {
             mattermost.NAME: mattermost.profile(settings["profile"], settings["mattermost_missing"]),
             persist.NAME: None,
         }
-
         self._checkpoints: dict[int, _Moment] = {}
 
     def reset(self) -> None:
@@ -87,7 +85,7 @@ class World:
         """A mark for the world as it is now: its values, its clock, its faults, its journal. `MAX_CHECKPOINTS` are kept."""
         with self.lock:
             mark = self.store.checkpoint()
-            self._checkpoints[mark] = _Moment(self.clock.state(), self.faults.active, self.journal.seen)
+            self._checkpoints[mark] = _Moment(self.clock.state(), self.faults.active, self.journal.mark())
             if len(self._checkpoints) > MAX_CHECKPOINTS:
                 del self._checkpoints[next(iter(self._checkpoints))]
             return mark
@@ -104,7 +102,7 @@ class World:
             self.store.rollback(mark)
             self.clock.restore(moment.clock)
             self.faults.keep(moment.faults)
-            self.journal.forget_since(moment.seen)
+            self.journal.forget_since(moment.journal)
             self._checkpoints = {other: moment for other, moment in self._checkpoints.items() if other <= mark}
 
     @property

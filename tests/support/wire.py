@@ -84,7 +84,7 @@ class Wire:
         while (line := self._file.readline()) not in (b"\r\n", b""):
             name, value = line.decode("latin-1").rstrip("\r\n").split(": ", 1)
             headers[name] = value
-        if to == "HEAD" or status == "100":
+        if to == "HEAD" or status in ("100", "204", "304"):
             body = b""
         elif "Content-Length" in headers:
             body = self._file.read(int(headers["Content-Length"]))

@@ -1,0 +1,83 @@
+"""What a client in this process hears of an answer: what it would read from a socket.
+
+Law: it has no sockets, knows no client, and waits for nothing but jobs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import traceback
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from kvfake.doors.actions import Action, Job, Reset, Silence, Wait
+from kvfake.doors.connection import WITHOUT_BODY, message_of
+from kvfake.doors.mishaps import befall
+from kvfake.doors.neighbours import UNEXPECTED
+from kvfake.services.message import ROWS, Mishap, Request, Response
+
+
+def request_of(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> Request:
+    """A request of a client in this process, with its headers as they are heard on the wire."""
+    heard: dict[bytes, bytes] = {}
+    for name, value in headers:
+        name = name.lower()
+        if name not in heard:
+            heard[name] = value.strip(b" \t")
+        elif name == b"cookie":
+            heard[name] += b"; " + value
+    return Request(method, target, heard, body)
+
+
+def done(job: Job) -> Response:
+    """What the job answers. A user's function that raises is a 500, as behind a server."""
+    try:
+        return job()
+    except Exception:
+        traceback.print_exc()
+        return UNEXPECTED
+
+
+def done_in_time(job: Job, patience: float | None) -> Response:
+    """The same, on a thread of its own. Raises `concurrent.futures.TimeoutError` after so many seconds; the job goes on."""
+    thread = ThreadPoolExecutor(1, "kvfake")
+    try:
+        return thread.submit(done, job).result(patience)
+    finally:
+        thread.shutdown(wait=False)
+
+
+def body_of(request: Request, response: Response) -> bytes:
+    return b"" if request.method == "HEAD" or response.status in WITHOUT_BODY else response.body
+
+
+def headers_of(response: Response) -> list[tuple[str, str]]:
+    """As they are sent where nothing befalls the response."""
+    headers = list(response.headers)
+    if response.rows:
+        headers.append((ROWS, ", ".join(response.rows)))
+    if response.status not in WITHOUT_BODY:
+        headers.append(("Content-Length", str(len(response.body))))
+    return headers
+
+
+def actions_of(request: Request, response: Response) -> tuple[Action, ...]:
+    """What is done on the wire."""
+    body = body_of(request, response)
+    return befall(response.mishap or Mishap(), message_of(response, body, keep_alive=True), body, response.body)
+
+
+def hear(actions: Iterator[Action], patience: float | None) -> tuple[float, bytes | OSError]:
+    """The seconds until something comes to a client that waits so long, and what comes. No bytes are the end."""
+    seconds = 0.0
+    for action in actions:
+        if isinstance(action, bytes):
+            return seconds, action
+        if isinstance(action, Reset):
+            return seconds, ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+        if isinstance(action, Wait | Silence):
+            seconds += action.seconds
+            if patience is not None and seconds > patience:
+                return patience, TimeoutError("timed out")
+    return seconds, b""

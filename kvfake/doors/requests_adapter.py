@@ -1,0 +1,139 @@
+"""A double as an adapter of requests, with no socket: ``session.mount(double.url, double.requests_adapter())``.
+
+Law: it translates, and decides nothing. Where more than a plain answer comes, urllib3 reads it as from a socket.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPHeaderDict
+from urllib3.connection import HTTPConnection
+from urllib3.response import HTTPResponse
+from urllib3.util.request import body_to_chunks
+
+from kvfake.doors.actions import Action, Job
+from kvfake.doors.environ import reason
+from kvfake.doors.felt import actions_of, body_of, done_in_time, headers_of, hear, request_of
+from kvfake.doors.site import Site
+from kvfake.services.message import Request, Response
+
+_READ_BYTES = 1 << 16
+
+
+class RequestsAdapter(HTTPAdapter):
+    """Every host that it is mounted for is the double."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__()
+        self._site = site
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
+        asked = _asked(request)
+        answer = self._site.answer(asked)
+        if isinstance(answer, Response) and answer.mishap is None and not _sets_a_cookie(answer):
+            return self.build_response(request, _whole(asked, answer))
+        return _Wired(_Line(asked, answer)).send(request, *args, **more)
+
+
+def _asked(request: requests.PreparedRequest) -> Request:
+    assert request.url is not None
+    assert request.method is not None
+    headers = [(_bytes(name), _bytes(value)) for name, value in request.headers.items()]
+    headers.append((b"Host", urlsplit(request.url).netloc.rpartition("@")[2].encode()))
+    return request_of(request.method, request.path_url.encode(), headers, _body(request))
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode("latin-1") if isinstance(text, str) else text
+
+
+def _body(request: requests.PreparedRequest) -> bytes:
+    body: Any = request.body
+    if body is None or isinstance(body, bytes):
+        return body or b""
+    chunks = body_to_chunks(body, request.method or "", _READ_BYTES).chunks or ()
+    return b"".join(chunk.encode() if isinstance(chunk, str) else chunk for chunk in chunks)
+
+
+def _sets_a_cookie(response: Response) -> bool:
+    return any(name.lower() == "set-cookie" for name, _ in response.headers)
+
+
+def _whole(asked: Request, response: Response) -> HTTPResponse:
+    return HTTPResponse(
+        io.BytesIO(body_of(asked, response)),
+        HTTPHeaderDict(headers_of(response)),
+        response.status,
+        version=11,
+        reason=reason(response.status),
+        preload_content=False,
+        request_method=asked.method,
+    )
+
+
+class _Line(io.RawIOBase):
+    """Stands where a socket would. What is sent was heard before."""
+
+    def __init__(self, asked: Request, answer: Response | Job) -> None:
+        self._asked, self._answer = asked, answer
+        self._actions = self._coming()
+        self._patience: float | None = None
+        self._left = b""
+
+    def settimeout(self, seconds: float | None) -> None:
+        self._patience = seconds
+
+    def sendall(self, _: bytes) -> None:
+        pass
+
+    def makefile(self, _: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._left:
+            seconds, heard = hear(self._actions, self._patience)
+            time.sleep(seconds)
+            if isinstance(heard, OSError):
+                raise heard
+            self._left = heard
+        count = min(len(buffer), len(self._left))
+        buffer[:count], self._left = self._left[:count], self._left[count:]
+        return count
+
+    def _coming(self) -> Iterator[Action]:
+        answer = self._answer
+        yield from actions_of(self._asked, answer if isinstance(answer, Response) else done_in_time(answer, self._patience))
+
+
+class _Connection(HTTPConnection):
+    def __init__(self, host: str, *, line: _Line, **more: Any) -> None:
+        super().__init__(host, **more)
+        self._line = line
+
+    def connect(self) -> None:
+        self.sock = self._line  # type: ignore[assignment]
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _Wired(HTTPAdapter):
+    """The adapter of requests itself, with a line for a connection."""
+
+    def __init__(self, line: _Line) -> None:
+        super().__init__()
+        self._pool = _Pool("kvfake", line=line)
+
+    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> HTTPConnectionPool:
+        return self._pool

@@ -1,0 +1,76 @@
+"""Which requests are meant: what must hold of their fields, in Python and in JSON."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from kvfake.services.message import Operation, Request
+from kvfake.world.exchange import Asked
+from kvfake.world.matching import Criteria, from_json, to_json
+
+
+def asked(verb: str, key: bytes = b"", keys: tuple[bytes, ...] = ()) -> Asked:
+    operation = Operation(verb, "project", ("persist", "project", b""), key, keys=keys)
+    return Asked("persist", operation, "project", Request("GET", b"/p?q", {b"x": b"y"}), b"/p", b"q")
+
+
+def test_a_request_that_is_not_answered_yet_has_fields_too() -> None:
+    """A fault asks for them before there is a status."""
+    one = asked("get", b"a\xff")
+    assert Criteria(service="persist", verb="get", method="get", path="/p", key="a\udcff", owner="project").meets(one)
+    assert one.request == ({"x": "y"}, b"")
+    assert repr(one) == "<GET /p?q by project>"
+
+
+@pytest.mark.parametrize(
+    ("keys", "misses"),
+    [
+        ((), ["key is None, not 'x'"]),
+        ((b"a",), ["key is 'a', not 'x'"]),
+        ((b"a", b"b"), ["key is 'a', 'b', not 'x'"]),
+        ((b"a", b"x"), []),
+    ],
+)
+def test_every_key_of_several_counts(keys: tuple[bytes, ...], misses: list[str]) -> None:
+    """An ``mget`` meets a key where it names it."""
+    assert Criteria(key="x").misses(asked("mget", keys=keys)) == misses
+    assert Criteria(key="x").meets(asked("mget", keys=keys)) == (not misses)
+
+
+@pytest.mark.parametrize(("value", "shown"), [("text", "'text'"), (200, "200"), (re.compile("a'b"), 're.compile("a\'b")')])
+def test_what_is_wanted_is_shown_as_python_writes_it(value: Any, shown: str) -> None:
+    """A pattern by what it was made of."""
+    assert str(Criteria(**{"status" if value == 200 else "key": value})).endswith(f"={shown}")
+
+
+@pytest.mark.parametrize("value", ["text", None, 5, {"matches": "^a|b$"}])
+def test_json_says_what_python_says(value: Any) -> None:
+    """A pattern is an object with one name; anything else is itself, and checked where it is used."""
+    read = from_json("key", value)
+    assert isinstance(read, re.Pattern) == isinstance(value, dict)
+    assert to_json(read) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({}, 'key: expected a text or {"matches": "<regular expression>"}, got {}'),
+        ({"matches": 5}, "got {'matches': 5}"),
+        ({"matches": "a", "more": 1}, "got {'matches': 'a', 'more': 1}"),
+        ({"matches": "("}, "key: '(' is no regular expression: missing ), unterminated subpattern"),
+        ({"matches": "a{99999999999999999999}"}, "is no regular expression: the repetition number is too large"),
+    ],
+)
+def test_a_pattern_that_is_none_is_refused(value: Any, words: str) -> None:
+    """With its field, and what is wrong with it."""
+    with pytest.raises(ValueError, match=re.escape(words)):
+        from_json("key", value)
+
+
+def test_a_pattern_that_is_too_deep_is_refused() -> None:
+    """Python's compiler recurses."""
+    with pytest.raises(ValueError, match="is no regular expression"):
+        from_json("key", {"matches": "(" * 50_000})

@@ -1,0 +1,380 @@
+"""The values of a running server, from the command line: ``dump``, ``load``, ``ls``, ``get``, ``set``, ``del``."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kvfake
+from kvfake import values
+from kvfake.cli import main
+from tests.support.process import KVFAKE, PATIENCE_SECONDS, asked, environment, steers_kvfake
+from tests.support.strangers import dead_port, http, stranger, the_line
+
+NOT_UTF_8 = "\udcff\udcfe"  # how Python hands over what stood on the command line as the bytes FF FE
+ODD_BYTES = b' {"a":\t1.50, "a":2}\n'  # JSON that no Python value is written as
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if steers_kvfake(name)]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(name="double")
+def _double(monkeypatch: pytest.MonkeyPatch) -> Iterator[kvfake.Double]:
+    with kvfake.start() as double:
+        monkeypatch.setenv("KVFAKE_URL", double.url)
+        yield double
+
+
+@pytest.fixture(name="told")
+def _told(capsysbinary: pytest.CaptureFixture[bytes]) -> Any:
+    """Runs the command: its exit code, and its output. What it says on stderr is one line, and only where it fails."""
+
+    def told(*words: str) -> tuple[int, bytes]:
+        code = main(list(words))
+        out, err = capsysbinary.readouterr()
+        assert (code == 0) == (err == b"")
+        return code, out if code == 0 else the_line(err.decode()).encode()
+
+    return told
+
+
+def given(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    """What comes from stdin."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+# ------------------------------------------------------------------------------------------------------------ as a user runs it
+
+
+def run(*words: str, url: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+    done = subprocess.run(
+        [*KVFAKE, *words],
+        env=environment({"KVFAKE_URL": url}),
+        input=stdin,
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_life_of_a_value(double: kvfake.Double, tmp_path: Path) -> None:
+    """Set, listed, shown, kept in a file, deleted, and brought back."""
+    file = str(tmp_path / "values.json")
+    assert run("set", "name", "-", url=double.url, stdin=ODD_BYTES) == (0, b"", b"")
+    assert run("set", NOT_UTF_8, "1", url=double.url) == (0, b"", b"")
+    assert run("ls", url=double.url) == (0, b"mattermost\tapp/bot\t\tname\nmattermost\tapp/bot\t\t\\udcff\\udcfe\n", b"")
+    assert run("get", "name", url=double.url) == (0, ODD_BYTES, b"")
+    assert run("dump", file, url=double.url) == (0, b"", b"")
+    assert run("del", NOT_UTF_8, "name", url=double.url) == (0, b"", b"")
+    assert run("del", "name", url=double.url) == (1, b"", b"kvfake: mattermost has no 'name' of app/bot\n")
+    assert run("load", file, url=double.url) == (0, b"", b"")
+    assert run("get", "name", url=double.url) == (0, ODD_BYTES, b"")
+    code, out, err = run("dump", url=double.url)
+    assert (code, out.decode(), err) == (0, Path(file).read_text(), b"")
+
+
+def test_a_list_may_be_cut_off(double: kvfake.Double) -> None:
+    """As by ``head``: no traceback."""
+    double.mattermost["name"] = 1
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*KVFAKE, "ls", "--url", double.url]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=PATIENCE_SECONDS, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+# ------------------------------------------------------------------------------------------------------------------ one value
+
+
+def test_a_value_of_the_bot(double: kvfake.Double, told: Any) -> None:
+    """What nothing else is said of belongs to the bot, below no prefix; stdout has the bytes that are stored, and no more."""
+    assert told("set", "name", '"Ada"') == (0, b"")
+    assert double.mattermost["name"] == "Ada"
+    assert told("get", "name") == (0, b'"Ada"')
+    assert told("del", "name") == (0, b"")
+    assert dict(double.mattermost) == {}
+
+
+def test_a_value_of_somebody_below_a_prefix(double: kvfake.Double, told: Any) -> None:
+    """An owner is ``app/user``."""
+    where = ("--owner", "app/ada", "--prefix", "p")
+    assert told("set", *where, "name", "[1, 2]") == (0, b"")
+    assert double.mattermost.as_user("ada").with_prefix("p").raw["name"] == b"[1, 2]"
+    assert told("get", *where, "name") == (0, b"[1, 2]")
+    assert told("get", "name") == (1, b"mattermost has no 'name' of app/bot")
+    assert told("del", *where, "name", "age") == (1, b"mattermost has no 'age' of app/ada below the prefix 'p'")
+    assert told("get", *where, "name") == (1, b"mattermost has no 'name' of app/ada below the prefix 'p'")
+
+
+def test_a_string_of_persist(double: kvfake.Double, told: Any) -> None:
+    """It is stored and shown as it stands, of one project or another."""
+    assert told("set", "--service", "persist", "a/b c&d=ü", 'ä "quoted" \n') == (0, b"")
+    assert double.persist["a/b c&d=ü"] == 'ä "quoted" \n'
+    assert told("get", "--service", "persist", "a/b c&d=ü") == (0, 'ä "quoted" \n'.encode())
+    assert told("set", "--service", "persist", "--owner", "other", "name", "") == (0, b"")
+    assert told("get", "--service", "persist", "--owner", "other", "name") == (0, b"")
+    assert dict(double.persist.project("other")) == {"name": ""}
+    assert told("del", "--service", "persist", "name", "age") == (1, b"persist has no 'name', no 'age' of project")
+    assert told("del", "--service", "persist", "--owner", "other", "name") == (0, b"")
+
+
+def test_a_value_from_stdin(double: kvfake.Double, told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the byte, also a string of Persist."""
+    given(monkeypatch, ODD_BYTES)
+    assert told("set", "name", "-") == (0, b"")
+    assert double.mattermost.raw["name"] == ODD_BYTES
+    given(monkeypatch, ODD_BYTES)
+    assert told("set", "--service", "persist", "name", "-") == (0, b"")
+    assert double.persist.raw["name"] == ODD_BYTES
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["name", "Ada"], "payload is not valid json: invalid input"),
+        (["name", '"' + "x" * 8192 + '"'], "size limit of 8Kb exceeded"),
+        (["--service", "persist", "name", NOT_UTF_8], "value is not UTF-8 at byte 0: expected a string"),
+    ],
+)
+def test_a_value_that_a_service_refuses(words: list[str], reason: str, double: kvfake.Double, told: Any) -> None:
+    """In its words; nothing is set."""
+    assert told("set", *words) == (1, f"'name' is not set: {reason}".encode())
+    assert dict(double.mattermost) == dict(double.persist) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["a/b", "1"], 'raw / mattermost / app/bot / "" / a/b: 404 page not found: no request can name the key "a/b"'),
+        (["--owner", "bot", "name", "1"], "raw / mattermost / bot: it is no owner: expected app/user"),
+        (["--service", "persist", "", "x"], 'persist / project / "": the key is empty'),
+    ],
+)
+def test_an_address_that_there_cannot_be(words: list[str], reason: str, double: kvfake.Double, told: Any) -> None:
+    """The server says where and why."""
+    code, line = told("set", *words)
+    assert code == 1
+    assert line.decode().startswith(f"the server at {double.url} refuses: {reason}")
+
+
+def test_a_key_that_is_no_utf_8(double: kvfake.Double, told: Any) -> None:
+    """Its bytes are those of the command line, and so are a prefix's."""
+    assert told("set", "--prefix", "\udcf0", NOT_UTF_8, "1") == (0, b"")
+    assert double.mattermost.with_prefix("\udcf0").raw[NOT_UTF_8] == b"1"
+    assert told("get", "--prefix", "\udcf0", NOT_UTF_8) == (0, b"1")
+    assert told("get", NOT_UTF_8) == (1, rb"mattermost has no '\udcff\udcfe' of app/bot")
+    assert told("ls", "--begins", "\udcff") == (0, b"mattermost\tapp/bot\t\\udcf0\t\\udcff\\udcfe\n")
+    assert told("del", "--prefix", "\udcf0", NOT_UTF_8) == (0, b"")
+
+
+def test_a_word_that_begins_with_a_dash(double: kvfake.Double, told: Any) -> None:
+    """A number needs nothing; anything else stands behind two dashes."""
+    assert told("set", "number", "-5") == (0, b"")
+    assert told("set", "--", "--key", "-5") == (0, b"")
+    assert dict(double.mattermost) == {"number": -5, "--key": -5}
+    assert told("get", "--", "--key") == (0, b"-5")
+
+
+@pytest.mark.parametrize("command", [["ls"], ["get", "name"], ["set", "name", "x"], ["del", "name"]], ids=" ".join)
+def test_persist_has_no_prefix(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever names one is told before a server is asked."""
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--service", "persist", "--prefix", "p"])
+    assert end.value.code == 2
+    assert "kvfake: error: --prefix: expected none with --service persist" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------------------------------------------------- lists
+
+
+def test_ls(double: kvfake.Double, told: Any) -> None:
+    """Service, owner, prefix, key; sorted by their bytes, and narrowed by what is named."""
+    for values_of, keys in (
+        (double.persist, "ab"),
+        (double.mattermost, "ba\uff5e\U0001f600"),
+        (double.mattermost.as_user("ada"), "c"),
+        (double.mattermost.with_prefix("p"), "a"),
+        (double.persist.project("other"), "a"),
+    ):
+        for key in keys:
+            values_of[key] = "x"
+    ada, bot = ["mattermost\tapp/ada\t\tc"], [f"mattermost\tapp/bot\t\t{key}" for key in "ab\uff5e\U0001f600"]
+    below, other, project = ["mattermost\tapp/bot\tp\ta"], ["persist\tother\t\ta"], [f"persist\tproject\t\t{key}" for key in "ab"]
+    for words, expected in (
+        ("", ada + bot + below + other + project),
+        ("--service mattermost", ada + bot + below),
+        ("--service persist", other + project),
+        ("--owner app/bot", bot + below),
+        ("--owner project --begins b", project[1:]),
+        ("--prefix p", below),
+        ("--service mattermost --owner app/ada --prefix=", ada),
+        ("--begins nothing", []),
+    ):
+        assert told("ls", *words.split()) == (0, "".join(line + "\n" for line in expected).encode()), words
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ('quote " and ä', 'quote " and ä'),
+        ("two\twords", r"two\twords"),
+        (r"back\slash", r"back\\slash"),
+        ("no-break\u00a0space", r"no-break\u00a0space"),
+        ("\x1b[31mred", r"\u001b[31mred"),
+        ("\udcff", r"\udcff"),
+        (r"\udcff", r"\\udcff"),
+    ],
+)
+def test_a_key_is_one_field_of_one_line(key: str, shown: str, double: kvfake.Double, told: Any) -> None:
+    """What would not be, stands as inside a JSON string; so does every backslash, and each line can be read back."""
+    double.persist[key] = "x"
+    code, out = told("ls")
+    assert (code, out.decode()) == (0, f"persist\tproject\t\t{shown}\n")
+    if "\\" in shown:
+        assert json.loads(f'"{shown}"') == key
+
+
+def test_a_list_of_lines(double: kvfake.Double, told: Any) -> None:
+    """A key may hold an end of line; a list's line does not."""
+    double.persist["two\nlines"] = "x"
+    assert told("ls") == (0, b"persist\tproject\t\ttwo\\nlines\n")
+
+
+# ----------------------------------------------------------------------------------------------------------------- all values
+
+
+def test_a_dump_is_a_file_of_values(double: kvfake.Double, told: Any) -> None:
+    """Sorted and indented; with the tokens that were named."""
+    double.token("ä-token", "app/bot")
+    double.mattermost.update(b={"z": 1, "a": 2}, a="ä")
+    expected = {
+        "kvfake": 1,
+        "mattermost": {"app/bot": {"": {"a": "ä", "b": {"z": 1, "a": 2}}}},
+        "persist": {},
+        "tokens": {"ä-token": "app/bot"},
+    }
+    assert told("dump") == told("dump", "-") == (0, (json.dumps(expected, ensure_ascii=False, indent=2) + "\n").encode())
+
+
+def test_a_dump_into_a_file(double: kvfake.Double, told: Any, tmp_path: Path) -> None:
+    """It takes the place of the one that was there; where it cannot, that is told."""
+    file = tmp_path / "values.json"
+    file.write_text("yesterday's")
+    assert told("dump", str(file)) == (0, b"")
+    assert json.loads(file.read_text()) == double.dump()
+    nowhere = str(tmp_path / "nowhere" / "values.json")
+    assert told("dump", nowhere) == (1, f"cannot write {nowhere}: No such file or directory".encode())
+
+
+def test_load(double: kvfake.Double, told: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside what is there, or in its place; from a file, or from stdin."""
+    file = tmp_path / "values.json"
+    file.write_text('{"kvfake": 1, "mattermost": {"app/bot": {"": {"b": 2}}}}')
+    double.mattermost["a"] = 1
+    assert told("load", str(file)) == (0, b"")
+    assert dict(double.mattermost) == {"a": 1, "b": 2}
+    given(monkeypatch, file.read_bytes())
+    assert told("load", "-", "--replace") == (0, b"")
+    assert dict(double.mattermost) == {"b": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"kvfake": 1,\n}', "the body: line 2, column 1: "),
+        ('{"kvfake": 1, "mattermost": {"app/bot": {"": {"a": 1, "..": 2}}}}', 'mattermost / app/bot / "" / ..: 404 page not found'),
+        ("", "the body: line 1, column 1: "),
+    ],
+)
+def test_a_file_that_is_not_right(text: str, reason: str, double: kvfake.Double, told: Any, tmp_path: Path) -> None:
+    """The place and the reason are said; nothing was loaded, nothing forgotten."""
+    double.mattermost["name"] = "Ada"
+    file = tmp_path / "values.json"
+    file.write_text(text)
+    code, line = told("load", str(file), "--replace")
+    assert code == 1
+    assert line.decode().startswith(f"the server at {double.url} refuses: {reason}")
+    assert dict(double.mattermost) == {"name": "Ada"}
+
+
+def test_a_file_that_cannot_be_loaded(double: kvfake.Double, told: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not there, or larger than what a server takes."""
+    file = str(tmp_path / "values.json")
+    assert told("load", file) == (1, f"cannot read {file}: No such file or directory".encode())
+    monkeypatch.setattr(values, "MAX_BODY_BYTES", 10)
+    given(monkeypatch, b'{"kvfake":1}')
+    reason = "- has 12 bytes: expected at most 10 (kvfake serve --seed FILE takes any number)"
+    assert told("load", "-") == (1, reason.encode())
+
+
+# ------------------------------------------------------------------------------------------------------------------ addresses
+
+
+def test_a_world_beside_others(double: kvfake.Double, told: Any) -> None:
+    """Its address says which is meant, and nothing lands elsewhere; one that has ended refuses."""
+    world = asked(double.url + "/_kvfake/worlds", "POST").json()
+    there = ("--url", world["address"])
+    assert told("set", *there, "name", "1") == (0, b"")
+    assert told("ls", *there) == (0, b"mattermost\tapp/bot\t\tname\n")
+    assert told("ls") == (0, b"")
+    asked(f"{double.url}/_kvfake/worlds/{world['id']}", "DELETE")
+    reason = f"the world {world['id']} has ended: nothing of this request was done"
+    assert told("get", *there, "name") == (1, f"the server at {world['address']} refuses: {reason}".encode())
+
+
+def test_a_server_that_wants_a_token(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the flag, else by the variable."""
+    with kvfake.start(control_token="key", site_path="/mm") as double:
+        url = ("--url", double.url)
+        code, line = told("ls", *url)
+        assert code == 1
+        assert line.decode().startswith(f"the server at {double.url} refuses: expected the control token")
+        assert told("set", *url, "--control-token", "key", "name", "1") == (0, b"")
+        monkeypatch.setenv("KVFAKE_CONTROL_TOKEN", "key")
+        assert told("get", *url, "name") == (0, b"1")
+
+
+@pytest.mark.parametrize("command", [["dump"], ["ls"], ["get", "name"], ["set", "name", "1"], ["del", "name"]], ids=" ".join)
+def test_no_server(command: list[str], told: Any) -> None:
+    """One line says so, and what to do."""
+    with dead_port() as port:
+        code, line = told(*command, "--url", f"http://127.0.0.1:{port}")
+    reason = "Connection refused (kvfake serve starts one, --url names another)"
+    assert (code, line.decode()) == (1, f"no kvfake server answers at http://127.0.0.1:{port}: {reason}")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"{}",
+        b'{"kvfake": "0.1.0"}',
+        b'{"kvfake": 1, "mattermost": []}',
+        b'{"kvfake": 1, "mattermost": {"app/bot": {"": 1}}}',
+        b'{"kvfake": 1, "raw": 1}',
+        b'{"kvfake": 1, "raw": {"mattermost": {"app/bot": {"": {"name": 1}}}}}',
+        b'{"kvfake": 1, "persist": {"project": {"name": {}}}}',
+        b'{"kvfake": 1, "persist": {"project": {"name": "text"}}}',
+        b'{"kvfake": 1, "persist": {"project": {"name": {"value": 1}}}}',
+        b'{"kvfake": 1, "persist": {"project": {"\\ud800": {"value": "x"}}}}',
+    ],
+)
+def test_something_else_answers(answer: bytes, told: Any) -> None:
+    """What is no file of values is not taken for one."""
+    with stranger(http(answer)) as url:
+        for command in ("get", "name"), ("ls",):
+            code, line = told(*command, "--url", url)
+            assert code == 1
+            assert line.decode().startswith(f"no kvfake server answers at {url}: something else answers there (")
