@@ -49,8 +49,8 @@ def ask(
     connection, below = _connection(url, timeout)
     try:
         connection.request(method, below + path, body, headers)
-        response = connection.getresponse()
-        data = response.read(limit + 1)
+        with connection.getresponse() as response:
+            data = response.read(limit + 1)
         if len(data) > limit:
             raise NoAnswer(f"the answer has more than {limit} bytes")
         answer = json.loads(data)

@@ -656,14 +656,14 @@ def test_a_control_token_that_no_header_can_hold(token: str, double: library.Dou
 
 def test_wait_for_a_server_that_answers(double: library.Double, capsys: pytest.CaptureFixture[str]) -> None:
     """It returns at once, and says nothing."""
-    assert main(["wait", "--url", double.url, "--timeout", "0"]) == 0
+    assert main(["wait", "--url", double.url, "--timeout", str(PATIENCE_SECONDS)]) == 0
     assert capsys.readouterr() == ("", "")
 
 
 def test_wait_for_a_server_whose_control_is_switched_off(capsys: pytest.CaptureFixture[str]) -> None:
     """That it says so is an answer."""
     with library.start(control=False) as double:
-        assert main(["wait", "--url", double.url, "--timeout", "0"]) == 0
+        assert main(["wait", "--url", double.url, "--timeout", str(PATIENCE_SECONDS)]) == 0
     assert capsys.readouterr() == ("", "")
 
 

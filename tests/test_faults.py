@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 
 import kvfake
 from kvfake.doors import jobs as jobs_module
@@ -608,7 +609,7 @@ def test_a_function_may_change_the_faults() -> None:
 
 
 def test_a_server_stops_while_functions_run_and_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that runs is waited for, the others are forgotten."""
+    """At once: the one that runs is left to itself, the others are forgotten."""
     monkeypatch.setattr(jobs_module, "MAX_JOBS_AT_ONCE", 1)
     begun, may_end = threading.Event(), threading.Event()
 
@@ -623,11 +624,23 @@ def test_a_server_stops_while_functions_run_and_wait(monkeypatch: pytest.MonkeyP
         for wire in wires:
             wire.send(request_bytes("GET", f"{KV}/k", double.mattermost.headers))
         assert begun.wait(10)
-        assert until(lambda: server._jobs._pool._work_queue.qsize() == 2)
-        threading.Timer(0.1, may_end.set).start()
+        assert until(lambda: server._jobs._waiting.qsize() == 2)
+    assert not may_end.is_set()
+    worker = next(thread for thread in threading.enumerate() if thread.name.startswith(f"kvfake-{server.port}-job"))
+    may_end.set()
+    worker.join(10)
+    assert not worker.is_alive()
     for wire in wires:
         wire.close()
     assert fault.hits == 1
+
+
+def test_a_function_may_close_the_double() -> None:
+    """The server ends, and the request with it."""
+    with kvfake.start() as double:
+        double.faults.add(before=double.close)
+        with pytest.raises(requests.ConnectionError):
+            requests.get(double.mattermost.url_for("k"), headers=double.mattermost.headers, timeout=10)
 
 
 def test_a_journal_that_is_off_stays_off() -> None:

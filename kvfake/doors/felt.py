@@ -9,17 +9,17 @@ import errno
 import os
 import traceback
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from kvfake.doors.actions import Action, Job, Reset, Silence, Wait
 from kvfake.doors.connection import WITHOUT_BODY, message_of
 from kvfake.doors.mishaps import befall
 from kvfake.doors.neighbours import UNEXPECTED
-from kvfake.services.message import ROWS, Mishap, Request, Response
+from kvfake.services.message import Mishap, Request, Response
 
 
 def request_of(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> Request:
-    """A request of a client in this process, with its headers as they are heard on the wire."""
+    """A request of a client in this process, with its headers as `kvfake.doors.nethttp` hears them."""
     heard: dict[bytes, bytes] = {}
     for name, value in headers:
         name = name.lower()
@@ -40,26 +40,23 @@ def done(job: Job) -> Response:
 
 
 def done_in_time(job: Job, patience: float | None) -> Response:
-    """The same, on a thread of its own. Raises `concurrent.futures.TimeoutError` after so many seconds; the job goes on."""
+    """The same, on a thread of its own. Raises ``TimeoutError`` after so many seconds; the job goes on."""
     thread = ThreadPoolExecutor(1, "kvfake")
-    try:
-        return thread.submit(done, job).result(patience)
-    finally:
-        thread.shutdown(wait=False)
+    response = thread.submit(done, job)
+    thread.shutdown(wait=False)
+    if not wait([response], patience).done:
+        raise TimeoutError("timed out")
+    return response.result()
+
+
+def head_of(response: Response) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """The words beside the status, and the headers."""
+    line, *lines = message_of(response, b"", keep_alive=True).split(b"\r\n")[:-2]
+    return line.split(b" ", 2)[2], [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
 
 
 def body_of(request: Request, response: Response) -> bytes:
     return b"" if request.method == "HEAD" or response.status in WITHOUT_BODY else response.body
-
-
-def headers_of(response: Response) -> list[tuple[str, str]]:
-    """As they are sent where nothing befalls the response."""
-    headers = list(response.headers)
-    if response.rows:
-        headers.append((ROWS, ", ".join(response.rows)))
-    if response.status not in WITHOUT_BODY:
-        headers.append(("Content-Length", str(len(response.body))))
-    return headers
 
 
 def actions_of(request: Request, response: Response) -> tuple[Action, ...]:

@@ -1,13 +1,13 @@
 """A double as a transport of httpx, with no socket: for ``httpx.Client`` and ``httpx.AsyncClient``.
 
-Law: it translates, and decides nothing. What a fault does to an answer is read as from a socket, by the parser that httpx uses.
+Law: it translates, and decides nothing. What a fault leaves of an answer is read by the parser that httpx uses.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -15,8 +15,7 @@ import anyio.to_thread
 import h11
 import httpx
 
-from kvfake.doors.environ import reason
-from kvfake.doors.felt import actions_of, body_of, done, done_in_time, headers_of, hear, request_of
+from kvfake.doors.felt import actions_of, body_of, done, done_in_time, head_of, hear, request_of
 from kvfake.doors.site import Site
 from kvfake.services.message import Request, Response
 
@@ -31,10 +30,8 @@ class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         asked = _asked(request, request.read())
         response = self._site.answer(asked)
         if not isinstance(response, Response):
-            try:
+            with _as_httpx():
                 response = done_in_time(response, _patience(request))
-            except concurrent.futures.TimeoutError:
-                raise httpx.ReadTimeout("timed out") from None
         if response.mishap is None:
             return _whole(asked, response)
         coming = _coming(asked, response, _patience(request))
@@ -46,11 +43,8 @@ class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         asked = _asked(request, await request.aread())
         response = self._site.answer(asked)
         if not isinstance(response, Response):
-            try:
-                with anyio.fail_after(_patience(request)):
-                    response = await anyio.to_thread.run_sync(done, response, abandon_on_cancel=True)
-            except TimeoutError:
-                raise httpx.ReadTimeout("timed out") from None
+            with _as_httpx(), anyio.fail_after(_patience(request)):
+                response = await anyio.to_thread.run_sync(done, response, abandon_on_cancel=True)
         if response.mishap is None:
             return _whole(asked, response)
         coming = _coming(asked, response, _patience(request))
@@ -64,49 +58,53 @@ def _asked(request: httpx.Request, body: bytes) -> Request:
     return request_of(request.method, target, request.headers.raw, body)
 
 
-def _patience(request: httpx.Request) -> float | None:
-    patience: float | None = request.extensions.get("timeout", {}).get("read")
-    return patience
+def _patience(request: httpx.Request) -> Any:
+    return request.extensions.get("timeout", {}).get("read")
 
 
 def _whole(asked: Request, response: Response) -> httpx.Response:
-    return httpx.Response(
-        response.status,
-        headers=httpx.Headers(headers_of(response), "latin-1"),
-        stream=httpx.ByteStream(body_of(asked, response)),
-        extensions={"reason_phrase": reason(response.status).encode()},
-    )
+    reason, headers = head_of(response)
+    stream, extensions = httpx.ByteStream(body_of(asked, response)), {"reason_phrase": reason}
+    return httpx.Response(response.status, headers=headers, stream=stream, extensions=extensions)
+
+
+def _begun(head: h11.Response, coming: Iterator[Any]) -> httpx.Response:
+    stream, extensions = _Body(coming), {"reason_phrase": head.reason}
+    return httpx.Response(head.status_code, headers=head.headers.raw_items(), stream=stream, extensions=extensions)
 
 
 def _coming(asked: Request, response: Response, patience: float | None) -> Iterator[Any]:
-    """Seconds to wait, the head of the answer, and pieces of its body. Raises what httpx does."""
+    """Seconds to wait, the head of the answer, and pieces of its body."""
     parser = h11.Connection(h11.CLIENT)
     parser.send(h11.Request(method=asked.method, target="/", headers=[("Host", "kvfake")]))
     parser.send(h11.EndOfMessage())
     actions = iter(actions_of(asked, response))
-    try:
-        while not isinstance(event := parser.next_event(), h11.EndOfMessage):
+    with _as_httpx():
+        while not isinstance(event := parser.next_event(), (h11.EndOfMessage, h11.PAUSED)):
             if event is h11.NEED_DATA:
                 seconds, heard = hear(actions, patience)
                 yield seconds
                 if isinstance(heard, OSError):
                     raise heard
                 if not heard and parser.their_state is h11.SEND_RESPONSE:
-                    raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
+                    raise h11.RemoteProtocolError("Server disconnected without sending a response.")
                 parser.receive_data(heard)
-            else:
-                yield bytes(event.data) if isinstance(event, h11.Data) else event
-    except h11.RemoteProtocolError as wrong:
-        raise httpx.RemoteProtocolError(str(wrong)) from wrong
+            elif isinstance(event, h11.Response):
+                yield event
+            elif isinstance(event, h11.Data):
+                yield bytes(event.data)
+
+
+@contextmanager
+def _as_httpx() -> Iterator[None]:
+    try:
+        yield
     except TimeoutError as late:
         raise httpx.ReadTimeout(str(late)) from late
     except ConnectionError as broken:
         raise httpx.ReadError(str(broken)) from broken
-
-
-def _begun(head: h11.Response, coming: Iterator[Any]) -> httpx.Response:
-    body, extensions = _Body(coming), {"reason_phrase": head.reason}
-    return httpx.Response(head.status_code, headers=head.headers.raw_items(), stream=body, extensions=extensions)
+    except h11.RemoteProtocolError as wrong:
+        raise httpx.RemoteProtocolError(str(wrong)) from wrong
 
 
 class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):

@@ -1,6 +1,7 @@
 """Jobs: what may block, run beside the loop.
 
-Law: threads, and a queue back to the loop's own. It knows no sockets; the thread pool is loaded with the first job.
+Law: threads, and a queue back to the loop's own. It knows no sockets. A thread is started where no other is idle, and none keeps
+a server or a process from ending.
 """
 
 from __future__ import annotations
@@ -8,40 +9,47 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Semaphore, Thread, current_thread
 
 from kvfake.doors.actions import Job
 from kvfake.services.message import Response
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+from kvfake.world.clock import machine_seconds
 
 MAX_JOBS_AT_ONCE = 64  # a function of a fault may send requests that are jobs themselves
 
 Done = Callable[[Response], None]
 
+_LAST_SECONDS = 0.1  # how long a job that runs is waited for at the end
+
 
 class Jobs:
     """``ring`` is called, on any thread, when there is something to `deliver`."""
 
+    _now = staticmethod(machine_seconds)
+
     def __init__(self, name: str, ring: Callable[[], None]) -> None:
         self._name, self._ring = name, ring
-        self._pool: ThreadPoolExecutor | None = None
+        self._waiting: SimpleQueue[tuple[Job, Done] | None] = SimpleQueue()
+        self._idle = Semaphore(0)
+        self._threads: list[Thread] = []
         self._finished: deque[tuple[Done, Response]] = deque()
 
     def run(self, job: Job, done: Done) -> None:
         """Run the job on another thread; ``done`` gets its response from `deliver`."""
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
+        self._waiting.put((job, done))
+        if not self._idle.acquire(blocking=False) and len(self._threads) < MAX_JOBS_AT_ONCE:
+            thread = Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
-            self._pool = ThreadPoolExecutor(MAX_JOBS_AT_ONCE, thread_name_prefix=self._name)
-
-        def finish(future: Future[Response]) -> None:
-            if not future.cancelled():
-                self._finished.append((done, future.result()))
-                self._ring()
-
-        self._pool.submit(_run, job).add_done_callback(finish)
+    def _work(self) -> None:
+        while (waiting := self._waiting.get()) is not None:
+            job, done = waiting
+            self._finished.append((done, _run(job)))
+            self._ring()
+            self._idle.release()
 
     def deliver(self) -> None:
         """Hand out what was finished, on the caller's thread."""
@@ -50,9 +58,16 @@ class Jobs:
             done(response)
 
     def stop(self) -> None:
-        """Wait for those that run, forget the others."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        """End the threads. One whose job goes on is left alone: it ends with its job, or with the process."""
+        with suppress(Empty):
+            while True:
+                self._waiting.get_nowait()
+        for _ in self._threads:
+            self._waiting.put(None)
+        end = self._now() + _LAST_SECONDS
+        for thread in self._threads:
+            if thread is not current_thread():
+                thread.join(max(0.0, end - self._now()))
 
 
 def _run(job: Job) -> Response:

@@ -1,6 +1,6 @@
 """A double as an adapter of requests, with no socket: ``session.mount(double.url, double.requests_adapter())``.
 
-Law: it translates, and decides nothing. Where more than a plain answer comes, urllib3 reads it as from a socket.
+Law: it translates, and decides nothing. Whatever is more than a plain answer is read by requests itself, as from a socket.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from urllib3.response import HTTPResponse
 from urllib3.util.request import body_to_chunks
 
 from kvfake.doors.actions import Action, Job
-from kvfake.doors.environ import reason
-from kvfake.doors.felt import actions_of, body_of, done_in_time, headers_of, hear, request_of
+from kvfake.doors.felt import actions_of, body_of, done_in_time, head_of, hear, request_of
 from kvfake.doors.site import Site
 from kvfake.services.message import Request, Response
 
@@ -37,20 +36,20 @@ class RequestsAdapter(HTTPAdapter):
     def send(self, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
         asked = _asked(request)
         answer = self._site.answer(asked)
-        if isinstance(answer, Response) and answer.mishap is None and not _sets_a_cookie(answer):
-            return self.build_response(request, _whole(asked, answer))
+        if isinstance(answer, Response) and answer.mishap is None:
+            raw = _whole(asked, answer)
+            if "set-cookie" not in raw.headers:  # requests looks for it where only a parser would have put it
+                return self.build_response(request, raw)
         return _Wired(_Line(asked, answer)).send(request, *args, **more)
 
 
 def _asked(request: requests.PreparedRequest) -> Request:
-    assert request.url is not None
-    assert request.method is not None
     headers = [(_bytes(name), _bytes(value)) for name, value in request.headers.items()]
-    headers.append((b"Host", urlsplit(request.url).netloc.rpartition("@")[2].encode()))
-    return request_of(request.method, request.path_url.encode(), headers, _body(request))
+    headers.append((b"Host", urlsplit(request.url or "").netloc.rpartition("@")[2].encode()))
+    return request_of(request.method or "", request.path_url.encode(), headers, _body(request))
 
 
-def _bytes(text: str | bytes) -> bytes:
+def _bytes(text: Any) -> bytes:
     return text.encode("latin-1") if isinstance(text, str) else text
 
 
@@ -58,34 +57,34 @@ def _body(request: requests.PreparedRequest) -> bytes:
     body: Any = request.body
     if body is None or isinstance(body, bytes):
         return body or b""
-    chunks = body_to_chunks(body, request.method or "", _READ_BYTES).chunks or ()
+    chunks: Any = body_to_chunks(body, request.method or "", _READ_BYTES).chunks
     return b"".join(chunk.encode() if isinstance(chunk, str) else chunk for chunk in chunks)
 
 
-def _sets_a_cookie(response: Response) -> bool:
-    return any(name.lower() == "set-cookie" for name, _ in response.headers)
-
-
 def _whole(asked: Request, response: Response) -> HTTPResponse:
+    reason, headers = head_of(response)
     return HTTPResponse(
         io.BytesIO(body_of(asked, response)),
-        HTTPHeaderDict(headers_of(response)),
+        HTTPHeaderDict([(name.decode(), value.decode("latin-1")) for name, value in headers]),
         response.status,
         version=11,
-        reason=reason(response.status),
+        reason=reason.decode(),
         preload_content=False,
         request_method=asked.method,
     )
 
 
 class _Line(io.RawIOBase):
-    """Stands where a socket would. What is sent was heard before."""
+    """Stands where a socket would. What is said into it was heard before."""
 
     def __init__(self, asked: Request, answer: Response | Job) -> None:
         self._asked, self._answer = asked, answer
         self._actions = self._coming()
-        self._patience: float | None = None
         self._left = b""
+
+    def _coming(self) -> Iterator[Action]:
+        answer = self._answer
+        yield from actions_of(self._asked, answer if isinstance(answer, Response) else done_in_time(answer, self._patience))
 
     def settimeout(self, seconds: float | None) -> None:
         self._patience = seconds
@@ -95,6 +94,9 @@ class _Line(io.RawIOBase):
 
     def makefile(self, _: str) -> io.BufferedReader:
         return io.BufferedReader(self)
+
+    def close(self) -> None:
+        """What came is still read."""
 
     def readable(self) -> bool:
         return True
@@ -110,18 +112,14 @@ class _Line(io.RawIOBase):
         buffer[:count], self._left = self._left[:count], self._left[count:]
         return count
 
-    def _coming(self) -> Iterator[Action]:
-        answer = self._answer
-        yield from actions_of(self._asked, answer if isinstance(answer, Response) else done_in_time(answer, self._patience))
-
 
 class _Connection(HTTPConnection):
     def __init__(self, host: str, *, line: _Line, **more: Any) -> None:
         super().__init__(host, **more)
-        self._line = line
+        self._line: Any = line
 
     def connect(self) -> None:
-        self.sock = self._line  # type: ignore[assignment]
+        self.sock = self._line
 
 
 class _Pool(HTTPConnectionPool):

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 from kvfake.services.mattermost import without_token
 from kvfake.services.message import Operation, Request, Response
-from kvfake.world.owners import shortened
+from kvfake.world.owners import LEAST_BYTES_TO_SHOW, SHOWN_BYTES, shortened
 
-_SECRET = (b"authorization", b"cookie", b"x-csrf-token")
+_SECRET = (b"cookie", b"x-csrf-token")
 _SCHEMES = (b"bearer", b"token", b"basic")
 _HIDDEN = b"..."
+_BEARER = b"Bearer "
+_SHOWN, _LONG = len(_BEARER) + SHOWN_BYTES, len(_BEARER) + LEAST_BYTES_TO_SHOW
 
 
 class Message(NamedTuple):
@@ -92,12 +94,13 @@ class Asked:
 
 
 class Exchange(Asked):
-    """A request and its answer. ``number`` counts those of its world; ``duration`` is in seconds, with a fault's delay.
+    """A request and its answer. ``number`` counts those of its world; ``duration`` is in seconds, with a fault's delay; ``size`` is
+    in bytes of bodies, of keys, and of a value that was written differently, as they are kept.
 
     The request's headers are this record's from now on: tokens are cut out of them.
     """
 
-    __slots__ = ("_response", "duration", "fault", "number")
+    __slots__ = ("_response", "duration", "fault", "number", "size")
 
     def __init__(
         self,
@@ -111,13 +114,21 @@ class Exchange(Asked):
         duration: float,
         fault: object = None,
     ) -> None:
-        headers = request.headers
-        for name in _SECRET:
-            if name in headers:
-                headers[name] = _cut(headers[name])
+        headers, body = request.headers, request.body
+        authorization = headers.get(b"authorization")
+        if authorization is not None:
+            headers[b"authorization"] = _cut(authorization)
+        if b"cookie" in headers or b"x-csrf-token" in headers:
+            headers.update((name, _HIDDEN) for name in _SECRET if name in headers)
+        if query:
+            query = without_token(b"?" + query)[1:]
+            request = request._replace(target=path)
         self.service, self.owner, self.duration, self.fault = service, owner, duration, fault
         self._operation, self._request, self._path, self._query = operation, request, path, query
         self._response = response
+        self.size = len(body) + len(response.body)
+        if operation is not None and operation.value is not body:
+            self.size += len(operation.value) + sum(map(len, operation.keys))
         self.number = 0
 
     @property
@@ -146,23 +157,14 @@ class Exchange(Asked):
         mishap = self._response.mishap
         return mishap is not None and mishap.is_unanswered
 
-    @property
-    def size(self) -> int:
-        """Bytes of both bodies, of keys, and of a value that was written differently, as they are kept."""
-        body, operation = self._request.body, self._operation
-        size = len(body) + len(self._response.body)
-        if operation is not None and operation.keys:
-            size += sum(map(len, operation.keys))
-        if operation is not None and operation.value is not body:
-            size += len(operation.value)
-        return size
-
     def cut_bodies(self, limit: int) -> None:
         """Keep so many bytes of each body."""
         self._request = self._request._replace(body=self._request.body[:limit])
         self._response = self._response._replace(body=self._response.body[:limit])
+        self.size = len(self._request.body) + len(self._response.body)
         if self._operation is not None:
             self._operation = self._operation._replace(value=b"")
+            self.size += sum(map(len, self._operation.keys))
 
     def as_json(self, hide: Callable[[str], str] = str) -> dict[str, Any]:
         """For JSON, in whole characters; ``hide`` cuts tokens out."""
@@ -207,6 +209,8 @@ def _characters(text: str) -> str:
 
 def _cut(value: bytes) -> bytes:
     """What a header that holds a token may show: its scheme, and the beginning of a token that is not known by that."""
+    if len(value) >= _LONG and value.startswith(_BEARER):  # as nearly all of them are
+        return value[:_SHOWN] + _HIDDEN
     scheme, _, token = value.partition(b" ")
     if scheme.lower() not in _SCHEMES:
         return _HIDDEN

@@ -6,6 +6,8 @@ Law: it knows worlds and services, and nothing of sockets, threads or control. A
 from __future__ import annotations
 
 import os
+import re
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 WORLD_MARK = "/~"
 MAX_LATE = 100
+_SERIAL = re.compile("[1-9][0-9]{0,15}")
 _BROKEN_FAULT = b"a function of a fault (when= or before=) raised an exception: its traceback is on stderr\n"
 
 
@@ -79,14 +82,14 @@ class Fake:
             except ValueError as wrong:
                 raise ValueError(f"seed: {wrong}") from None
         if self._listener is not None:
-            world.journal.listener = partial(self._listener, world)
+            world.journal.listen(partial(self._listener, world))
         return world
 
     def listen(self, listener: Callable[[World, Exchange], None]) -> None:
         """Be told of every exchange of every world from now on, in its order."""
         self._listener = listener
         for world in (self.own, *self.worlds.values()):
-            world.journal.listener = partial(listener, world)
+            world.journal.listen(partial(listener, world))
 
     def refuse_late(self, what: str) -> None:
         """Remember what was asked of a world that had ended."""
@@ -108,7 +111,7 @@ class Fake:
         world = self.own if id == self._mark else self.worlds.get(id)
         if world is None:
             mark, _, serial = id.partition("-")
-            if mark == self._mark and serial.isdecimal() and 0 < int(serial) <= self._serial and id == f"{mark}-{int(serial)}":
+            if mark == self._mark and _SERIAL.fullmatch(serial) and int(serial) <= self._serial:
                 raise Ended(id)
         return world
 
@@ -150,9 +153,13 @@ class Fake:
             fault = world.faults.due(asked)
             if fault is not None:
                 fault.run_before(asked)
-        except Exception:
-            self._record(world, asked, Response(500, body=_BROKEN_FAULT), began, fault)
-            raise
+        except BaseException as broken:  # such as pytest's own
+            response = Response(500, body=_BROKEN_FAULT)
+            self._record(world, asked, response, began, fault)
+            if not isinstance(broken, Exception):
+                raise
+            traceback.print_exc()
+            return response
 
         def answered(store: KeyValues) -> Response:
             profile, moment = world.profiles[service.NAME], world.clock.now()

@@ -72,6 +72,15 @@ class Fault:
         is_due = place > 0 and place % self._every == 0
         return is_due and bool(self._rate == 1 or self.misfortune.random.random() < self._rate)
 
+    def state(self) -> tuple[Any, ...]:
+        """For `restore`."""
+        return self.hits, self._seen, self.misfortune.random.getstate()
+
+    def restore(self, state: tuple[Any, ...]) -> None:
+        """Count on from there, and draw what was drawn then."""
+        self.hits, self._seen, random = state
+        self.misfortune.random.setstate(random)
+
     def run_before(self, asked: Asked) -> None:
         if self.before is not None:
             self.before(*[asked][: takes_an_argument(self.before)])

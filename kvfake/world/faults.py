@@ -19,6 +19,9 @@ MAX_FAULTS = 1000
 _MAX_GONE = 1000  # how many are remembered of those that strike no more
 
 
+FaultsState = list[tuple["Fault", tuple[Any, ...]]]
+
+
 class Faults:
     """The faults of one world. A request meets the first of them whose turn it is; each counts every request that it means."""
 
@@ -58,7 +61,7 @@ class Faults:
         time. ``sever`` cuts it: one of `kvfake.services.message.SEVERS`. ``before`` is called at that moment, before anything is
         done; it may take the request.
 
-        Which requests. ``service``, ``method``, ``key``, ``owner``: exact, or a compiled pattern; ``when`` is asked with the
+        Which requests. ``service``; ``method``, ``key``, ``owner``: exact, or a compiled pattern; ``when`` is asked with the
         request.
 
         When. The first ``times`` (``None``: until it is removed), not before ``after`` of them came, each ``every``-th, at a
@@ -116,10 +119,16 @@ class Faults:
             self._active = ()
             self._gone.clear()
 
-    def keep(self, active: tuple[Fault, ...]) -> None:
-        """Remove all but these, and forget them."""
+    def state(self) -> FaultsState:
+        """For `restore`."""
+        return [(fault, fault.state()) for fault in self._active]
+
+    def restore(self, state: FaultsState) -> None:
+        """Those that could strike then can strike again, and have counted what they had; all others are forgotten."""
         with self._lock:
-            self._active = tuple(fault for fault in self._active if fault in active)
+            for fault, counted in state:
+                fault.restore(counted)
+            self._active = tuple(fault for fault, _ in state)
             self._gone.clear()
 
     @property

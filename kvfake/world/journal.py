@@ -22,7 +22,7 @@ _MAX_SHOWN = 5  # nearest misses
 class Journal(Sequence[Exchange]):
     """The exchanges of one world, oldest first. ``dropped`` says how many older ones there were."""
 
-    __slots__ = ("_bytes", "_exchanges", "_lock", "_max_body_bytes", "_max_exchanges", "dropped", "listener", "seen")
+    __slots__ = ("_bytes", "_exchanges", "_listener", "_lock", "_max_body_bytes", "_max_exchanges", "dropped", "is_on", "seen")
 
     def __init__(self, max_exchanges: int, max_body_bytes: int, lock: RLock) -> None:
         """``lock`` is the world's, which whoever adds holds."""
@@ -31,26 +31,25 @@ class Journal(Sequence[Exchange]):
         self._bytes = 0
         self.dropped = 0
         self.seen = 0  # all that there ever were
-        self.listener: Callable[[Exchange], None] | None = None
+        self.is_on = max_exchanges > 0
+        self._listener: Callable[[Exchange], None] | None = None
 
-    @property
-    def is_on(self) -> bool:
-        return self._max_exchanges > 0 or self.listener is not None
+    def listen(self, listener: Callable[[Exchange], None]) -> None:
+        """Be told of every exchange, also where none is kept."""
+        self._listener, self.is_on = listener, True
 
     def add(self, exchange: Exchange) -> None:
-        size = exchange.size
-        if size > self._max_body_bytes:
+        if exchange.size > self._max_body_bytes:
             exchange.cut_bodies(self._max_body_bytes)
-            size = exchange.size
         self.seen += 1
         exchange.number = self.seen
         self._exchanges.append(exchange)
-        self._bytes += size
+        self._bytes += exchange.size
         while len(self._exchanges) > self._max_exchanges or self._bytes > MAX_BYTES:
             self._bytes -= self._exchanges.popleft().size
             self.dropped += 1
-        if self.listener is not None:
-            self.listener(exchange)
+        if self._listener is not None:
+            self._listener(exchange)
 
     @overload
     def __getitem__(self, place: int) -> Exchange: ...

@@ -109,9 +109,9 @@ class Owners:
         return text
 
 
-_SHOWN_BYTES, _LEAST_BYTES_TO_SHOW = 4, 12
+SHOWN_BYTES, LEAST_BYTES_TO_SHOW = 4, 12  # of a token
 
 
 def shortened(token: bytes) -> bytes:
     """What may be shown of a token: its beginning, where it is long enough not to be known by that."""
-    return (token[:_SHOWN_BYTES] if len(token) >= _LEAST_BYTES_TO_SHOW else b"") + b"..."
+    return (token[:SHOWN_BYTES] if len(token) >= LEAST_BYTES_TO_SHOW else b"") + b"..."

@@ -10,18 +10,15 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from threading import RLock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from kvfake.services import mattermost, persist
 from kvfake.stores.memory import MAX_CHECKPOINTS, MemoryStore
 from kvfake.world.clock import Clock
-from kvfake.world.faults import Faults
+from kvfake.world.faults import Faults, FaultsState
 from kvfake.world.journal import Journal
 from kvfake.world.owners import Mint, Owners
 from kvfake.world.routes import Routes
-
-if TYPE_CHECKING:
-    from kvfake.world.fault import Fault
 
 APP = "app"
 BOT = APP + "/bot"
@@ -34,7 +31,7 @@ class _Moment(NamedTuple):
     """What a checkpoint remembers beside the store's own."""
 
     clock: tuple[int | None, int]
-    faults: tuple[Fault, ...]
+    faults: FaultsState
     journal: tuple[int, int]
 
 
@@ -85,7 +82,7 @@ class World:
         """A mark for the world as it is now: its values, its clock, its faults, its journal. `MAX_CHECKPOINTS` are kept."""
         with self.lock:
             mark = self.store.checkpoint()
-            self._checkpoints[mark] = _Moment(self.clock.state(), self.faults.active, self.journal.mark())
+            self._checkpoints[mark] = _Moment(self.clock.state(), self.faults.state(), self.journal.mark())
             if len(self._checkpoints) > MAX_CHECKPOINTS:
                 del self._checkpoints[next(iter(self._checkpoints))]
             return mark
@@ -101,7 +98,7 @@ class World:
                 raise ValueError(f"{mark!r} is no checkpoint of this world, or was rolled back over; there are: {there}")
             self.store.rollback(mark)
             self.clock.restore(moment.clock)
-            self.faults.keep(moment.faults)
+            self.faults.restore(moment.faults)
             self.journal.forget_since(moment.journal)
             self._checkpoints = {other: moment for other, moment in self._checkpoints.items() if other <= mark}
 

@@ -1,12 +1,19 @@
-"""Every way into a double: over a socket, through WSGI as different servers call it, and with no door at all."""
+"""Every way into a double: over a socket, through WSGI as different servers call it, with no door at all, and as the transport
+of a client.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
+
+import anyio
+import httpx
+import requests
+from requests.adapters import BaseAdapter
 
 import kvfake
 from kvfake.doors.connection import Answer, Connection
@@ -122,6 +129,97 @@ class RawWsgiDoor(WsgiDoor):
 DOORS: dict[str, Any] = {door.name: door for door in (SocketDoor, SiteDoor, WsgiDoor, RawWsgiDoor)}
 
 
+class HttpxDoor:
+    """A client of httpx. It is made to send targets and methods as they are written."""
+
+    name = "httpx"
+
+    def __init__(self, double: Double, transport: httpx.BaseTransport | None = None) -> None:
+        self.double = double
+        self.client = httpx.Client(transport=transport or double.httpx_transport(), trust_env=False)
+
+    def send(
+        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunked: bool = False
+    ) -> Reply:
+        extensions = {"target": target.encode()}
+        content = pieces(body) if chunked else body
+        request = self.client.build_request(method, self.double.url, headers=headers, content=content, extensions=extensions)
+        request.method = method
+        return reply_of(self.client.send(request))
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class AsyncHttpxDoor:
+    """An asynchronous one, for each request another."""
+
+    name = "httpx async"
+
+    def __init__(self, double: Double, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self.double, self._transport = double, transport or double.httpx_transport()
+
+    def send(
+        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunked: bool = False
+    ) -> Reply:
+        return anyio.run(self.asend, method, target, headers, body, chunked)
+
+    async def asend(
+        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunked: bool = False
+    ) -> Reply:
+        extensions = {"target": target.encode()}
+        content = apieces(body) if chunked else body
+        async with httpx.AsyncClient(transport=self._transport, trust_env=False) as client:
+            request = client.build_request(method, self.double.url, headers=headers, content=content, extensions=extensions)
+            request.method = method
+            return reply_of(await client.send(request))
+
+    def close(self) -> None:
+        pass
+
+
+class RequestsDoor:
+    """A session of requests, made to send as much."""
+
+    name = "requests"
+
+    def __init__(self, double: Double, adapter: BaseAdapter | None = None) -> None:
+        self.double = double
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.mount("http://", adapter or double.requests_adapter())
+
+    def send(
+        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunked: bool = False
+    ) -> Reply:
+        asked: Any = requests.Request(method, self.double.url, headers, data=pieces(body) if chunked else body)
+        request = self.session.prepare_request(asked)
+        request.method, request.url = method, self.double.url + target
+        response = self.session.send(request, allow_redirects=False)
+        return Reply(response.status_code, dict(response.headers), response.content, response.reason)
+
+    def close(self) -> None:
+        self.session.close()
+
+
+def pieces(body: bytes, size: int = 1000) -> Iterator[bytes]:
+    for start in range(0, len(body), size):
+        yield body[start : start + size]
+
+
+async def apieces(body: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces(body):
+        yield piece
+
+
+def reply_of(response: httpx.Response) -> Reply:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers.raw}
+    return Reply(response.status_code, headers, response.content, response.reason_phrase)
+
+
+CLIENT_DOORS: dict[str, Any] = {door.name: door for door in (HttpxDoor, AsyncHttpxDoor, RequestsDoor)}
+
+
 @contextmanager
 def serving(double: Double, wrong: Any = None, wrong_wire: Any = None) -> Iterator[SocketDoor]:
     """A double behind a socket; ``wrong`` changes what its site answers, ``wrong_wire`` what is heard and said."""
@@ -147,4 +245,4 @@ def opened(door: str, **settings: Any) -> Iterator[Door]:
         with serving(double) as socket_door:
             yield socket_door
     else:
-        yield DOORS[door](double)
+        yield (DOORS | CLIENT_DOORS)[door](double)
