@@ -9,6 +9,7 @@ A setting has one name everywhere: keyword ``port``, flag ``--port``, variable `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from os import PathLike, fspath
 from string import ascii_letters, digits
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -56,7 +57,7 @@ class Setting(NamedTuple):
 
     @property
     def is_file(self) -> bool:
-        return self.metavar == "FILE"
+        return self.read is _file
 
     @property
     def is_list(self) -> bool:
@@ -102,6 +103,11 @@ def _text(value: object) -> str:
     except UnicodeEncodeError:
         raise ValueError(f"expected a text that UTF-8 can hold, got {value!r}") from None
     return value
+
+
+def _file(value: object) -> str:
+    """A path, as a text; ``pathlib.Path`` too."""
+    return _text(fspath(value) if isinstance(value, PathLike) else value)
 
 
 def _count(least: int, most: int, least_means: str = "") -> Callable[[object], int]:
@@ -170,8 +176,8 @@ SETTINGS = (
     Setting("log", SERVER, switch, False, "", "write a line an exchange to stderr"),
     Setting("control", SERVER, switch, True, "", "answer at /_kvfake/"),
     Setting("control_token", SERVER, _text, None, "TOKEN", "a token without which /_kvfake/ refuses"),
-    Setting("journal", COMMAND, _text, None, "FILE", "write each exchange to a file, as a line of JSON"),
-    Setting("export", COMMAND, _text, None, "FILE", "write the values to a file at the end, and on demand"),
+    Setting("journal", COMMAND, _file, None, "FILE", "write each exchange to a file, as a line of JSON"),
+    Setting("export", COMMAND, _file, None, "FILE", "write the values to a file at the end, and on demand"),
     Setting("profile", WORLD, _one_of(*PROFILES), "documented", "PROFILE",
             "answer as the documentation says, or as the plugin v1.2.2 does to the letter", PROFILES),
     Setting("strict", WORLD, switch, False, "", "refuse a token that was not named"),
@@ -180,7 +186,7 @@ SETTINGS = (
     Setting("mattermost_missing", WORLD, _one_of(*MISSING_FORMS), None, "FORM",
             "what a Mattermost key that is not there answers: {}, null, or 404", MISSING_FORMS),
     Setting("fallback", WORLD, _public_url, None, "URL", "a server that is asked for what nothing here answers"),
-    Setting("seed", WORLD, _text, None, "FILE", "a file of values that a world begins with"),
+    Setting("seed", WORLD, _file, None, "FILE", "a file of values that a world begins with"),
     Setting("journal_exchanges", WORLD, _count(0, 1_000_000), 1000, "COUNT", "how many exchanges the journal keeps; 0 keeps none"),
     Setting("journal_body_bytes", WORLD, _count(0, 1 << 24), 65_536, "BYTES", "how much of a body the journal keeps"),
 )

@@ -34,11 +34,13 @@ BOT = """
 import requests
 
 class Bot:
-    def __init__(self, site_url, token):
+    def __init__(self, site_url, token, attempts=1):
         self.url, self.headers = site_url + "/plugins/com.mattermost.apps/api/v1/kv/name", {"Authorization": f"Bearer {token}"}
+        self.attempts = attempts
 
     def hear(self, text):
-        requests.put(self.url, json=text.split()[-1], headers=self.headers).raise_for_status()
+        answers = (requests.put(self.url, json=text.split()[-1], headers=self.headers) for _ in range(self.attempts))
+        assert any(answer.ok for answer in answers)
 
 
 """
@@ -46,10 +48,10 @@ class Bot:
 
 def test_the_python_examples_run(pytester: pytest.Pytester) -> None:
     """Each block, as it stands; the test is given a bot."""
-    plain, in_a_suite = blocks("python")
+    plain, *in_a_suite = blocks("python")
     exec(compile(plain, "README.md", "exec"), {})
-    pytester.makepyfile(BOT + in_a_suite)
-    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio").assert_outcomes(passed=1)
+    pytester.makepyfile(BOT + "\n\n".join(in_a_suite))
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio").assert_outcomes(passed=2)
 
 
 def test_the_curl_session_is_what_it_shows(double: Double) -> None:

@@ -21,7 +21,7 @@ MODULES = (http, mattermost, persist)  # importing them registers their checks
 def test_the_row_holds(check: Check, door: str, profile: str) -> None:
     """The double does what the row says."""
     if check.socket_only and door != SocketDoor.name:
-        pytest.skip("it looks at bytes on the wire, which nobody but a socket has")
+        pytest.skip("decided below the double: by a server, or by a client")
     with opened(door, profile=profile, strict=True, token=TOKENS) as opened_door:
         check.check(App(opened_door, profile))
 

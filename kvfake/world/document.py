@@ -126,7 +126,7 @@ def write(path: str | os.PathLike[str], data: Mapping[str, Any]) -> None:
     if Path(path).exists() and not Path(path).is_file():  # /dev/stdout, a pipe; a folder refuses
         Path(path).write_bytes(content)
         return
-    target = Path(path).resolve()
+    target = Path(os.path.realpath(path))
     beside = target.with_name(f".{target.name[:50]}.{secrets.token_hex(8)}")
     try:
         with beside.open("xb") as file:

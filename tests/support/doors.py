@@ -5,7 +5,7 @@ of a client.
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
@@ -130,13 +130,13 @@ DOORS: dict[str, Any] = {door.name: door for door in (SocketDoor, SiteDoor, Wsgi
 
 
 class HttpxDoor:
-    """A client of httpx. It is made to send targets and methods as they are written."""
+    """A client of httpx. It is made to send targets and methods as they are written. With ``transport`` it goes another way."""
 
     name = "httpx"
 
-    def __init__(self, double: Double, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(self, double: Double, transport: Callable[[], httpx.BaseTransport] | None = None) -> None:
         self.double = double
-        self.client = httpx.Client(transport=transport or double.httpx_transport(), trust_env=False)
+        self.client = httpx.Client(transport=(transport or double.httpx_transport)(), trust_env=False)
 
     def send(
         self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunked: bool = False
@@ -147,47 +147,43 @@ class HttpxDoor:
         request.method = method
         return reply_of(self.client.send(request))
 
-    def close(self) -> None:
-        self.client.close()
-
 
 class AsyncHttpxDoor:
-    """An asynchronous one, for each request another."""
+    """An asynchronous one: another for each request, and another loop."""
 
     name = "httpx async"
 
-    def __init__(self, double: Double, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self.double, self._transport = double, transport or double.httpx_transport()
+    def __init__(self, double: Double, transport: Callable[[], httpx.AsyncBaseTransport] | None = None) -> None:
+        self.double = double
+        self._transport: Callable[[], httpx.AsyncBaseTransport] = transport or double.httpx_transport
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=self._transport(), trust_env=False)
 
     def send(
         self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunked: bool = False
     ) -> Reply:
-        return anyio.run(self.asend, method, target, headers, body, chunked)
+        return anyio.run(self._send, method, target, headers, body, chunked)
 
-    async def asend(
-        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunked: bool = False
-    ) -> Reply:
+    async def _send(self, method: str, target: str, headers: Mapping[str, str] | None, body: bytes, chunked: bool) -> Reply:
         extensions = {"target": target.encode()}
         content = apieces(body) if chunked else body
-        async with httpx.AsyncClient(transport=self._transport, trust_env=False) as client:
+        async with self.client() as client:
             request = client.build_request(method, self.double.url, headers=headers, content=content, extensions=extensions)
             request.method = method
             return reply_of(await client.send(request))
 
-    def close(self) -> None:
-        pass
-
 
 class RequestsDoor:
-    """A session of requests, made to send as much."""
+    """A session of requests, made to do the same."""
 
     name = "requests"
 
-    def __init__(self, double: Double, adapter: BaseAdapter | None = None) -> None:
+    def __init__(self, double: Double, adapter: Callable[[], BaseAdapter] | None = None) -> None:
         self.double = double
         self.session = requests.Session()
         self.session.trust_env = False
-        self.session.mount("http://", adapter or double.requests_adapter())
+        self.session.mount("http://", (adapter or double.requests_adapter)())
 
     def send(
         self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunked: bool = False
@@ -197,9 +193,6 @@ class RequestsDoor:
         request.method, request.url = method, self.double.url + target
         response = self.session.send(request, allow_redirects=False)
         return Reply(response.status_code, dict(response.headers), response.content, response.reason)
-
-    def close(self) -> None:
-        self.session.close()
 
 
 def pieces(body: bytes, size: int = 1000) -> Iterator[bytes]:
