@@ -9,7 +9,8 @@ import errno
 import os
 import traceback
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from queue import Empty, SimpleQueue
+from threading import Thread
 
 from kvfake.doors.actions import Action, Job, Reset, Silence, Wait
 from kvfake.doors.connection import WITHOUT_BODY, message_of
@@ -30,23 +31,22 @@ def request_of(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]
     return Request(method, target, heard, body)
 
 
-def done(job: Job) -> Response:
-    """What the job answers. A user's function that raises is a 500, as behind a server."""
+def done(job: Job, patience: float | None) -> Response:
+    """What the job answers, on a thread of its own. Raises ``TimeoutError`` after so many seconds; the job goes on."""
+    answers: SimpleQueue[Response] = SimpleQueue()
+    Thread(target=lambda: answers.put(_answer(job)), name="kvfake", daemon=True).start()
+    try:
+        return answers.get(timeout=patience)
+    except Empty:
+        raise TimeoutError("timed out") from None
+
+
+def _answer(job: Job) -> Response:
     try:
         return job()
-    except Exception:
+    except BaseException:  # such as pytest's own, raised by a user's function: the client is answered even so
         traceback.print_exc()
         return UNEXPECTED
-
-
-def done_in_time(job: Job, patience: float | None) -> Response:
-    """The same, on a thread of its own. Raises ``TimeoutError`` after so many seconds; the job goes on."""
-    thread = ThreadPoolExecutor(1, "kvfake")
-    response = thread.submit(done, job)
-    thread.shutdown(wait=False)
-    if not wait([response], patience).done:
-        raise TimeoutError("timed out")
-    return response.result()
 
 
 def head_of(response: Response) -> tuple[bytes, list[tuple[bytes, bytes]]]:

@@ -15,7 +15,7 @@ import anyio.to_thread
 import h11
 import httpx
 
-from kvfake.doors.felt import actions_of, body_of, done, done_in_time, head_of, hear, request_of
+from kvfake.doors.felt import actions_of, body_of, done, head_of, hear, request_of
 from kvfake.doors.site import Site
 from kvfake.services.message import Request, Response
 
@@ -31,7 +31,7 @@ class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         response = self._site.answer(asked)
         if not isinstance(response, Response):
             with _as_httpx():
-                response = done_in_time(response, _patience(request))
+                response = done(response, _patience(request))
         if response.mishap is None:
             return _whole(asked, response)
         coming = _coming(asked, response, _patience(request))
@@ -43,8 +43,8 @@ class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         asked = _asked(request, await request.aread())
         response = self._site.answer(asked)
         if not isinstance(response, Response):
-            with _as_httpx(), anyio.fail_after(_patience(request)):
-                response = await anyio.to_thread.run_sync(done, response, abandon_on_cancel=True)
+            with _as_httpx():
+                response = await anyio.to_thread.run_sync(done, response, _patience(request), abandon_on_cancel=True)
         if response.mishap is None:
             return _whole(asked, response)
         coming = _coming(asked, response, _patience(request))

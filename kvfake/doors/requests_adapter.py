@@ -19,7 +19,7 @@ from urllib3.response import HTTPResponse
 from urllib3.util.request import body_to_chunks
 
 from kvfake.doors.actions import Action, Job
-from kvfake.doors.felt import actions_of, body_of, done_in_time, head_of, hear, request_of
+from kvfake.doors.felt import actions_of, body_of, done, head_of, hear, request_of
 from kvfake.doors.site import Site
 from kvfake.services.message import Request, Response
 
@@ -84,7 +84,7 @@ class _Line(io.RawIOBase):
 
     def _coming(self) -> Iterator[Action]:
         answer = self._answer
-        yield from actions_of(self._asked, answer if isinstance(answer, Response) else done_in_time(answer, self._patience))
+        yield from actions_of(self._asked, answer if isinstance(answer, Response) else done(answer, self._patience))
 
     def settimeout(self, seconds: float | None) -> None:
         self._patience = seconds
