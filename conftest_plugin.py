@@ -74,10 +74,7 @@ def _asked_for(config: pytest.Config, overridden: dict[str, Any]) -> dict[str, A
 
 def _ini(config: pytest.Config, setting: Setting) -> Any:
     """What stands in the ini file; a file's name there begins at the ini file."""
-    try:
-        value = config.getini(setting.ini)
-    except TypeError as wrong:  # a number or a boolean of a TOML file
-        raise ValueError(str(wrong)) from None
+    value = config.getini(setting.ini)
     return str(config.rootpath / value) if setting.is_file and value else value
 
 

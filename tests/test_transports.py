@@ -50,7 +50,9 @@ def door(client: str) -> ClientDoor:
     return made
 
 
-@pytest.fixture(params=["asyncio", pytest.param("trio", marks=pytest.mark.skipif(not find_spec("trio"), reason="there is no trio"))])
+@pytest.fixture(
+    params=["asyncio", pytest.param("trio", marks=pytest.mark.skipif(not find_spec("trio"), reason="there is no trio"))]
+)
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
@@ -80,20 +82,25 @@ def both(client: str, **settings: Any) -> Iterator[Both]:
                 doors.there.session.close()
 
 
-def ask(door: ClientDoor, method: str, path: str, **how: Any) -> Reply:
-    """As an app would, with whatever its client takes."""
-    url = door.double.url + path
+def request(door: ClientDoor, method: str, url: str, **how: Any) -> Any:
+    """As an app would, with whatever its client takes; the client's own response."""
     if isinstance(door, RequestsDoor):
-        response = door.session.request(method, url, **{"allow_redirects": False, **how})
-        return Reply(response.status_code, dict(response.headers), response.content, response.reason)
+        return door.session.request(method, url, **{"allow_redirects": False, **how})
     if isinstance(door, HttpxDoor):
-        return reply_of(door.client.request(method, url, **how))
+        return door.client.request(method, url, **how)
 
-    async def asked() -> Reply:
+    async def requested() -> httpx.Response:
         async with door.client() as client:
-            return reply_of(await client.request(method, url, **how))
+            return await client.request(method, url, **how)
 
-    return anyio.run(asked)
+    return anyio.run(requested)
+
+
+def ask(door: ClientDoor, method: str, path: str, **how: Any) -> Reply:
+    response = request(door, method, door.double.url + path, **how)
+    if isinstance(response, httpx.Response):
+        return reply_of(response)
+    return Reply(response.status_code, dict(response.headers), response.content, response.reason)
 
 
 def whole(reply: Reply) -> tuple[int, str, list[tuple[str, str]], bytes]:
@@ -205,8 +212,7 @@ def test_every_answer_is_that_over_a_socket(client: str, what: str, profile: str
         for asked in REQUESTS[what]:
             here, there = [door.send(*asked) for door in doors]
             assert whole(here) == whole(there), asked
-        here, there = [recorded(door.double) for door in doors]
-        assert here == there
+        assert recorded(doors.here.double) == recorded(doors.there.double)
 
 
 BODIES: dict[str, Callable[[], dict[str, Any]]] = {
@@ -343,3 +349,349 @@ def test_a_fault_is_felt_as_over_a_socket(client: str, what: str) -> None:
             felt.append((feel(door, case.method, case.path, timeout=case.timeout, **body), feel(door, "GET", f"{KV}/k")))
         assert felt[0] == felt[1]
         assert outcome(doors.here.double) == outcome(doors.there.double)
+
+
+PATIENCE = {  # each as a client takes it: what it waits for is the second
+    "httpx": [(SHORT, ENOUGH), (httpx.Timeout(ENOUGH, read=SHORT), httpx.Timeout(ENOUGH)), ((ENOUGH, SHORT, ENOUGH, ENOUGH), None)],
+    "requests": [(SHORT, ENOUGH), (Timeout(connect=ENOUGH, read=SHORT), Timeout(ENOUGH)), ((ENOUGH, SHORT), (None, None))],
+}
+PATIENCE["httpx async"] = PATIENCE["httpx"]
+
+
+@pytest.mark.parametrize("way", range(3), ids=["seconds", "an object", "a tuple"])
+def test_a_timeout_in_every_way_to_say_it(client: str, way: int) -> None:
+    """One that is too short for the fault, and one that is not."""
+    short, enough = PATIENCE[client][way]
+    with both(client) as doors:
+        felt = []
+        for door in doors:
+            door.double.faults.add(delay=LONG, after=1)
+            door.double.faults.add(delay=0.02, times=None)
+            felt.append([feel(door, "GET", f"{KV}/k", timeout=timeout) for timeout in (enough, short, enough)])
+        assert felt[0] == felt[1]
+        assert felt[0][0] == felt[0][2] == (200, "OK", [("Content-Type", "application/json"), ("Content-Length", "2")], b"{}")
+        assert felt[0][1][0] is (requests.ReadTimeout if client == "requests" else httpx.ReadTimeout)
+
+
+def test_a_function_that_takes_too_long(client: str) -> None:
+    """The client gives up; what it asked for is done when the function comes to its end. Likewise a mounted application."""
+
+    def ask_both(door: ClientDoor) -> Any:
+        gate = threading.Event()
+        door.double.faults.add(before=lambda: gate.wait(LONG))
+        door.double.mount("/slow", lambda environ, start: hello(environ, start) if gate.wait(LONG) else [])
+        felt = [feel(door, "DELETE", path, timeout=SHORT) for path in (f"{KV}/k", "/slow")]
+        assert len(door.double.journal) == 0
+        gate.set()
+        assert until(lambda: len(door.double.journal) == 2)
+        return felt, sorted(exchange.path for exchange in door.double.journal)
+
+    with both(client) as doors:
+        here, there = [ask_both(door) for door in doors]
+        assert here == there
+        assert here[0][0][0] is (requests.ReadTimeout if client == "requests" else httpx.ReadTimeout)
+
+
+def hello(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+    start("200 OK", [("Content-Type", "text/plain"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")])
+    return [f"hello {environ['PATH_INFO']} ".encode(), environ["wsgi.input"].read()]
+
+
+def test_what_no_function_should_do(client: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Pytest's own way to fail, in a function: the client is answered even so, and the test's output shows it."""
+    for door in CLIENT_DOORS[client](kvfake.Double()), CLIENT_DOORS[client](kvfake.Double()):
+        door.double.faults.add(before=lambda: pytest.fail("as the user says"))
+        assert feel(door, "GET", f"{KV}/k")[0] == 500
+        assert feel(door, "GET", f"{KV}/k")[0] == 200
+        assert "as the user says" in capfd.readouterr().err
+
+
+# ----------------------------------------------------------------------------------------------------- answers, piece by piece
+
+
+class Piece(NamedTuple):
+    moment: float
+    data: bytes
+
+
+def stream(door: ClientDoor, path: str, timeout: float = ENOUGH) -> tuple[list[Piece], Any]:
+    """What came, and the error that it ended with."""
+    came: list[Piece] = []
+    url = door.double.url + path
+    how: dict[str, Any] = {"headers": door.double.persist.headers, "timeout": timeout}
+    try:
+        if isinstance(door, RequestsDoor):
+            with door.session.get(url, stream=True, **how) as answer:
+                came.extend(Piece(time.monotonic(), data) for data in answer.iter_content(1000))
+        elif isinstance(door, HttpxDoor):
+            with door.client.stream("GET", url, **how) as response:
+                came.extend(Piece(time.monotonic(), data) for data in response.iter_raw(1000))
+        else:
+            anyio.run(astream, door, url, how, came)
+    except (httpx.HTTPError, requests.RequestException) as error:
+        return came, (type(error), words(door, error))
+    return came, None
+
+
+async def astream(door: AsyncHttpxDoor, url: str, how: dict[str, Any], came: list[Piece]) -> None:
+    async with door.client() as client, client.stream("GET", url, **how) as response:
+        async for data in response.aiter_raw(1000):
+            came.append(Piece(time.monotonic(), data))  # noqa: PERF401  (what came before an error counts)
+
+
+STREAMED: dict[str, dict[str, Any]] = {
+    "whole": {},
+    "late": {"delay": 0.05},
+    "slow": {"delay": {"over": 0.1}},
+    "too slow": {"delay": {"over": LONG}},
+    "truncate": {"sever": "truncate"},
+    "slow and cut": {"sever": "truncate", "delay": {"over": 0.1}},
+    "reset": {"sever": "reset"},
+    "nothing": {"status": 204, "delay": 0.01},
+}
+
+
+@pytest.mark.parametrize("what", STREAMED)
+def test_an_answer_in_pieces(client: str, what: str) -> None:
+    """As much of it comes as over a socket, before it ends in the same way."""
+    with both(client) as doors:
+        streamed = []
+        for door in doors:
+            door.double.persist["large"] = "x" * 262_144
+            if STREAMED[what]:
+                door.double.faults.add(**STREAMED[what])
+            came, error = stream(door, f"{API}/persist/kv/large", 0.2 if what == "too slow" else ENOUGH)
+            streamed.append((b"".join(piece.data for piece in came), error))
+        assert streamed[0] == streamed[1]
+        assert (streamed[0][1] is not None) == (what in ("too slow", "truncate", "slow and cut", "reset"))
+
+
+def test_a_slow_answer_comes_bit_by_bit(door: ClientDoor) -> None:
+    """An app that reads it so can begin at once."""
+    door.double.persist["large"] = "x" * 100_000
+    door.double.faults.add(delay={"over": 0.4})
+    came, _ = stream(door, f"{API}/persist/kv/large")
+    assert came[-1].moment - came[0].moment > 0.2
+
+
+def test_an_answer_that_nobody_reads(door: ClientDoor) -> None:
+    """Is given up in peace, and the next is right."""
+    door.double.persist["large"] = "x" * 100_000
+    door.double.faults.add(delay={"over": LONG})
+    url, headers = door.double.persist.url_for("large"), door.double.persist.headers
+
+    async def give_up(door: AsyncHttpxDoor) -> None:
+        async with door.client() as client, client.stream("GET", url, headers=headers) as response:
+            assert response.status_code == 200
+
+    if isinstance(door, RequestsDoor):
+        door.session.get(url, headers=headers, stream=True).close()
+    elif isinstance(door, HttpxDoor):
+        with door.client.stream("GET", url, headers=headers) as response:
+            assert response.status_code == 200
+    else:
+        anyio.run(give_up, door)
+    assert feel(door, "GET", f"{API}/persist/kv")[0] == 200
+
+
+def test_what_a_response_says_of_itself(client: str, door: ClientDoor) -> None:
+    """How long it took, what it was asked, that all of it was read."""
+    response = request(door, "GET", door.double.url)
+    assert response.elapsed.total_seconds() >= 0
+    assert str(response.request.url).rstrip("/") == door.double.url
+    if client == "requests":
+        assert (response.raw.version, response.raw.status, response.raw.read()) == (11, 404, b"")
+    else:
+        assert (response.http_version, response.num_bytes_downloaded) == ("HTTP/1.1", len(response.content))
+        assert response.is_closed
+
+
+# ------------------------------------------------------------------------------------------------------------ what lies there
+
+
+def text(door: ClientDoor, url: str, method: str = "GET", **how: Any) -> str:
+    found: str = request(door, method, url, **{"headers": door.double.mattermost.headers, **how}).text
+    return found
+
+
+def test_every_host_is_the_double(door: ClientDoor) -> None:
+    """Whatever addresses an app has, also with ``https``; requests must be told which. Faults find them too."""
+    if isinstance(door, RequestsDoor):
+        door.session.mount("https://", door.double.requests_adapter())
+    door.double.mattermost["k"] = 1
+    door.double.faults.add(delay=0.01, times=None, after=3)
+    for origin in ("https://mattermost.example:8065", "http://user:word@127.0.0.1", "http://[::1]:1") * 2:
+        assert text(door, f"{origin}{KV}/k", headers={"Cookie": f"MMAUTHTOKEN={door.double.mattermost.token}"}) == "1"
+    hosts = [exchange.request.headers["host"] for exchange in door.double.journal]
+    assert hosts == ["mattermost.example:8065", "127.0.0.1", "[::1]:1"] * 2
+
+
+def test_a_host_of_ones_own(door: ClientDoor) -> None:
+    """A ``Host`` that the app sets is the one that is heard."""
+    text(door, door.double.url, headers={"Host": "elsewhere"})
+    assert door.double.journal[-1].request.headers["host"] == "elsewhere"
+
+
+def test_a_session_goes_elsewhere_for_the_rest() -> None:
+    """It is mounted for one address."""
+    double = kvfake.Double()
+    with requests.Session() as session:
+        session.mount(double.url, double.requests_adapter())
+        assert session.get(double.mattermost.url_for("k"), headers=double.mattermost.headers).json() == {}
+        assert type(session.get_adapter("http://elsewhere.example")) is HTTPAdapter
+
+
+def test_worlds_have_addresses(client: str) -> None:
+    """A double beside others on one server is at the root of its own transport; each is below its address on every transport."""
+    with kvfake.start() as server:
+        one, two = (server.beside({}) for _ in range(2))  # type: ignore[attr-defined]
+        one.mattermost["k"], two.mattermost["k"] = 1, 2
+        doors = [CLIENT_DOORS[client](double) for double in (server, one, two)]
+        assert [text(door, f"http://x{KV}/k") for door in doors] == ["{}", "1", "2"]
+        below = two.url.removeprefix(server.url)
+        assert [text(door, f"http://x{below}{KV}/k", headers=two.mattermost.headers) for door in doors] == ["2"] * 3
+        two.close()
+        assert [request(door, "GET", f"http://x{below}{KV}/k").status_code for door in doors] == [410] * 3
+
+
+def test_control_is_there_for_the_doubles_own_name(door: ClientDoor) -> None:
+    """And for no other host, as on a port: what one asks there is done."""
+    health = door.double.url + "/_kvfake/health"
+    assert request(door, "GET", health).json()["kvfake"] == kvfake.__version__
+    door.double.mattermost["k"] = 1
+    assert request(door, "POST", door.double.url + "/_kvfake/reset").status_code == 200
+    assert door.double.mattermost == {}
+    assert request(door, "GET", "http://elsewhere.example/_kvfake/health").status_code == 403
+    assert len(door.double.journal) == 0
+
+
+def test_what_lies_beside_the_stores(door: ClientDoor) -> None:
+    """Single answers, and mounted applications, whose function may ask the double itself."""
+    door.double.respond("POST", "/api/v4/posts", 201, json={"id": "p"}, headers={"X": "é"})
+    door.double.mount("/app", hello)
+    door.double.mount("/again", lambda environ, start: [*hello(environ, start), text(door, f"{door.double.url}/app/x").encode()])
+    created = request(door, "POST", door.double.url + "/api/v4/posts")
+    assert (created.status_code, created.json(), created.headers["X"]) == (201, {"id": "p"}, "é")
+    assert text(door, door.double.url + "/app/there?x", "PUT", json=[1]).replace(" ", "") == "hello/there[1]"
+    assert text(door, door.double.url + "/again") == "hello  hello /x "
+    assert request(door, "HEAD", door.double.url + "/app").content == b""
+
+
+def test_cookies_are_kept(client: str) -> None:
+    """Those of an answer, and both of a mounted application; the next request brings them."""
+
+    def ask_twice(door: ClientDoor) -> Any:
+        door.double.respond("GET", "/login", headers={"Set-Cookie": f"MMAUTHTOKEN={door.double.mattermost.token}; Path=/"})
+        door.double.mount("/app", hello)
+        url = door.double.url
+        if isinstance(door, AsyncHttpxDoor):
+
+            async def asked() -> list[int]:
+                async with door.client() as client:
+                    return [(await client.get(url + path)).status_code for path in ("/login", "/app", f"{KV}/k")]
+
+            codes = anyio.run(asked)
+        else:
+            codes = [request(door, "GET", url + path).status_code for path in ("/login", "/app", f"{KV}/k")]
+        return codes, len(door.double.journal[-1].request.headers["cookie"])
+
+    with both(client) as doors:
+        here, there = [ask_twice(door) for door in doors]
+        assert here[0] == there[0] == [200, 200, 200]
+
+
+def test_a_redirect_is_followed(client: str, door: ClientDoor) -> None:
+    """M21: the clean path, on the same way."""
+    door.double.mattermost["k"] = 1
+    follow = {"allow_redirects": True} if client == "requests" else {"follow_redirects": True}
+    response = request(door, "GET", f"{door.double.url}{KV}/%2Fk", headers=door.double.mattermost.headers, **follow)
+    assert (response.text, [step.status_code for step in response.history]) == ("1", [301])
+
+
+def test_a_store_that_breaks(door: ClientDoor, capfd: pytest.CaptureFixture[str]) -> None:
+    """P11, also where a function is called on the way."""
+    world = door.double._world
+    whole_store = world.store
+    door.double.faults.add(before=lambda: None, times=1, after=1)
+    del world.store
+    assert [
+        request(door, "GET", door.double.persist.url_for("k"), headers=door.double.persist.headers).status_code for _ in range(2)
+    ] == [500, 500]
+    world.store = whole_store
+    assert "AttributeError" in capfd.readouterr().err
+    assert request(door, "GET", door.double.persist.url_for("k"), headers=door.double.persist.headers).status_code == 404
+
+
+# ------------------------------------------------------------------------------------------------------------- many at once
+
+
+@pytest.mark.anyio
+async def test_a_late_answer_leaves_the_loop_to_others() -> None:
+    """As does a function of a fault, and a mounted application: all of them wait at once."""
+    double = kvfake.Double()
+    met = threading.Barrier(3)
+    double.faults.add(delay=0.2, key="late", times=None)
+    double.faults.add(before=lambda: met.wait(ENOUGH), key="held", times=None)
+    double.mount("/app", lambda environ, start: hello(environ, start) if met.wait(ENOUGH) < 3 else [])
+    came: list[str] = []
+
+    async def get(path: str) -> None:
+        response = await web.get(double.url + path, headers=double.mattermost.headers)
+        assert response.status_code == 200
+        came.append(path)
+
+    async with httpx.AsyncClient(transport=double.httpx_transport()) as web, anyio.create_task_group() as group:
+        began = time.monotonic()
+        for path in [*[f"{KV}/late"] * 10, f"{KV}/held", f"{KV}/held", f"{KV}/k"]:
+            group.start_soon(get, path)
+        await anyio.sleep(0.05)
+        assert came == [f"{KV}/k"]
+        group.start_soon(get, "/app")
+    assert time.monotonic() - began < 1
+    assert len(came) == 14
+
+
+@pytest.mark.anyio
+async def test_a_client_that_is_told_to_stop_waiting() -> None:
+    """By the app, and not by a timeout: it does so at once, from a late answer, a slow one, a function."""
+    double = kvfake.Double()
+    double.persist["large"] = "x" * 100_000
+    gate = threading.Event()
+    async with httpx.AsyncClient(transport=double.httpx_transport(), headers=double.persist.headers, timeout=None) as client:
+        for fault in ({"delay": LONG}, {"delay": {"over": LONG}}, {"before": lambda: gate.wait(LONG)}):
+            double.faults.add(**fault)
+            with anyio.move_on_after(SHORT) as scope:
+                await client.get(double.persist.url_for("large"))
+            assert scope.cancelled_caught
+    gate.set()
+    assert until(lambda: len(double.journal) == 3)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("sever", SEVERS)
+async def test_a_cut_answer_on_every_loop(sever: str) -> None:
+    """The same error on each."""
+    double = kvfake.Double()
+    double.faults.add(sever=sever)
+    async with httpx.AsyncClient(transport=double.httpx_transport(), timeout=SHORT) as client:
+        with pytest.raises(
+            httpx.ReadTimeout if "silence" in sever else httpx.ReadError if "reset" in sever else httpx.RemoteProtocolError
+        ):
+            await client.get(double.mattermost.url_for("k"), headers=double.mattermost.headers)
+        assert (await client.get(double.mattermost.url_for("k"), headers=double.mattermost.headers)).json() == {}
+
+
+def test_many_threads(door: ClientDoor) -> None:
+    """One client, used by many at once, some of whose answers are late."""
+    door.double.faults.add(delay=0.01, every=3, times=None)
+
+    def put(number: int) -> None:
+        headers = door.double.persist.headers
+        request(door, "PUT", door.double.persist.url_for(f"{number}"), headers=headers, json={"value": f"{number}"})
+
+    threads = [threading.Thread(target=put, args=[number]) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert door.double.persist == {f"{number}": f"{number}" for number in range(20)}

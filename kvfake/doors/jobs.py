@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from threading import Semaphore, Thread, current_thread
+from threading import Semaphore, Thread
 
 from kvfake.doors.actions import Job
 from kvfake.services.message import Response
@@ -66,8 +66,7 @@ class Jobs:
             self._waiting.put(None)
         end = self._now() + _LAST_SECONDS
         for thread in self._threads:
-            if thread is not current_thread():
-                thread.join(max(0.0, end - self._now()))
+            thread.join(max(0.0, end - self._now()))
 
 
 def _run(job: Job) -> Response:

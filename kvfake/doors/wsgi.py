@@ -10,7 +10,6 @@ import errno
 import os
 import socket
 import time
-import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -19,7 +18,7 @@ from kvfake.doors.actions import Reset, Silence, Wait
 from kvfake.doors.connection import WITHOUT_BODY, message_of
 from kvfake.doors.environ import StartResponse, base_of, reason, request_of
 from kvfake.doors.mishaps import RESET_AT_ONCE, befall, in_pieces
-from kvfake.doors.neighbours import UNEXPECTED, error
+from kvfake.doors.neighbours import error
 from kvfake.doors.site import Site
 from kvfake.services.message import ROWS, Mishap, Response
 
@@ -35,7 +34,8 @@ class WsgiApp:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         is_head = environ["REQUEST_METHOD"] == "HEAD"
-        response = self._response(environ)
+        answer = self._site.answer(request_of(environ), base_of(environ))
+        response = answer if isinstance(answer, Response) else answer()
         mishap = response.mishap
         if mishap is not None and mishap.sever:
             lent = next((environ[name] for name in _LENT_SOCKETS if name in environ), None)
@@ -52,14 +52,6 @@ class WsgiApp:
             headers.append((ROWS, ", ".join(response.rows)))
         start_response(f"{response.status} {reason(response.status)}", headers)
         return _slowly(body, mishap.over) if mishap is not None else [body]
-
-    def _response(self, environ: dict[str, Any]) -> Response:
-        answer = self._site.answer(request_of(environ), base_of(environ))
-        try:
-            return answer if isinstance(answer, Response) else answer()
-        except Exception:  # of a user's function
-            traceback.print_exc()
-            return UNEXPECTED
 
 
 def _slowly(body: bytes, over: float) -> Iterator[bytes]:
