@@ -8,11 +8,10 @@ A setting has one name everywhere: keyword ``port``, flag ``--port``, variable `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from os import PathLike, fspath
-from string import ascii_letters, digits
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 SERVER = "server"
 WORLD = "world"
@@ -25,7 +24,7 @@ MATTERMOST = "mattermost"
 PERSIST = "persist"
 PROJECT_MARK = "project:"
 
-_IN_A_PATH = frozenset("/-._~!$&'()*+,;=:@" + ascii_letters + digits)  # what RFC 3986 lets stand there as it is
+_IN_A_PATH = re.compile(r"[/\-._~!$&'()*+,;=:@A-Za-z0-9]*")  # what RFC 3986 lets stand there as it is
 
 
 class Setting(NamedTuple):
@@ -121,6 +120,8 @@ def _count(least: int, most: int, least_means: str = "") -> Callable[[object], i
 
 
 def _public_url(value: object) -> str:
+    from urllib.parse import urlsplit
+
     text = _text(value)
     try:
         parts = urlsplit(text)
@@ -134,7 +135,7 @@ def _public_url(value: object) -> str:
 
 def _site_path(value: object) -> str:
     path = str(value).rstrip("/")
-    if path and (not path.startswith("/") or "//" in path or set(path) - _IN_A_PATH):
+    if path and (not path.startswith("/") or "//" in path or not _IN_A_PATH.fullmatch(path)):
         raise ValueError(f"expected a plain path such as /mattermost, got {value!r}")
     return path
 

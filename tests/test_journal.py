@@ -236,9 +236,9 @@ def test_keys_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
         one.double.journal.assert_requested(key="2" * 300)
 
 
-def exchange_of(request: bytes = b"", response: bytes = b"", keys: tuple[bytes, ...] = ()) -> Exchange:
+def record(journal: Journal, request: bytes, response: bytes, keys: tuple[bytes, ...]) -> None:
     asked = Operation("mget", "owner", ("s", "owner", b""), keys=keys) if keys else None
-    return Exchange("persist", asked, "owner", Request("POST", b"/", {}, request), b"/", b"", Response(200, (), response), 0.0)
+    journal.record("persist", asked, "owner", Request("POST", b"/", {}, request), b"/", b"", Response(200, (), response), 0.0)
 
 
 SIZES = st.integers(0, 60)
@@ -257,7 +257,7 @@ def test_its_bounds_hold_whatever_is_done(steps: list[tuple[str, int, int, int]]
         patch.setattr(journal_module, "MAX_BYTES", 120)
         for step, request, response, keys in steps:
             if step == "add":
-                journal.add(exchange_of(b"q" * request, b"a" * response, (b"k" * keys,)))
+                record(journal, b"q" * request, b"a" * response, (b"k" * keys,))
                 came.append(journal.seen)
             elif step == "mark":
                 mark, kept_at_mark = journal.mark(), len(came)

@@ -18,6 +18,7 @@ from kvfake.doors.environ import reason
 from kvfake.doors.mishaps import befall
 from kvfake.doors.nethttp import BAD_REQUEST_TEXT, MAX_HEAD_BYTES, TOO_LARGE, BadHead, Head, HeadReader, request_line
 from kvfake.services.message import ROWS, TRUNCATE, Headers, Request, Response
+from kvfake.world.exchange import shown_headers
 
 Answer = Callable[[Request], Response | Job]
 Log = Callable[[str, bytes, int, int], None]
@@ -44,6 +45,8 @@ class Connection:
         self._has_checked_line = False
         self._head: Head | None = None  # of the request whose body is being read, or whose job is running
         self._body: Body | None = None
+        self._headers: dict[bytes, bytes] | None = None  # of the last request,
+        self._shown: dict[bytes, bytes] = {}  # and what can be shown of them
         self._has_served = self._follows_post = False
         self._is_half_closed = False  # the client will say no more
         self._is_cut_short = False  # a request is answered before its end
@@ -142,7 +145,9 @@ class Connection:
         if head.expects is None:
             answer: Response | Job = _EXPECTATION_FAILED
         else:
-            answer = self._answer(Request(head.method, head.target, head.headers, body, broken))
+            if head.headers is not self._headers:
+                self._headers, self._shown = head.headers, shown_headers(head.headers)
+            answer = self._answer(Request(head.method, head.target, head.headers, body, broken, self._shown))
         if not isinstance(answer, Response):
             return (answer,)
         self._head = None

@@ -9,14 +9,16 @@ import errno
 import os
 import traceback
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from queue import Empty, SimpleQueue
 from threading import Thread
 
 from kvfake.doors.actions import Action, Job, Reset, Silence, Wait
 from kvfake.doors.connection import WITHOUT_BODY, message_of
+from kvfake.doors.environ import reason
 from kvfake.doors.mishaps import befall
 from kvfake.doors.neighbours import UNEXPECTED
-from kvfake.services.message import Mishap, Request, Response
+from kvfake.services.message import ROWS, Headers, Mishap, Request, Response
 
 
 def request_of(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> Request:
@@ -51,8 +53,17 @@ def _answer(job: Job) -> Response:
 
 def head_of(response: Response) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     """The words beside the status, and the headers."""
-    line, *lines = message_of(response, b"", keep_alive=True).split(b"\r\n")[:-2]
-    return line.split(b" ", 2)[2], [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
+    words, headers = _start(response.status, response.headers, response.rows)
+    if response.status in WITHOUT_BODY:
+        return words, headers
+    return words, [*headers, (b"Content-Length", b"%d" % len(response.body))]
+
+
+@lru_cache(maxsize=512)
+def _start(status: int, headers: Headers, rows: tuple[str, ...]) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    if rows:
+        headers = (*headers, (ROWS, ", ".join(rows)))
+    return reason(status).encode(), [(name.encode(), value.encode("latin-1")) for name, value in headers]
 
 
 def body_of(request: Request, response: Response) -> bytes:

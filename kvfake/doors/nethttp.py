@@ -33,7 +33,8 @@ _BAD_CODING = ("501 Not Implemented", "Unsupported transfer encoding")
 
 
 class Head(NamedTuple):
-    """What the head of a request says. ``length`` is ``None`` for a chunked body; ``expects`` says whether the client waits for
+    """What the head of a request says. ``headers`` are the same object where the last request of the connection said the same;
+    nobody changes them. ``length`` is ``None`` for a chunked body; ``expects`` says whether the client waits for
     ``100 Continue``, and is ``None`` where it expects something else.
     """
 
@@ -101,7 +102,7 @@ class HeadReader:
             if b"host" in self._last_said[0]:  # else the method decides whether it is refused
                 self._last_read = (block, major, minor)
         headers, is_old, keep_alive, length, expects = self._last_said
-        return Head(method.decode(), target, headers.copy(), is_old, keep_alive, length, expects)
+        return Head(method.decode(), target, headers, is_old, keep_alive, length, expects)
 
     def _read(self, method: bytes, major: bytes, minor: bytes, block: bytes) -> _Said:
         """What the lines say."""

@@ -18,8 +18,8 @@ ROWS = "Kvfake-Rows"
 class Request(NamedTuple):
     """What came in. Names of headers are lower-case; the target is raw, as it stood in the request line.
 
-    Once it is answered its headers belong to the journal, which cuts the tokens out. ``broken`` says why the body could not be
-    read to its end, in the words of Go's reader; ``body`` is what came before.
+    ``broken`` says why the body could not be read to its end, in the words of Go's reader; ``body`` is what came before. ``shown``
+    are the headers without tokens, where whoever made the request knows them already.
     """
 
     method: str
@@ -27,6 +27,7 @@ class Request(NamedTuple):
     headers: dict[bytes, bytes]
     body: bytes = b""
     broken: str = ""
+    shown: dict[bytes, bytes] | None = None
 
 
 class Operation(NamedTuple):

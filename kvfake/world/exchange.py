@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 
 from kvfake.services.mattermost import without_token
 from kvfake.services.message import Operation, Request, Response
-from kvfake.world.owners import LEAST_BYTES_TO_SHOW, SHOWN_BYTES, shortened
+from kvfake.world.owners import shortened
 
+_AUTHORIZATION = b"authorization"
 _SECRET = (b"cookie", b"x-csrf-token")
 _SCHEMES = (b"bearer", b"token", b"basic")
 _HIDDEN = b"..."
-_BEARER = b"Bearer "
-_SHOWN, _LONG = len(_BEARER) + SHOWN_BYTES, len(_BEARER) + LEAST_BYTES_TO_SHOW
 
 
 class Message(NamedTuple):
@@ -32,39 +31,29 @@ class Message(NamedTuple):
         return json.loads(self.body)
 
 
-class Asked:
-    """One request to a world, as a fault's ``when`` sees it. ``service`` is who deals with it (``mattermost``, ``persist``,
-    ``respond``, ``mount``, ``fallback``), or ``None``. ``verb``, ``key`` and ``owner`` are ``None`` where it was refused before
-    they were known.
-    """
+Record = tuple[
+    int, int, str | None, str | None, bytes | None, tuple[bytes, ...], str | None, str,
+    Mapping[bytes, bytes], bytes, bytes, bytes, Response, float, object,
+]  # fmt: skip
+"""What is kept of an exchange: number, size, service, verb, key, keys, owner, method, headers, body, path, query, response,
+duration, fault. A plain tuple: one is made for every request, and most are never read.
+"""
 
-    __slots__ = ("_operation", "_path", "_query", "_request", "owner", "service")
 
-    def __init__(
-        self, service: str | None, operation: Operation | None, owner: str | None, request: Request, path: bytes, query: bytes
-    ) -> None:
-        self.service, self.owner = service, owner
-        self._operation, self._request, self._path, self._query = operation, request, path, query
+class _Described:
+    """What an exchange says of its request, whether or not it is answered yet."""
 
-    def answered(self, response: Response, duration: float, fault: object) -> Exchange:
-        """The record of it, once it is answered."""
-        return Exchange(
-            self.service, self._operation, self.owner, self._request, self._path, self._query, response, duration, fault
-        )
+    __slots__ = ()
 
-    @property
-    def operation(self) -> Operation | None:
-        """What is asked of the service; ``None`` where it refuses."""
-        return self._operation
-
-    @property
-    def verb(self) -> str | None:
-        """``get``, ``set``, ``delete``, ``list``, ``mget``."""
-        return None if self._operation is None else self._operation.verb
-
-    @property
-    def method(self) -> str:
-        return self._request.method
+    method: str
+    owner: str | None
+    verb: str | None
+    _headers: Mapping[bytes, bytes]
+    _body: bytes
+    _path: bytes
+    _query: bytes
+    _key: bytes | None
+    _keys: tuple[bytes, ...]
 
     @property
     def path(self) -> str:
@@ -75,61 +64,71 @@ class Asked:
     @property
     def key(self) -> str | None:
         """The one key that is meant; a list's is what the keys begin with."""
-        return None if self._operation is None or self._operation.verb == "mget" else _text(self._operation.key)
+        return None if self._key is None or self.verb == "mget" else _text(self._key)
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Every key that is meant."""
-        if self._operation is None:
-            return ()
-        return tuple(map(_text, self._operation.keys)) if self._operation.verb == "mget" else (_text(self._operation.key),)
+        return () if self._key is None else tuple(map(_text, self._keys if self.verb == "mget" else (self._key,)))
 
     @property
     def request(self) -> Message:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._request.headers.items()}
-        return Message(headers, self._request.body)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._headers.items()}
+        return Message(headers, self._body)
 
     def __repr__(self) -> str:
         return f"<{self.method} {self.path} by {self.owner}>"
 
 
-class Exchange(Asked):
-    """A request and its answer. ``number`` counts those of its world; ``duration`` is in seconds, with a fault's delay; ``size`` is
-    in bytes of bodies, of keys, and of a value that was written differently, as they are kept.
-
-    The request's headers are this record's from now on: tokens are cut out of them.
+class Asked(_Described):
+    """One request to a world, as a fault's ``when`` sees it. ``service`` is who deals with it (``mattermost``, ``persist``,
+    ``respond``, ``mount``, ``fallback``), or ``None``; ``verb`` is ``get``, ``set``, ``delete``, ``list`` or ``mget``. ``verb``,
+    ``key`` and ``owner`` are ``None`` where it was refused before they were known.
     """
 
-    __slots__ = ("_response", "duration", "fault", "number", "size")
+    __slots__ = (
+        "_body", "_headers", "_key", "_keys", "_path", "_query", "_request", "method", "operation", "owner", "service", "verb"
+    )  # fmt: skip
 
     def __init__(
-        self,
-        service: str | None,
-        operation: Operation | None,
-        owner: str | None,
-        request: Request,
-        path: bytes,
-        query: bytes,
-        response: Response,
-        duration: float,
-        fault: object = None,
+        self, service: str | None, operation: Operation | None, owner: str | None, request: Request, path: bytes, query: bytes
     ) -> None:
-        headers, body = request.headers, request.body
-        authorization = headers.get(b"authorization")
-        if authorization is not None:
-            headers[b"authorization"] = _cut(authorization)
-        if b"cookie" in headers or b"x-csrf-token" in headers:
-            headers.update((name, _HIDDEN) for name in _SECRET if name in headers)
-        if query:
-            query = without_token(b"?" + query)[1:]
-            request = request._replace(target=path)
-        self.service, self.owner, self.duration, self.fault = service, owner, duration, fault
-        self._operation, self._request, self._path, self._query = operation, request, path, query
-        self._response = response
-        self.size = len(body) + len(response.body)
-        if operation is not None and operation.value is not body:
-            self.size += len(operation.value) + sum(map(len, operation.keys))
-        self.number = 0
+        self.service, self.operation, self.owner = service, operation, owner
+        self._request, self._path, self._query = request, path, query
+        self.method, self._headers, self._body = request.method, request.headers, request.body
+        if operation is None:
+            self.verb, self._key, self._keys = None, None, ()
+        else:
+            self.verb, self._key, self._keys = operation.verb, operation.key, operation.keys
+
+    @property
+    def parts(self) -> tuple[str | None, Operation | None, str | None, Request, bytes, bytes]:
+        """What it was made of."""
+        return self.service, self.operation, self.owner, self._request, self._path, self._query
+
+
+class Exchange(_Described):
+    """A request and its answer, as the journal has kept them. The fields are those of `Asked`, without tokens; ``number`` counts
+    those of its world; ``duration`` is in seconds, with a fault's delay; ``size`` is in bytes of bodies and keys, as they are kept.
+    """
+
+    __slots__ = (
+        "_body", "_headers", "_key", "_keys", "_path", "_query", "_record", "_response",
+        "duration", "fault", "method", "number", "owner", "service", "size", "verb",
+    )  # fmt: skip
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        (
+            self.number, self.size, self.service, self.verb, self._key, self._keys, self.owner, self.method,
+            self._headers, self._body, self._path, self._query, self._response, self.duration, self.fault,
+        ) = record  # fmt: skip
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Exchange) and self._record is other._record
+
+    def __hash__(self) -> int:
+        return id(self._record)
 
     @property
     def status(self) -> int | None:
@@ -157,15 +156,6 @@ class Exchange(Asked):
         mishap = self._response.mishap
         return mishap is not None and mishap.is_unanswered
 
-    def cut_bodies(self, limit: int) -> None:
-        """Keep so many bytes of each body."""
-        self._request = self._request._replace(body=self._request.body[:limit])
-        self._response = self._response._replace(body=self._response.body[:limit])
-        self.size = len(self._request.body) + len(self._response.body)
-        if self._operation is not None:
-            self._operation = self._operation._replace(value=b"")
-            self.size += sum(map(len, self._operation.keys))
-
     def as_json(self, hide: Callable[[str], str] = str) -> dict[str, Any]:
         """For JSON, in whole characters; ``hide`` cuts tokens out."""
         return {
@@ -186,6 +176,15 @@ class Exchange(Asked):
 
     def __repr__(self) -> str:
         return f"<{self.method} {self.path} by {self.owner}: {self.status or 'no answer'}>"
+
+
+def shown_headers(headers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """The headers of a request as they can be kept: with every token cut short."""
+    shown = dict(headers)
+    if _AUTHORIZATION in shown:
+        shown[_AUTHORIZATION] = _cut(shown[_AUTHORIZATION])
+    shown.update((name, _HIDDEN) for name in _SECRET if name in shown)
+    return shown
 
 
 def _message_as_json(message: Message, hide: Callable[[str], str]) -> dict[str, Any]:
@@ -209,8 +208,6 @@ def _characters(text: str) -> str:
 
 def _cut(value: bytes) -> bytes:
     """What a header that holds a token may show: its scheme, and the beginning of a token that is not known by that."""
-    if len(value) >= _LONG and value.startswith(_BEARER):  # as nearly all of them are
-        return value[:_SHOWN] + _HIDDEN
     scheme, _, token = value.partition(b" ")
     if scheme.lower() not in _SCHEMES:
         return _HIDDEN

@@ -141,7 +141,7 @@ class Fake:
                 response = service.answer(operation, world.store, world.profiles[service.NAME], moment)
             if world.journal.is_on:
                 seconds = self.seconds() - began
-                world.journal.add(Exchange(service.NAME, operation, owner, request, path, query, response, seconds))
+                world.journal.record(service.NAME, operation, owner, request, path, query, response, seconds)
         return response
 
     def _answer_through_faults(
@@ -183,7 +183,7 @@ class Fake:
         if world.journal.is_on:
             delay = response.mishap.delay if response.mishap is not None else 0.0
             with world.lock:
-                world.journal.add(asked.answered(response, self.seconds() - began + delay, fault))
+                world.journal.record(*asked.parts, response, self.seconds() - began + delay, fault)
 
     def beside(
         self, world: World, who: str | None, request: Request, path: bytes, query: bytes, response: Response, began: float

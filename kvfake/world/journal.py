@@ -9,7 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, overload
 
-from kvfake.world.exchange import Exchange
+from kvfake.services.mattermost import without_token
+from kvfake.services.message import Operation, Request, Response
+from kvfake.world.exchange import Exchange, Record, shown_headers
 from kvfake.world.matching import Criteria, Wanted
 
 if TYPE_CHECKING:
@@ -22,12 +24,12 @@ _MAX_SHOWN = 5  # nearest misses
 class Journal(Sequence[Exchange]):
     """The exchanges of one world, oldest first. ``dropped`` says how many older ones there were."""
 
-    __slots__ = ("_bytes", "_exchanges", "_listener", "_lock", "_max_body_bytes", "_max_exchanges", "dropped", "is_on", "seen")
+    __slots__ = ("_bytes", "_listener", "_lock", "_max_body_bytes", "_max_exchanges", "_records", "dropped", "is_on", "seen")
 
     def __init__(self, max_exchanges: int, max_body_bytes: int, lock: RLock) -> None:
         """``lock`` is the world's, which whoever adds holds."""
         self._max_exchanges, self._max_body_bytes, self._lock = max_exchanges, max_body_bytes, lock
-        self._exchanges: deque[Exchange] = deque()
+        self._records: deque[Record] = deque()
         self._bytes = 0
         self.dropped = 0
         self.seen = 0  # all that there ever were
@@ -38,31 +40,56 @@ class Journal(Sequence[Exchange]):
         """Be told of every exchange, also where none is kept."""
         self._listener, self.is_on = listener, True
 
-    def add(self, exchange: Exchange) -> None:
-        if exchange.size > self._max_body_bytes:
-            exchange.cut_bodies(self._max_body_bytes)
+    def record(
+        self,
+        service: str | None,
+        operation: Operation | None,
+        owner: str | None,
+        request: Request,
+        path: bytes,
+        query: bytes,
+        response: Response,
+        duration: float,
+        fault: object = None,
+    ) -> None:
+        """Keep an exchange, without tokens. Whoever records holds the world's lock."""
+        verb, key, keys = (None, None, ()) if operation is None else (operation.verb, operation.key, operation.keys)
+        body, headers = request.body, request.shown or shown_headers(request.headers)
+        size = len(body) + len(response.body)
+        if size > self._max_body_bytes:
+            body, response = body[: self._max_body_bytes], response._replace(body=response.body[: self._max_body_bytes])
+            size = len(body) + len(response.body)
+        if keys:
+            size += sum(map(len, keys))
+        if query:
+            query = without_token(b"?" + query)[1:]
         self.seen += 1
-        exchange.number = self.seen
-        self._exchanges.append(exchange)
-        self._bytes += exchange.size
-        while len(self._exchanges) > self._max_exchanges or self._bytes > MAX_BYTES:
-            self._bytes -= self._exchanges.popleft().size
-            self.dropped += 1
+        kept: Record = (
+            self.seen, size, service, verb, key, keys, owner, request.method,
+            headers, body, path, query, response, duration, fault,
+        )  # fmt: skip
+        self._records.append(kept)
+        self._bytes += size
         if self._listener is not None:
-            self._listener(exchange)
+            self._listener(Exchange(kept))
+        while len(self._records) > self._max_exchanges or self._bytes > MAX_BYTES:
+            self._bytes -= self._records.popleft()[1]
+            self.dropped += 1
 
     @overload
     def __getitem__(self, place: int) -> Exchange: ...
     @overload
     def __getitem__(self, place: slice) -> list[Exchange]: ...
     def __getitem__(self, place: int | slice) -> Exchange | list[Exchange]:
-        return list(self._exchanges)[place] if isinstance(place, slice) else self._exchanges[place]
+        if isinstance(place, slice):
+            return [Exchange(record) for record in list(self._records)[place]]
+        return Exchange(self._records[place])
 
     def __iter__(self) -> Iterator[Exchange]:
-        return iter(list(self._exchanges))
+        return map(Exchange, list(self._records))
 
     def __len__(self) -> int:
-        return len(self._exchanges)
+        return len(self._records)
 
     def since(self, seen: int) -> list[Exchange]:
         """Those that came after so many, as far as they are still here."""
@@ -76,13 +103,13 @@ class Journal(Sequence[Exchange]):
         """As if those that came after the mark had not come; what they have crowded out is dropped."""
         seen, count = mark
         with self._lock:
-            while self._exchanges and self._exchanges[-1].number > seen:
-                self._bytes -= self._exchanges.pop().size
+            while self._records and self._records[-1][0] > seen:
+                self._bytes -= self._records.pop()[1]
             self.dropped = min(self.dropped, count - len(self))
 
     def clear(self) -> None:
         with self._lock:
-            self._exchanges.clear()
+            self._records.clear()
             self._bytes = self.dropped = 0
 
     # ------------------------------------------------------------------------------------------------------- questions
