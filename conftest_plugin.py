@@ -33,7 +33,7 @@ _FAULT = (
 )
 _SESSION: pytest.StashKey[Factory] = pytest.StashKey()
 _LATE: pytest.StashKey[list[str]] = pytest.StashKey()
-_TOO_WIDE = re.compile(r"ScopeMismatch: .* fixture kvfake(_env)? with")
+_TOO_WIDE = r"ScopeMismatch: .* fixture kvfake(_env)? with"
 
 
 # ------------------------------------------------------------------------------------------------------------------- settings
@@ -179,7 +179,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     factory = item.config.stash.get(_SESSION, None)
     if report.failed:
         lines = list(factory.story()) if factory is not None else []
-        if _TOO_WIDE.search(report.longreprtext):
+        if re.search(_TOO_WIDE, report.longreprtext):
             lines = ["kvfake is a double for one test; for a wider scope ask for kvfake_factory, and call it: kvfake_factory()"]
         if lines:
             report.sections.append(("kvfake", "\n".join(lines)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.cookies import SimpleCookie
 from importlib.util import find_spec
 from typing import Any, NamedTuple, TypeVar
 
@@ -348,13 +350,8 @@ def test_a_fault_is_felt_as_over_a_socket(client: str, what: str) -> None:
         body = {} if case.method != "PUT" else {"data" if client == "requests" else "content": case.body}
         felt = feel(door, case.method, case.path, timeout=case.timeout, **body)
         after = feel(CLIENT_DOORS[client](door.double), "GET", f"{KV}/k")
-        return (
-            felt,
-            after,
-            dict(door.double.mattermost),
-            dict(door.double.persist),
-            [exchange.status for exchange in door.double.journal],
-        )
+        statuses = [exchange.status for exchange in door.double.journal]
+        return felt, after, dict(door.double.mattermost), dict(door.double.persist), statuses
 
     with both(client) as doors:
         here, there = doors.each(ask_twice)
@@ -410,13 +407,11 @@ def hello(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
     return [f"hello {environ['PATH_INFO']} ".encode(), environ["wsgi.input"].read()]
 
 
-def test_what_no_function_should_do(client: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_no_function_should_do(door: ClientDoor, capfd: pytest.CaptureFixture[str]) -> None:
     """Pytest's own way to fail, in a function: the client is answered even so, and the test's output shows it."""
-    for door in CLIENT_DOORS[client](kvfake.Double()), CLIENT_DOORS[client](kvfake.Double()):
-        door.double.faults.add(before=lambda: pytest.fail("as the user says"))
-        assert feel(door, "GET", f"{KV}/k")[0] == 500
-        assert feel(door, "GET", f"{KV}/k")[0] == 200
-        assert "as the user says" in capfd.readouterr().err
+    door.double.faults.add(before=lambda: pytest.fail("as the user says"))
+    assert [feel(door, "GET", f"{KV}/k")[0] for _ in range(2)] == [500, 200]
+    assert "as the user says" in capfd.readouterr().err
 
 
 # ----------------------------------------------------------------------------------------------------- answers, piece by piece
@@ -547,6 +542,16 @@ def test_a_host_of_ones_own(door: ClientDoor) -> None:
     assert door.double.journal[-1].request.headers["host"] == "elsewhere"
 
 
+def test_no_socket_is_opened(door: ClientDoor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is asked, whatever befalls it."""
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a socket"))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: pytest.fail("a name"))
+    door.double.faults.add(delay=0.01)
+    door.double.faults.add(before=lambda: None)
+    assert [feel(door, "GET", f"{KV}/k")[0] for _ in range(3)] == [200, 200, 200]
+    assert request(door, "GET", door.double.url + "/_kvfake/health").status_code == 200
+
+
 def test_a_session_goes_elsewhere_for_the_rest() -> None:
     """It is mounted for one address."""
     double = kvfake.Double()
@@ -597,25 +602,27 @@ def test_what_lies_beside_the_stores(door: ClientDoor) -> None:
 
 def test_cookies_are_kept(client: str) -> None:
     """Those of an answer, and both of a mounted application; the next request brings them."""
+    paths = ("/login", "/app", f"{KV}/k")
 
-    def ask_twice(door: ClientDoor) -> Any:
+    def log_in(door: ClientDoor) -> Any:
         door.double.respond("GET", "/login", headers={"Set-Cookie": f"MMAUTHTOKEN={door.double.mattermost.token}; Path=/"})
         door.double.mount("/app", hello)
-        url = door.double.url
+
+        async def asked() -> list[int]:
+            assert isinstance(door, AsyncHttpxDoor)
+            async with door.client() as client:
+                return [(await client.get(door.double.url + path)).status_code for path in paths]
+
         if isinstance(door, AsyncHttpxDoor):
-
-            async def asked() -> list[int]:
-                async with door.client() as client:
-                    return [(await client.get(url + path)).status_code for path in ("/login", "/app", f"{KV}/k")]
-
             codes = anyio.run(asked)
         else:
-            codes = [request(door, "GET", url + path).status_code for path in ("/login", "/app", f"{KV}/k")]
-        return codes, len(door.double.journal[-1].request.headers["cookie"])
+            codes = [request(door, "GET", door.double.url + path).status_code for path in paths]
+        return codes, SimpleCookie(door.double.journal[1].request.headers["cookie"]).keys(), door.double.journal[2].owner
 
     with both(client) as doors:
-        here, there = [ask_twice(door) for door in doors]
-        assert here[0] == there[0] == [200, 200, 200]
+        here, there = doors.each(log_in)
+        assert here == there
+        assert here[0] == [200, 200, 200]
 
 
 def test_a_redirect_is_followed(client: str, door: ClientDoor) -> None:
@@ -628,16 +635,14 @@ def test_a_redirect_is_followed(client: str, door: ClientDoor) -> None:
 
 def test_a_store_that_breaks(door: ClientDoor, capfd: pytest.CaptureFixture[str]) -> None:
     """P11, also where a function is called on the way."""
-    world = door.double._world
-    whole_store = world.store
-    door.double.faults.add(before=lambda: None, times=1, after=1)
+    world, store = door.double._world, door.double._world.store
     del world.store
-    assert [
-        request(door, "GET", door.double.persist.url_for("k"), headers=door.double.persist.headers).status_code for _ in range(2)
-    ] == [500, 500]
-    world.store = whole_store
-    assert "AttributeError" in capfd.readouterr().err
-    assert request(door, "GET", door.double.persist.url_for("k"), headers=door.double.persist.headers).status_code == 404
+    before = feel(door, "GET", f"{API}/persist/kv/k")
+    door.double.faults.add(before=lambda: None)
+    assert [before[0], feel(door, "GET", f"{API}/persist/kv/k")[0]] == [500, 500]
+    assert capfd.readouterr().err.count("AttributeError") == 2
+    world.store = store
+    assert feel(door, "GET", f"{API}/persist/kv/k")[0] == 404
 
 
 # ------------------------------------------------------------------------------------------------------------- many at once
