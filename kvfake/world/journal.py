@@ -24,14 +24,14 @@ _MAX_SHOWN = 5  # nearest misses
 class Journal(Sequence[Exchange]):
     """The exchanges of one world, oldest first. ``dropped`` says how many older ones there were."""
 
-    __slots__ = ("_bytes", "_listener", "_lock", "_max_body_bytes", "_max_exchanges", "_records", "dropped", "is_on", "seen")
+    __slots__ = ("_bytes", "_forgotten", "_listener", "_lock", "_max_body_bytes", "_max_exchanges", "_records", "is_on", "seen")
 
     def __init__(self, max_exchanges: int, max_body_bytes: int, lock: RLock) -> None:
         """``lock`` is the world's, which whoever adds holds."""
         self._max_exchanges, self._max_body_bytes, self._lock = max_exchanges, max_body_bytes, lock
         self._records: deque[Record] = deque()
         self._bytes = 0
-        self.dropped = 0
+        self._forgotten = 0  # those that do not count any more
         self.seen = 0  # all that there ever were
         self.is_on = max_exchanges > 0
         self._listener: Callable[[Exchange], None] | None = None
@@ -53,9 +53,9 @@ class Journal(Sequence[Exchange]):
         fault: object = None,
     ) -> None:
         """Keep an exchange, without tokens. Whoever records holds the world's lock."""
+        body, records, number = request.body, self._records, self.seen + 1
+        headers, size = request.shown or shown_headers(request.headers), len(body) + len(response.body)
         verb, key, keys = (None, None, ()) if operation is None else (operation.verb, operation.key, operation.keys)
-        body, headers = request.body, request.shown or shown_headers(request.headers)
-        size = len(body) + len(response.body)
         if size > self._max_body_bytes:
             body, response = body[: self._max_body_bytes], response._replace(body=response.body[: self._max_body_bytes])
             size = len(body) + len(response.body)
@@ -63,18 +63,15 @@ class Journal(Sequence[Exchange]):
             size += sum(map(len, keys))
         if query:
             query = without_token(b"?" + query)[1:]
-        self.seen += 1
-        kept: Record = (
-            self.seen, size, service, verb, key, keys, owner, request.method,
-            headers, body, path, query, response, duration, fault,
-        )  # fmt: skip
-        self._records.append(kept)
+        records.append(
+            (number, size, service, verb, key, keys, owner, request.method, headers, body, path, query, response, duration, fault)
+        )
+        self.seen = number
         self._bytes += size
         if self._listener is not None:
-            self._listener(Exchange(kept))
-        while len(self._records) > self._max_exchanges or self._bytes > MAX_BYTES:
-            self._bytes -= self._records.popleft()[1]
-            self.dropped += 1
+            self._listener(Exchange(records[-1]))
+        while len(records) > self._max_exchanges or self._bytes > MAX_BYTES:
+            self._bytes -= records.popleft()[1]
 
     @overload
     def __getitem__(self, place: int) -> Exchange: ...
@@ -105,12 +102,17 @@ class Journal(Sequence[Exchange]):
         with self._lock:
             while self._records and self._records[-1][0] > seen:
                 self._bytes -= self._records.pop()[1]
-            self.dropped = min(self.dropped, count - len(self))
+            self._forgotten = self.seen - len(self) - min(self.dropped, count - len(self))
 
     def clear(self) -> None:
         with self._lock:
             self._records.clear()
-            self._bytes = self.dropped = 0
+            self._bytes, self._forgotten = 0, self.seen
+
+    @property
+    def dropped(self) -> int:
+        """How many older ones made room."""
+        return self.seen - self._forgotten - len(self._records)
 
     # ------------------------------------------------------------------------------------------------------- questions
 
