@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from kvfake.doors.site import Site
 from kvfake.proxies import no_proxy
@@ -47,8 +46,7 @@ class Double:
     def _wire(self, fake: Fake, values: dict[str, Any], origin: str) -> None:
         self._fake, self._world = fake, fake.own
         self._world.url = origin + values["site_path"]
-        names = [*values["allow_host"], urlsplit(origin).hostname or ""]
-        control = partial(_control, fake, values["host"], names, values["control_token"]) if values["control"] else None
+        control = partial(_control, fake, values, origin) if values["control"] else None
         self._site = Site(fake, control, values["site_path"])
 
     @property
@@ -196,8 +194,11 @@ def values_of(settings: dict[str, Any]) -> dict[str, Any]:
     return resolve(given, environment, {"port": 0}, scopes=(SERVER, WORLD))
 
 
-def _control(fake: Fake, host: str, names: list[str], token: str | None) -> Control:
+def _control(fake: Fake, values: Mapping[str, Any], origin: str) -> Control:
+    from urllib.parse import urlsplit
+
     from kvfake.control.app import Control
     from kvfake.control.hosts import Hosts
 
-    return Control(fake, Hosts(host, names), token)
+    hosts = Hosts(values["host"], [*values["allow_host"], urlsplit(origin).hostname or ""])
+    return Control(fake, hosts, values["control_token"])

@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
 
 NOT_EXECUTABLE, NOT_FOUND, BY_SIGNAL = 126, 127, 128
 
@@ -29,6 +32,8 @@ def run(command: list[str], env: Mapping[str, str], serve: Callable[[], None], c
 
     ``serve`` is called once the command is started: before it there is one thread, and a child can be made safely.
     """
+    import subprocess
+
     passed_on = [number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
     has_terminal = _has_terminal(os.getpgrp())
     with held([*passed_on, signal.SIGCHLD]) as mask:

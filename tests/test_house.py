@@ -17,6 +17,7 @@ FLOORS = {
     "kvfake": -1,  # the package itself: a version, and names that are loaded when they are asked for
     "kvfake.settings": 0,
     "kvfake.proxies": 0,
+    "kvfake.trouble": 0,
     "kvfake.stores": 0,
     "kvfake.services": 1,
     "kvfake.world": 2,

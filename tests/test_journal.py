@@ -236,6 +236,16 @@ def test_keys_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
         one.double.journal.assert_requested(key="2" * 300)
 
 
+def test_an_exchange_is_itself_whenever_it_is_read() -> None:
+    """The journal makes it anew; it is equal to itself and to no other."""
+    with opened("site") as one:
+        one.send("GET", f"{KV}/k", BEARER)
+        one.send("GET", f"{KV}/k", BEARER)
+        first, second = one.double.journal
+        assert first == one.double.journal[0] != second
+        assert {first, one.double.journal[0], second} == {first, second}
+
+
 def record(journal: Journal, request: bytes, response: bytes, keys: tuple[bytes, ...]) -> None:
     asked = Operation("mget", "owner", ("s", "owner", b""), keys=keys) if keys else None
     journal.record("persist", asked, "owner", Request("POST", b"/", {}, request), b"/", b"", Response(200, (), response), 0.0)

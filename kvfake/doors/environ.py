@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote_from_bytes
 
 from kvfake.doors.body import MAX_BODY_BYTES, UNEXPECTED_END
 from kvfake.services.gorules import BadEscape, unescape
@@ -38,7 +37,7 @@ def request_of(environ: Mapping[str, Any]) -> Request:
 
 def base_of(environ: Mapping[str, Any]) -> bytes:
     """Where the application lies, as the server around it says."""
-    return quote_from_bytes(environ.get("SCRIPT_NAME", "").encode("latin-1"), _IN_A_PATH).encode()
+    return _quoted(environ.get("SCRIPT_NAME", "").encode("latin-1"))
 
 
 def _target(environ: Mapping[str, Any]) -> bytes:
@@ -53,7 +52,13 @@ def _target(environ: Mapping[str, Any]) -> bytes:
         except BadEscape:
             return target
     query: str = environ.get("QUERY_STRING", "")
-    return quote_from_bytes(path, _IN_A_PATH).encode() + (b"?" + query.encode("latin-1") if query else b"")
+    return _quoted(path) + (b"?" + query.encode("latin-1") if query else b"")
+
+
+def _quoted(path: bytes) -> bytes:
+    from urllib.parse import quote_from_bytes
+
+    return quote_from_bytes(path, _IN_A_PATH).encode()
 
 
 def _text(path: bytes) -> str:

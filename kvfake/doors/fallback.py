@@ -1,7 +1,7 @@
 """Asking the server that a world falls back to.
 
-Law: a request in, what that server answers out, or `NoAnswer`. It follows nothing, uses no proxy, keeps nothing, and is bounded
-in bytes and in time.
+Law: a request in, what that server answers out, or 502 where it gives no answer that can be sent on. It follows nothing, uses no
+proxy, keeps nothing, and is bounded in bytes and in time. It is loaded with the first request that it is asked for.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes, urlsplit
 
+from kvfake.doors.replies import refusal
 from kvfake.services.message import Request, Response
 from kvfake.world.answers import passed_on
 
@@ -28,10 +29,6 @@ _OUR_OWN = {"host", "content-length", "expect", VIA.decode()}  # the connection 
 _WITH_A_BODY = ("POST", "PUT", "PATCH")
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 _FOLD = re.compile(r"[ \t]*\r?\n[ \t]*")
-
-
-class NoAnswer(Exception):
-    """The server gave no answer that can be sent on; the text says why."""
 
 
 def fetch(url: str, request: Request, target: bytes, via: str, seconds: Callable[[], float]) -> Response:
@@ -54,7 +51,7 @@ def fetch(url: str, request: Request, target: bytes, via: str, seconds: Callable
         body = _whole_body(answer, seconds)
         return passed_on(answer.status, _of_every_hop(answer.getheaders()), body)
     except (OSError, HTTPException, ValueError) as failed:
-        raise NoAnswer(f"the fallback {url} did not answer: {str(failed) or type(failed).__name__}") from None
+        return refusal(502, f"the fallback {url} did not answer: {str(failed) or type(failed).__name__}")
     finally:
         connection.close()
 

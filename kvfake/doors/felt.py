@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import traceback
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from queue import Empty, SimpleQueue
@@ -17,8 +16,9 @@ from kvfake.doors.actions import Action, Job, Reset, Silence, Wait
 from kvfake.doors.connection import WITHOUT_BODY, message_of
 from kvfake.doors.environ import reason
 from kvfake.doors.mishaps import befall
-from kvfake.doors.neighbours import UNEXPECTED
+from kvfake.doors.replies import UNEXPECTED
 from kvfake.services.message import ROWS, Headers, Mishap, Request, Response
+from kvfake.trouble import show_traceback
 
 
 def request_of(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> Request:
@@ -47,7 +47,7 @@ def _answer(job: Job) -> Response:
     try:
         return job()
     except BaseException:  # such as pytest's own, raised by a user's function: the client is answered even so
-        traceback.print_exc()
+        show_traceback()
         return UNEXPECTED
 
 

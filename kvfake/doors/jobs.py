@@ -6,7 +6,6 @@ a server or a process from ending.
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +13,9 @@ from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread
 
 from kvfake.doors.actions import Job
+from kvfake.doors.replies import UNEXPECTED
 from kvfake.services.message import Response
+from kvfake.trouble import show_traceback
 from kvfake.world.clock import machine_seconds
 
 MAX_JOBS_AT_ONCE = 64  # a function of a fault may send requests that are jobs themselves
@@ -73,5 +74,5 @@ def _run(job: Job) -> Response:
     try:
         return job()
     except BaseException:  # such as pytest's own, raised by a user's function: the client is answered even so
-        traceback.print_exc()
-        return Response(500, body=b"unexpected error in kvfake: its traceback is on stderr\n")
+        show_traceback()
+        return UNEXPECTED

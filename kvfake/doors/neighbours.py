@@ -6,36 +6,26 @@ without its end goes nowhere.
 
 from __future__ import annotations
 
-import json
-import traceback
 from collections.abc import Callable
 from functools import partial
 
 from kvfake.doors.body import MAX_BODY_BYTES
 from kvfake.doors.environ import call
-from kvfake.doors.fallback import VIA, NoAnswer, fetch
+from kvfake.doors.replies import refusal
 from kvfake.services.message import Request, Response
+from kvfake.trouble import show_traceback
 from kvfake.world.fake import Fake
 from kvfake.world.world import World
 
 RESPOND, MOUNT, FALLBACK = "respond", "mount", "fallback"
 
-_JSON = (("Content-Type", "application/json"),)
-
-
-def error(text: str) -> bytes:
-    return json.dumps({"error": text}, ensure_ascii=False).encode()
-
-
-UNEXPECTED = Response(500, _JSON, error("unexpected error in kvfake: its traceback is on stderr"))
-
 
 def not_whole(request: Request) -> Response | None:
     """The refusal of a request whose body did not come to its end."""
     if request.broken:
-        return Response(400, _JSON, error(f"the body has no end: {request.broken}"))
+        return refusal(400, f"the body has no end: {request.broken}")
     if len(request.body) > MAX_BODY_BYTES:
-        return Response(413, _JSON, error(f"the body is too large: expected at most {MAX_BODY_BYTES} bytes"))
+        return refusal(413, f"the body is too large: expected at most {MAX_BODY_BYTES} bytes")
     return None
 
 
@@ -66,9 +56,11 @@ class Neighbours:
         url = world.settings["fallback"]
         if url is None or not path.startswith(b"/"):
             return None
+        from kvfake.doors.fallback import VIA, fetch
+
         via, mark = request.headers.get(VIA, b"").decode("latin-1"), f"1.1 kvfake-{world.id}"
         if mark in [hop.strip() for hop in via.split(",")]:  # no job: those may all be waiting for this answer
-            looped = Response(508, _JSON, error(f"the fallback {url} leads back here"))
+            looped = refusal(508, f"the fallback {url} leads back here")
             self._fake.beside(world, FALLBACK, request, path, query, looped, self._fake.seconds())
             return looped
         target = path + (b"?" + query if query else b"")
@@ -81,10 +73,8 @@ class Neighbours:
         began = self._fake.seconds()
         try:
             response = not_whole(request) or ask()
-        except NoAnswer as failed:
-            response = Response(502, _JSON, error(str(failed)))
         except Exception:
-            traceback.print_exc()
-            response = Response(500, _JSON, error(f"unexpected error in {where}: its traceback is on stderr"))
+            show_traceback()
+            response = refusal(500, f"unexpected error in {where}: its traceback is on stderr")
         self._fake.beside(world, who, request, path, query, response, began)
         return response

@@ -5,16 +5,17 @@ Law: it looks at the path, and at nothing else of a request. It never blocks: wh
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from functools import partial
 
 from kvfake.doors.environ import Application, call
-from kvfake.doors.neighbours import UNEXPECTED, Neighbours, error, not_whole
+from kvfake.doors.neighbours import Neighbours, not_whole
 from kvfake.doors.nethttp import split_absolute
+from kvfake.doors.replies import UNEXPECTED, refusal
 from kvfake.services import gorules, mattermost, persist
 from kvfake.services.mattermost import without_token
 from kvfake.services.message import Request, Response
+from kvfake.trouble import show_traceback
 from kvfake.world.fake import WORLD_MARK, Ended, Fake
 from kvfake.world.world import World
 
@@ -51,11 +52,11 @@ class Site:
         except Ended as ended:
             what = without_token(request.target).decode("utf-8", "backslashreplace")
             self._fake.refuse_late(f"{request.method} {what} (world {ended})")
-            return Response(410, _JSON, error(f"the world {ended} has ended: nothing of this request was done"))
+            return refusal(410, f"the world {ended} has ended: nothing of this request was done")
         except gorules.BadEscape:
             return self._unmatched(self._fake.own, request, *request.target.partition(b"?")[::2], gorules.BAD_REQUEST)
         except Exception:  # P11: whatever happens, the server goes on
-            traceback.print_exc()
+            show_traceback()
             return UNEXPECTED
 
     def _answer(self, request: Request, base: bytes) -> Response | Callable[[], Response]:
@@ -82,7 +83,7 @@ class Site:
             return self._fake.answer(persist, request, path, query, base, world)
         if path == CONTROL or path.startswith(CONTROL + b"/"):
             if self._make_control is None:
-                return Response(404, _JSON, error("control is switched off (--no-control)"))
+                return refusal(404, "control is switched off (--no-control)")
             return partial(self._run_control, request, path[len(CONTROL) :], query, base, world or self._fake.own)
         return self._unusual(request, path, query, base, world)
 
@@ -107,9 +108,9 @@ class Site:
             where, below = _where(base) + CONTROL, gorules.unescape(path)
             return call(self.control(), request, where, below, query, {"kvfake.world": world})
         except gorules.BadEscape as bad:
-            return Response(400, _JSON, error(f"bad percent-encoding in the path: {gorules.quoted(bad.args[0])}"))
+            return refusal(400, f"bad percent-encoding in the path: {gorules.quoted(bad.args[0])}")
         except Exception:
-            traceback.print_exc()
+            show_traceback()
             return UNEXPECTED
 
     def _unusual(
@@ -135,7 +136,7 @@ class Site:
         )
 
     def _not_found(self, request: Request, world: World, path: bytes, query: bytes, expected: str) -> Response:
-        return self._unmatched(world, request, path, query, Response(404, _JSON, error(f"nothing lies here: {expected}")))
+        return self._unmatched(world, request, path, query, refusal(404, f"nothing lies here: {expected}"))
 
     def _unmatched(self, world: World, request: Request, path: bytes, query: bytes, response: Response) -> Response:
         self._fake.beside(world, None, request, path, query, response, self._fake.seconds())
@@ -145,6 +146,3 @@ class Site:
 def _where(base: bytes) -> bytes:
     """The path at which a site lies, decoded."""
     return gorules.unescape(split_absolute(base)[1])
-
-
-_JSON = (("Content-Type", "application/json"),)

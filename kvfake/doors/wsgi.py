@@ -18,7 +18,7 @@ from kvfake.doors.actions import Reset, Silence, Wait
 from kvfake.doors.connection import WITHOUT_BODY, message_of
 from kvfake.doors.environ import StartResponse, base_of, reason, request_of
 from kvfake.doors.mishaps import RESET_AT_ONCE, befall, in_pieces
-from kvfake.doors.neighbours import error
+from kvfake.doors.replies import refusal
 from kvfake.doors.site import Site
 from kvfake.services.message import ROWS, Mishap, Response
 
@@ -64,7 +64,7 @@ def _slowly(body: bytes, over: float) -> Iterator[bytes]:
 
 def _no_socket(mishap: Mishap) -> Response:
     text = f"this WSGI server lends no socket: the fault sever={mishap.sever!r} cannot be carried out behind it"
-    return Response(502, (("Content-Type", "application/json"),), error(text))
+    return refusal(502, text)
 
 
 def _carry_out(lent: socket.socket, mishap: Mishap, response: Response, is_head: bool) -> NoReturn:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -19,6 +18,7 @@ from kvfake.services import mattermost, persist
 from kvfake.services.message import Operation, Refusal, Request, Response
 from kvfake.stores import KeyValues
 from kvfake.stores.pretended import PretendedStore
+from kvfake.trouble import show_traceback
 from kvfake.world.clock import machine_seconds
 from kvfake.world.exchange import Asked, Exchange
 from kvfake.world.owners import Mint
@@ -158,7 +158,7 @@ class Fake:
             self._record(world, asked, response, began, fault)
             if not isinstance(broken, Exception):
                 raise
-            traceback.print_exc()
+            show_traceback()
             return response
 
         def answered(store: KeyValues) -> Response:

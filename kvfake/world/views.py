@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, MutableMapping
 from datetime import datetime, timedelta
 from types import ModuleType
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from kvfake.services import gorules, mattermost, persist
 from kvfake.stores import Entry, Namespace
@@ -208,6 +207,8 @@ def _key(key: str) -> bytes:
 
 
 def _quoted(part: str) -> str:
+    from urllib.parse import quote
+
     return quote(part, safe=_IN_A_PATH, errors="surrogateescape")
 
 
