@@ -503,12 +503,13 @@ def test_before_runs_before_anything_is_done(door: str) -> None:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_before_may_take_the_request(door: str) -> None:
-    """And goes together with everything else that a fault does."""
+    """Where it must be called with one; and goes together with everything else that a fault does."""
     with opened(door) as one:
         asked: list[Asked] = []
         one.double.faults.add(status=503, before=asked.append, times=2)
-        one.double.faults.add(before=lambda *all_of_it: asked.extend(all_of_it))
-        assert statuses(one, 3) == [503, 503, 200]
+        one.double.faults.add(before=lambda request, more=None: asked.append(request))
+        one.double.faults.add(before=lambda *nothing, more=None: asked.extend(nothing), after=3)
+        assert statuses(one, 4) == [503, 503, 200, 200]
         assert [(each.service, each.verb, each.key) for each in asked] == [("mattermost", "get", "k")] * 3
 
 

@@ -15,10 +15,9 @@ from threading import Thread
 from kvfake.doors.actions import Action, Job, Reset, Silence, Wait
 from kvfake.doors.connection import WITHOUT_BODY, message_of
 from kvfake.doors.environ import reason
+from kvfake.doors.jobs import answer_of
 from kvfake.doors.mishaps import befall
-from kvfake.doors.replies import UNEXPECTED
 from kvfake.services.message import ROWS, Headers, Mishap, Request, Response
-from kvfake.trouble import show_traceback
 
 
 def request_of(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> Request:
@@ -36,19 +35,11 @@ def request_of(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]
 def done(job: Job, patience: float | None) -> Response:
     """What the job answers, on a thread of its own. Raises ``TimeoutError`` after so many seconds; the job goes on."""
     answers: SimpleQueue[Response] = SimpleQueue()
-    Thread(target=lambda: answers.put(_answer(job)), name="kvfake", daemon=True).start()
+    Thread(target=lambda: answers.put(answer_of(job)), name="kvfake", daemon=True).start()
     try:
         return answers.get(timeout=patience)
     except Empty:
         raise TimeoutError("timed out") from None
-
-
-def _answer(job: Job) -> Response:
-    try:
-        return job()
-    except BaseException:  # such as pytest's own, raised by a user's function: the client is answered even so
-        show_traceback()
-        return UNEXPECTED
 
 
 def head_of(response: Response) -> tuple[bytes, list[tuple[bytes, bytes]]]:

@@ -48,7 +48,7 @@ class Jobs:
     def _work(self) -> None:
         while (waiting := self._waiting.get()) is not None:
             job, done = waiting
-            self._finished.append((done, _run(job)))
+            self._finished.append((done, answer_of(job)))
             self._ring()
             self._idle.release()
 
@@ -70,7 +70,8 @@ class Jobs:
             thread.join(max(0.0, end - self._now()))
 
 
-def _run(job: Job) -> Response:
+def answer_of(job: Job) -> Response:
+    """Run it here. Whatever it raises is shown on stderr, and an answer all the same."""
     try:
         return job()
     except BaseException:  # such as pytest's own, raised by a user's function: the client is answered even so

@@ -112,11 +112,13 @@ def checked_function(name: str, function: Any) -> Any:
 
 
 def takes_an_argument(function: Callable[..., object]) -> bool:
-    """Whether it must be, or can be, called with one."""
+    """Whether it must be called with one."""
     import inspect
 
     try:
-        inspect.signature(function).bind(None)
-    except (TypeError, ValueError):
+        inspect.signature(function).bind()
+    except TypeError:
+        return True
+    except ValueError:  # some builtin functions do not say
         return False
-    return True
+    return False
