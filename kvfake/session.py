@@ -37,14 +37,14 @@ class Factory:
         checked = from_keywords(settings, WORLD)
         if self._started is None:
             self._started = self._start()
-        double = self._started.beside({**resolve(self._settings, scopes=(WORLD,)), **checked})
+        double = self._started.beside(checked)
         self._seen[double] = 0
         return double
 
     def _start(self) -> Started:
         values = resolve(_NOBODY, self._settings, {"port": 0}, scopes=(SERVER, WORLD))
         try:
-            started = Started(values)
+            started = Started(values, resolve(self._settings, scopes=(WORLD,)))
         except OSError as failed:
             where, why = f"{values['host']}:{values['port']}", failed.strerror or failed
             raise RuntimeError(f"cannot listen on {where}: {why} (without a port each worker takes a free one)") from None

@@ -21,8 +21,9 @@ from kvfake.world.world import World
 class Started(Double):
     """A double behind a server. It is bound when it is made; ``server.start`` or ``server.serve`` begins to answer."""
 
-    def __init__(self, values: dict[str, Any]) -> None:
-        fake = Fake("", values)
+    def __init__(self, values: dict[str, Any], beside: dict[str, Any] | None = None) -> None:
+        """``values`` are the settings of its own world; ``beside`` those of worlds beside it, where they differ."""
+        fake = Fake("", values, beside)
         log = write_line if values["log"] else None
         self.server = Server(lambda: Connection(self._site.answer, log), values["host"], values["port"])
         self._wire(fake, values, values["public_url"] or f"http://{_shown(values['host'])}:{self.server.port}")

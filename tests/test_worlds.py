@@ -330,3 +330,12 @@ def test_ended_worlds_are_not_remembered() -> None:
     for id in ids:
         with pytest.raises(Ended):
             fake.find(id)
+
+
+@pytest.mark.parametrize("sign", ['"', "\\", "\n", "\x00", "\x1f", "\x7f", "é", "?", "x"])
+def test_a_long_value_is_quoted_as_a_short_one(sign: str) -> None:
+    """Whatever stands in it, and wherever."""
+    with opened("site") as one:
+        for value in (sign, sign + "y" * 5000, "y" * 5000 + sign):
+            one.double.persist["k"] = value
+            assert one.send("GET", "/persist/kv/k", one.double.persist.headers).json()["value"] == value

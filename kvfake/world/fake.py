@@ -42,12 +42,12 @@ class Fake:
 
     seconds = staticmethod(machine_seconds)
 
-    def __init__(self, url: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, url: str, settings: Mapping[str, Any], beside: Mapping[str, Any] | None = None) -> None:
         self._lock = Lock()
         self._mint = Mint()
         self._mark = os.urandom(3).hex()  # tells this server's worlds from those of another one at the same address
         self._serial = 0
-        self._settings = settings
+        self._beside = settings if beside is None else beside
         self.worlds: dict[str, World] = {}
         self._by_serial: dict[int, World] = {}
         self._late: deque[str] = deque(maxlen=MAX_LATE)
@@ -60,12 +60,12 @@ class Fake:
         return self.own.url
 
     def open(self, settings: Mapping[str, Any]) -> World:
-        """A new world beside the server's own, with these settings in place of the server's."""
+        """A new world beside the server's own, with these settings in place of those that such worlds have."""
         with self._lock:
             self._serial += 1
             serial = self._serial
         id = f"{self._mark}-{serial}"
-        world = self._world(id, serial, self.url + WORLD_MARK + id, {**self._settings, **settings})
+        world = self._world(id, serial, self.url + WORLD_MARK + id, {**self._beside, **settings} if settings else self._beside)
         self.worlds[id] = self._by_serial[serial] = world
         return world
 

@@ -5,7 +5,6 @@ Law: it keeps and chooses; what a fault means and does is `kvfake.world.fault`'s
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -31,7 +30,7 @@ class Faults:
         self._lock = Lock()
         self._active: tuple[Fault, ...] = ()
         self._made = 0
-        self._gone: deque[Fault] = deque(maxlen=_MAX_GONE)
+        self._gone: list[Fault] = []
 
     def add(
         self,
@@ -111,7 +110,7 @@ class Faults:
     def _take_out(self, fault: Fault) -> None:
         if fault in self._active:
             self._active = tuple(other for other in self._active if other is not fault)
-            self._gone.append(fault)
+            self._gone = [*self._gone[1 - _MAX_GONE :], fault]
 
     def clear(self) -> None:
         """Remove them all, and forget them."""
