@@ -513,6 +513,14 @@ def test_before_may_take_the_request(door: str) -> None:
         assert [(each.service, each.verb, each.key) for each in asked] == [("mattermost", "get", "k")] * 3
 
 
+def test_before_may_be_a_function_that_does_not_say_what_it_takes() -> None:
+    """As some of Python's own: it is called with nothing."""
+    with opened("site") as one:
+        fault = one.double.faults.add(before=dict)
+        assert statuses(one, 1) == [200]
+        assert fault.hits == 1
+
+
 def test_a_lost_update_without_sleeps() -> None:
     """Between an app's read and its write another app writes, over the same server: what it wrote is gone."""
     with opened("socket") as one:
