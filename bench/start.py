@@ -88,7 +88,7 @@ def plugin(scale: Scale, running: Running) -> Section:
         others = [option for other in sorted(there - {name}) for option in ("-p", f"no:{other}")]
         command = ("-m", "pytest", "--co", "-q", "-p", "no:cacheprovider", *others)
         subjects = {"with": _python(*command, folder=folder), "without": _python(*command, "-p", f"no:{name}", folder=folder)}
-        found = in_turn(subjects, scale.pairs)
+        found = in_turn(subjects, scale.pairs * 3)  # a process takes some 100 times as long as what is looked for
         cost = median(own - bare for own, bare in zip(found["with"], found["without"], strict=True)) * 1000
         what = f"the plugin {name} on pytest --co ({duration(median(found['without']))})"
         yield alone(what, cost, f"{cost:+.1f} ms", PLUGIN if name == "kvfake" else None)
