@@ -294,7 +294,7 @@ def test_load(double: kvfake.Double, told: Any, tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('{"kvfake": 1,\n}', "the body: line 2, column 1: "),
+        ('{"kvfake": 1,\n 2}', "the body: line 2, column 2: "),
         ('{"kvfake": 1, "mattermost": {"app/bot": {"": {"a": 1, "..": 2}}}}', 'mattermost / app/bot / "" / ..: 404 page not found'),
         ("", "the body: line 1, column 1: "),
     ],
