@@ -32,7 +32,6 @@ from tests.support.process import (
     environment,
     kvfake,
     served,
-    steers_kvfake,
 )
 from tests.support.strangers import dead_port, http, stranger, taken_port, the_line, url_of
 from tests.support.wire import Wire, request_bytes
@@ -51,10 +50,7 @@ NAMES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if steers_kvfake(name)]:
-        monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 
 
 def bearer(token: str) -> dict[str, str]:

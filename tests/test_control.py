@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 import kvfake
 from kvfake.control import app, worlds
 from tests.support.doors import SiteDoor
-from tests.support.process import PATIENCE_SECONDS, asked, served, steers_kvfake
+from tests.support.process import PATIENCE_SECONDS, asked, served
 from tests.support.wire import Reply
 
 KV = "/plugins/com.mattermost.apps/api/v1/kv/"
@@ -26,10 +25,7 @@ EVERYTHING = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if steers_kvfake(name)]:
-        monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 
 
 @pytest.fixture(name="double")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ import kvfake
 from kvfake.control import app, data, powers, worlds
 from kvfake.services.message import Request, Response
 from kvfake.world.matching import FIELDS
-from tests.support.process import steers_kvfake
 from tests.support.wire import Wire, request_bytes
 
 NAMES_OF: dict[str, tuple[str, ...]] = {
@@ -80,10 +78,7 @@ def answered(double: kvfake.Double, request: Request) -> Response:
     return answer if isinstance(answer, Response) else answer()
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if steers_kvfake(name)]:
-        monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 
 
 @given(request=requests, query=st.just(b"") | queries, headers=st.just({}) | headers, is_below=st.booleans())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ import kvfake
 from kvfake.double import values_of
 from kvfake.started import Started
 from kvfake.world import faults as faults_module
-from tests.support.process import asked, steers_kvfake
+from tests.support.process import asked
 from tests.support.wire import Reply
 
 KV = "/plugins/com.mattermost.apps/api/v1/kv/"
@@ -28,10 +27,7 @@ PERSIST = "/api/v1/persist/kv/"
 MOMENT = "2016-12-31T23:59:59.500000Z"
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if steers_kvfake(name)]:
-        monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 
 
 @pytest.fixture(name="double")

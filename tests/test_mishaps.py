@@ -20,7 +20,6 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from urllib3.util import Retry
-from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import Client
 
 import kvfake
@@ -34,6 +33,7 @@ from kvfake.world.misfortune import MAX_DELAY_SECONDS, Misfortune
 from tests.rows.app import KV
 from tests.support.troubled import troubled
 from tests.support.wire import Wire, request_bytes
+from tests.support.wsgi import QuietHandler, werkzeug_server
 from tests.test_connection import GET, PUT, finish, hear, said
 from tests.test_server import port_of, until
 
@@ -478,28 +478,10 @@ def test_a_lognormal_delay_has_its_median() -> None:
 # ------------------------------------------------------------------------------------------------------ other people's servers
 
 
-class QuietHandler(WSGIRequestHandler):
-    def log(self, *_: object) -> None:
-        pass
-
-
 class KeepingHandler(QuietHandler):
     """Goes on with a connection, as far as werkzeug does."""
 
     protocol_version = "HTTP/1.1"
-
-
-@contextmanager
-def werkzeug_server(handler: type[WSGIRequestHandler]) -> Iterator[int]:
-    server = make_server("127.0.0.1", 0, troubled().wsgi_app, threaded=True, request_handler=handler)
-    thread = threading.Thread(target=server.serve_forever, args=[0.01])
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @contextmanager
@@ -517,8 +499,8 @@ def gunicorn_server(*flags: str) -> Iterator[int]:
 
 
 SERVERS: dict[str, Callable[[], Any]] = {
-    "werkzeug": lambda: werkzeug_server(QuietHandler),
-    "werkzeug with HTTP 1.1": lambda: werkzeug_server(KeepingHandler),
+    "werkzeug": lambda: werkzeug_server(troubled().wsgi_app),
+    "werkzeug with HTTP 1.1": lambda: werkzeug_server(troubled().wsgi_app, KeepingHandler),
     "gunicorn sync": lambda: gunicorn_server("--worker-class", "sync"),
     "gunicorn gthread": lambda: gunicorn_server("--threads", "4", "--keep-alive", "30"),
 }

@@ -16,17 +16,14 @@ import pytest
 import kvfake
 from kvfake import values
 from kvfake.cli import main
-from tests.support.process import KVFAKE, PATIENCE_SECONDS, asked, environment, steers_kvfake
+from tests.support.process import KVFAKE, PATIENCE_SECONDS, asked, environment
 from tests.support.strangers import dead_port, http, stranger, the_line
 
 NOT_UTF_8 = "\udcff\udcfe"  # how Python hands over what stood on the command line as the bytes FF FE
 ODD_BYTES = b' {"a":\t1.50, "a":2}\n'  # JSON that no Python value is written as
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if steers_kvfake(name)]:
-        monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 
 
 @pytest.fixture(name="double")

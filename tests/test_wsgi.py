@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 import pytest
 import requests
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
-from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import Client
 
 import kvfake
@@ -26,6 +24,7 @@ from tests.rows import mattermost, persist  # noqa: F401  (they register their c
 from tests.rows.app import CHECKS, KV, App, Check
 from tests.support.doors import TOKENS, SocketDoor, WsgiDoor
 from tests.support.wire import Reply, Wire, request_bytes
+from tests.support.wsgi import werkzeug_server
 
 NOT_UNDER_A_SERVER = {
     "another_method_is_not_allowed",  # servers have an opinion on methods
@@ -41,24 +40,6 @@ class FreshDoor(SocketDoor):
     ) -> Reply:
         with Wire(self.port) as wire:
             return wire.ask(request_bytes(method, target, {**(headers or {}), "Connection": "close"}, body, chunked))
-
-
-class QuietHandler(WSGIRequestHandler):
-    def log(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def werkzeug_server(double: Double) -> Iterator[int]:
-    server = make_server("127.0.0.1", 0, double.wsgi_app, threaded=True, request_handler=QuietHandler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @contextmanager
@@ -96,7 +77,7 @@ WSGI_CHECKS = [check for check in CHECKS if not check.socket_only and check.chec
 def served(request: pytest.FixtureRequest) -> Iterator[tuple[Double, int]]:
     if request.param == "werkzeug":
         double = kvfake.Double(profile="plugin-1.2", strict=True, token=TOKENS)
-        with werkzeug_server(double) as port:
+        with werkzeug_server(double.wsgi_app) as port:
             yield double, port
     else:
         with gunicorn_server("plugin-1.2") as port:
@@ -150,7 +131,7 @@ def test_below_another_application() -> None:
 def test_a_large_body_is_read_to_its_end() -> None:
     """And the next request is fine."""
     double = kvfake.Double()
-    with werkzeug_server(double) as port, requests.Session() as session:
+    with werkzeug_server(double.wsgi_app) as port, requests.Session() as session:
         url = f"http://127.0.0.1:{port}{KV}/key"
         for _ in range(2):
             assert session.put(url, data=b"x" * 5_000_000, headers=double.mattermost.headers).text == "size limit of 8Kb exceeded\n"

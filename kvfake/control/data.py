@@ -5,13 +5,10 @@ Law: short functions for the table of `kvfake.control.app`; what a file may hold
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from werkzeug.exceptions import BadRequest, Conflict, InternalServerError
 from werkzeug.wrappers import Request
 
-from kvfake.control.payload import Answer, no_query, query_of
+from kvfake.control.payload import Answer, no_query, query_of, refusing
 from kvfake.services import mattermost, persist
 from kvfake.world import datafile
 from kvfake.world.datafile import DataError
@@ -19,14 +16,6 @@ from kvfake.world.fake import SERVICES, Fake
 from kvfake.world.world import World
 
 _ADDRESS = ("service", "owner", "prefix", "key")
-
-
-@contextmanager
-def _words_of_the_file() -> Iterator[None]:
-    try:
-        yield
-    except DataError as wrong:
-        raise BadRequest(str(wrong)) from None
 
 
 def _address(request: Request) -> dict[str, str]:
@@ -40,7 +29,7 @@ def _address(request: Request) -> dict[str, str]:
 
 
 def show(fake: Fake, world: World, request: Request) -> Answer:
-    with _words_of_the_file():
+    with refusing(DataError):
         return 200, datafile.dump(world, **_address(request))
 
 
@@ -54,14 +43,14 @@ def replace(fake: Fake, world: World, request: Request) -> Answer:
 
 def _load(world: World, request: Request, replace: bool) -> Answer:
     no_query(request)
-    with _words_of_the_file():
+    with refusing(DataError):
         return 200, {"loaded": datafile.load(world, datafile.parse(request.get_data(), "the body"), replace)}
 
 
 def delete(fake: Fake, world: World, request: Request) -> Answer:
     """What the query names; with no query, everything."""
     query = _address(request)
-    with world.lock, _words_of_the_file():
+    with world.lock, refusing(DataError):
         found = list(datafile.entries(world, *(query.get(name) for name in _ADDRESS)))
         for namespace, key, _ in found:
             world.store.delete(namespace, key)

@@ -5,8 +5,8 @@ Law: werkzeug's request in, plain values out, or 400 with what was expected.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,6 +18,15 @@ from kvfake.services.payload import kind_of
 from kvfake.world.document import DataError, parse
 
 Answer = tuple[int, Mapping[str, Any]]
+
+
+@contextmanager
+def refusing(*kinds: type[Exception]) -> Iterator[None]:
+    """What is raised in this block, of these kinds, is a bad request, in its own words."""
+    try:
+        yield
+    except kinds as wrong:
+        raise BadRequest(str(wrong)) from None
 
 
 def object_of(request: Request, *names: str) -> dict[str, Any]:

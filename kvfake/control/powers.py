@@ -6,14 +6,13 @@ world's, and so are the words of what is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from werkzeug.exceptions import BadRequest, NotFound
 from werkzeug.wrappers import Request
 
-from kvfake.control.payload import Answer, no_query, number_of, object_of, query_of
+from kvfake.control.payload import Answer, no_query, number_of, object_of, query_of, refusing
 from kvfake.services.persist import updated
 from kvfake.world.answers import route
 from kvfake.world.fake import Fake
@@ -27,14 +26,7 @@ _FAULT = tuple(name for name in DEFAULTS if name not in ("when", "before"))  # f
 _ROUTE = ("method", "path", "status", "json", "body", "headers")
 _MOVES = ("resume", "freeze", "move_to", "shift")  # in this order, where several are asked for: what stands still is moved
 _SWITCHES = ("resume", "freeze")
-
-
-@contextmanager
-def _words_of_the_world() -> Iterator[None]:
-    try:
-        yield
-    except (TypeError, ValueError, Warning) as wrong:  # a suite may have made errors of warnings, such as one of `re`
-        raise BadRequest(str(wrong)) from None
+_WRONG = (TypeError, ValueError, Warning)  # a suite may have made errors of warnings, such as one of `re`
 
 
 # -------------------------------------------------------------------------------------------------------------------- faults
@@ -42,7 +34,7 @@ def _words_of_the_world() -> Iterator[None]:
 
 def add_fault(fake: Fake, world: World, request: Request) -> Answer:
     asked = object_of(request, *_FAULT)
-    with _words_of_the_world():
+    with refusing(*_WRONG):
         given = {name: from_json(name, value) if name in _PATTERNS else value for name, value in asked.items()}
         return 201, _fault(world.faults.add(**given), True)
 
@@ -125,7 +117,7 @@ def set_clock(fake: Fake, world: World, request: Request) -> Answer:
     for name in _SWITCHES:
         if asked.get(name, True) is not True:
             raise BadRequest(f"{name}: expected true, got {asked[name]!r}")
-    with _words_of_the_world(), world.lock:
+    with refusing(*_WRONG), world.lock:
         before = world.clock.state()
         try:
             for name in _MOVES:
@@ -164,7 +156,7 @@ def add_route(fake: Fake, world: World, request: Request) -> Answer:
     asked = {"method": None, "status": 200, "json": None, "body": None, "headers": None, **object_of(request, *_ROUTE)}
     if not isinstance(asked.get("path"), str | dict):
         raise BadRequest('path: expected a path, or {"matches": "<regular expression>"}')
-    with _words_of_the_world():
+    with refusing(*_WRONG):
         asked["path"] = from_json("path", asked["path"])
         made = route(**asked)
         world.routes.respond(made)

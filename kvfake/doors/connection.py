@@ -28,7 +28,7 @@ Log = Callable[[str, bytes, int, int], None]
 _NOTHING: tuple[Action, ...] = ()
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _EXPECTATION_FAILED = Response(417, close=True)
-WITHOUT_BODY = (204, 304)  # RFC 9110, 8.6: nor a length
+WITHOUT_LENGTH = (204, 304)  # RFC 9110, 8.6: nor a body
 _PROMISED_BYTES = 16  # of an empty body that ends before its length
 _MIN_BYTES_OF_A_NEXT_HEAD = 4  # net/http waits for so many before it looks at them
 _MAX_BLANK_BYTES_AFTER_POST = 4  # net/http: RFC 7230 section 3 tolerance for old buggy clients
@@ -158,7 +158,7 @@ class Connection:
             is_lost = response.mishap is not None and response.mishap.is_unanswered
             self._log(head.method, head.target, *((0, 0) if is_lost else (response.status, len(response.body))))
         keep_alive = head.keep_alive and not response.close and not self._is_cut_short
-        body = b"" if head.method == "HEAD" or response.status in WITHOUT_BODY else response.body
+        body = b"" if head.method == "HEAD" or response.status in WITHOUT_LENGTH else response.body
         message = message_of(response, body, keep_alive, head.is_old)
         actions: tuple[Action, ...] = (message,)
         if response.mishap is not None:
@@ -194,7 +194,7 @@ def _end_of_head(heard: bytes | bytearray, start: int) -> int:
 def message_of(response: Response, body: bytes, keep_alive: bool, is_old: bool = False) -> bytes:
     """The response as it is sent, with that body."""
     start = _start(response.status, response.headers, response.rows, keep_alive, is_old)
-    if response.status in WITHOUT_BODY:
+    if response.status in WITHOUT_LENGTH:
         return start + b"\r\n"
     length = len(response.body)
     if response.mishap is not None and response.mishap.sever == TRUNCATE and not length:
@@ -213,5 +213,5 @@ def _start(status: int, headers: Headers, rows: tuple[str, ...], keep_alive: boo
         lines.append("Connection: close")
     elif is_old:
         lines.append("Connection: keep-alive")
-    lines.append("" if status in WITHOUT_BODY else "Content-Length: ")
+    lines.append("" if status in WITHOUT_LENGTH else "Content-Length: ")
     return "\r\n".join(lines).encode("latin-1")

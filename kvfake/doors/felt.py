@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 
 from kvfake.doors.actions import Action, Job, Reset, Silence, Wait
-from kvfake.doors.connection import WITHOUT_BODY, message_of
+from kvfake.doors.connection import WITHOUT_LENGTH, message_of
 from kvfake.doors.environ import reason
 from kvfake.doors.jobs import answer_of
 from kvfake.doors.mishaps import befall
@@ -45,7 +45,7 @@ def done(job: Job, patience: float | None) -> Response:
 def head_of(response: Response) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     """The words beside the status, and the headers."""
     words, headers = _start(response.status, response.headers, response.rows)
-    if response.status in WITHOUT_BODY:
+    if response.status in WITHOUT_LENGTH:
         return words, headers
     return words, [*headers, (b"Content-Length", b"%d" % len(response.body))]
 
@@ -58,7 +58,7 @@ def _start(status: int, headers: Headers, rows: tuple[str, ...]) -> tuple[bytes,
 
 
 def body_of(request: Request, response: Response) -> bytes:
-    return b"" if request.method == "HEAD" or response.status in WITHOUT_BODY else response.body
+    return b"" if request.method == "HEAD" or response.status in WITHOUT_LENGTH else response.body
 
 
 def actions_of(request: Request, response: Response) -> tuple[Action, ...]:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 
-from kvfake.services.message import Headers, Response
-
-JSON: Headers = (("Content-Type", "application/json"),)
+from kvfake.services.message import JSON, Response
 
 
 def refusal(status: int, text: str) -> Response:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from kvfake.doors.actions import Reset, Silence, Wait
-from kvfake.doors.connection import WITHOUT_BODY, message_of
+from kvfake.doors.connection import WITHOUT_LENGTH, message_of
 from kvfake.doors.environ import StartResponse, base_of, reason, request_of
 from kvfake.doors.mishaps import RESET_AT_ONCE, befall, in_pieces
 from kvfake.doors.replies import refusal
@@ -45,7 +45,7 @@ class WsgiApp:
         if mishap is not None:
             time.sleep(mishap.delay)
         headers, body = list(response.headers), b""
-        if response.status not in WITHOUT_BODY:
+        if response.status not in WITHOUT_LENGTH:
             headers.append(("Content-Length", str(len(response.body))))
             body = b"" if is_head else response.body
         if response.rows:

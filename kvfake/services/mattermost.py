@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from kvfake.services import gorules
 from kvfake.services.gorules import http_error
-from kvfake.services.message import Headers, Operation, Refusal, Request, Response
+from kvfake.services.message import JSON, Operation, Refusal, Request, Response
 from kvfake.stores import Entry, KeyValues, Namespace
 
 NAME = "mattermost"
@@ -26,8 +26,6 @@ MAX_PREFIX_BYTES = 2  # M15, M25: store.Hashkey
 _BASE = KV.encode() + b"/"
 _QUERY_NAME = b"access_token"  # M10
 _VERBS = {"GET": "get", "POST": "set", "PUT": "set", "DELETE": "delete"}  # M02, M03, M05
-
-_JSON: Headers = (("Content-Type", "application/json"),)
 
 
 class Profile(NamedTuple):
@@ -45,12 +43,12 @@ NOT_JSON = http_error(400, "payload is not valid json: invalid input")  # M13
 TOO_LARGE = http_error(500, "size limit of 8Kb exceeded")  # M14
 
 _MISSING = {  # M07
-    "object": Response(200, _JSON, b"{}"),
-    "null": Response(200, _JSON, b"null\n"),
+    "object": Response(200, JSON, b"{}"),
+    "null": Response(200, JSON, b"null\n"),
     "404": NOT_FOUND,
 }
-_CHANGED = Response(200, _JSON, b'{"changed":true}\n')  # M04
-_UNCHANGED = Response(200, _JSON, b'{"changed":false}\n', rows=("M17",))
+_CHANGED = Response(200, JSON, b'{"changed":true}\n')  # M04
+_UNCHANGED = Response(200, JSON, b'{"changed":false}\n', rows=("M17",))
 _DELETED = Response(200)  # M05
 
 
@@ -170,7 +168,7 @@ def answer(operation: Operation, store: KeyValues, profile: Profile, moment: int
         rows = ("M15",)
     if operation.verb == "get":
         entry = store.get(where, operation.key)
-        response = profile.missing if entry is None else Response(200, _JSON, entry.value)
+        response = profile.missing if entry is None else Response(200, JSON, entry.value)
     elif operation.verb == "set":
         response = _CHANGED
         if profile.kind:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from kvfake.stores import Namespace
 
 Headers = tuple[tuple[str, str], ...]
+JSON: Headers = (("Content-Type", "application/json"),)
 
 ROWS = "Kvfake-Rows"
 """The header that names the facts in which an answer was kinder than the service."""

@@ -13,8 +13,8 @@ from json.encoder import encode_basestring
 from typing import NoReturn
 
 from kvfake.services import gorules
-from kvfake.services.message import Headers, Operation, Refusal, Request, Response
-from kvfake.services.payload import kind_of, read_object
+from kvfake.services.message import JSON, Operation, Refusal, Request, Response
+from kvfake.services.payload import json_string, kind_of, read_object
 from kvfake.stores import Entry, KeyValues, Namespace
 
 NAME = "persist"
@@ -30,18 +30,17 @@ _ROUTES = {  # path below /persist: method: verb
     b"/mget": {"POST": "mget"},  # P08
     b"/kv/": {"GET": "get", "PUT": "set", "DELETE": "delete"},  # P03, P05, P06; the rest of the path is the key
 }
-_JSON: Headers = (("Content-Type", "application/json"),)
 
 
 def _error(status: int, text: str, *more: tuple[str, str]) -> Response:
-    return Response(status, _JSON + more, b'{"error":' + encode_basestring(text).encode() + b"}")  # P04
+    return Response(status, JSON + more, b'{"error":' + encode_basestring(text).encode() + b"}")  # P04
 
 
 NOT_FOUND = _error(404, "key not found")  # P05
 NO_TOKEN = _error(401, "no token: expected the header Authorization: Bearer <token>")  # P14
 UNKNOWN_TOKEN = _error(401, "the token is not known to this project or its service")
 _NO_PATH = "no such path: expected /persist/kv, /persist/kv/<key> or /persist/mget below the API's base URL"
-_DELETED = Response(200, _JSON)  # P06, P15
+_DELETED = Response(200, JSON)  # P06, P15
 _VALUE_EXPECTED = 'expected {"value": "<string>"}'
 _KEYS_EXPECTED = 'expected {"keys": ["<string>", ...]}'
 
@@ -184,26 +183,15 @@ def answer(operation: Operation, store: KeyValues, profile: object, moment: int)
 
 
 def _ok(body: bytes) -> Response:
-    return Response(200, _JSON, body)
+    return Response(200, JSON, body)
 
 
 def _record(key: bytes, entry: Entry) -> bytes:
-    return b'{"key":%b,"value":%b,"updated":"%b"}' % (_key(key), _string(entry.value), updated(entry.updated).encode())
-
-
-_LONG_BYTES = 1024
-_PLAIN = bytes(ord("?") if byte < 0x20 or byte in b'"\\' else byte for byte in range(256))  # "?" for what a string must escape
-
-
-def _string(text: bytes) -> bytes:
-    """UTF-8 as a string of JSON."""
-    if len(text) > _LONG_BYTES and text.translate(_PLAIN) == text:  # for 256 KiB a third of the time
-        return b'"%b"' % text
-    return encode_basestring(text.decode()).encode()
+    return b'{"key":%b,"value":%b,"updated":"%b"}' % (_key(key), json_string(entry.value), updated(entry.updated).encode())
 
 
 def _key(key: bytes) -> bytes:
-    return _string(key if key.isascii() else shown(key).encode())
+    return json_string(key if key.isascii() else shown(key).encode())
 
 
 _NO_UTF8 = re.compile("[\udc80-\udcff]")

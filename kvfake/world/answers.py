@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kvfake.services.message import Headers, Response
+from kvfake.services.message import JSON, Headers, Response
 from kvfake.world.matching import Wanted
 from kvfake.world.routes import Route
 
@@ -19,7 +19,6 @@ WITHOUT_BODY = (204, 205, 304)  # RFC 9110, 15.3.5, 15.3.6, 15.4.5
 FRAMING = ("connection", "content-length", "transfer-encoding")  # how a message ends is the door's
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_JSON: Headers = (("Content-Type", "application/json"),)
 _TEXT: Headers = (("Content-Type", "text/plain; charset=utf-8"),)
 
 
@@ -38,7 +37,7 @@ def body_of(body: Any) -> tuple[bytes | None, Headers]:
         return (None if body is None else bytes(body)), ()
     if isinstance(body, str):
         return body.encode("utf-8", "surrogatepass"), ()
-    return json_of(body), _JSON
+    return json_of(body), JSON
 
 
 def json_of(value: Any) -> bytes:
@@ -89,7 +88,7 @@ def route(method: str | None, path: Wanted, status: int, json: Any, body: Any, h
         raise ValueError(f"body: expected bytes or a text, got {body!r}; json= takes what JSON can hold")
     if method is not None and (not isinstance(method, str) or not _NAME.fullmatch(method)):
         raise ValueError(f"method: expected such as GET, or None for any, got {method!r}")
-    kind = _JSON if json is not None else _TEXT if isinstance(body, str) else ()
+    kind = JSON if json is not None else _TEXT if isinstance(body, str) else ()
     content = (body_of(body)[0] if json is None else json_of(json)) or b""
     if content and status in WITHOUT_BODY:
         raise ValueError(f"status: an answer of {status} has no body")

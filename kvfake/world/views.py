@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, MutableMapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import ModuleType
 from typing import Any, TypeVar
 
 from kvfake.services import gorules, mattermost, persist
 from kvfake.stores import Entry, Namespace
-from kvfake.world.clock import EPOCH
+from kvfake.world.clock import moment_of
 from kvfake.world.world import APP, BOT, PROJECT, World
 
 Value = TypeVar("Value")
@@ -197,7 +197,7 @@ class Persist(Values[str]):
 
     def updated(self, key: str) -> datetime:
         """When the key was last set, UTC. ``KeyError`` where it is not there."""
-        return EPOCH + timedelta(microseconds=self.raw.entry(key).updated)
+        return moment_of(self.raw.entry(key).updated)
 
 
 def _key(key: str) -> bytes:
