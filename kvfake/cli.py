@@ -32,7 +32,11 @@ _FORMATS: dict[str, Callable[[dict[str, str]], str]] = {
 
 
 class _Failed(Exception):
-    """What goes wrong, in one line."""
+    """What goes wrong, in one line, and the exit code that says so."""
+
+    def __init__(self, text: str, code: int = FAILED) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         return _DO.get(options.command, _values)(parser, options)
     except _Failed as failed:
         _complain(str(failed))
-        return FAILED
+        return failed.code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has heard enough; nor does Python get to flush the rest
@@ -154,6 +158,18 @@ def _values(parser: ArgumentParser, options: Namespace) -> int:
     return 0
 
 
+def _contract(parser: ArgumentParser, options: Namespace) -> int:
+    from importlib import import_module
+
+    from kvfake.contract import Failed
+
+    try:
+        code: int = import_module(f"kvfake.contract.{_CONTRACT[options.command]}").command(parser, options)
+    except Failed as failed:
+        raise _Failed(str(failed), failed.code) from None
+    return code
+
+
 @contextmanager
 def _answered(url: str) -> Iterator[None]:
     """Where a server does not answer what is asked in this block, or not as one that does it, that is told."""
@@ -167,4 +183,5 @@ def _answered(url: str) -> Iterator[None]:
         raise _Failed(f"no kvfake server answers at {url}: {why} (kvfake serve starts one, --url names another)") from None
 
 
-_DO = {"serve": _serve, "run": _run, "env": _env, "wait": _wait}  # the other commands are of values
+_CONTRACT = {"verify": "verifying", "explain": "explaining", "openapi": "openapi", "record": "recording", "compare": "comparing"}
+_DO = {"serve": _serve, "run": _run, "env": _env, "wait": _wait, **dict.fromkeys(_CONTRACT, _contract)}  # the others are of values

@@ -10,11 +10,18 @@ from argparse import REMAINDER, ArgumentParser, ArgumentTypeError, BooleanOption
 from typing import Any
 
 from kvfake import __version__
-from kvfake.settings import MATTERMOST, PERSIST, SETTINGS, Setting
+from kvfake.settings import BY_NAME, MATTERMOST, PERSIST, SETTINGS, Setting
 
 DEFAULT_URL = "http://127.0.0.1:8065"
 FORMATS = ("sh", "dotenv", "json")
 
+TOKENS = {  # option: variable, meaning
+    "--bot-token": ("MATTERMOST_BOT_TOKEN", "an app's bot's"),
+    "--user-token": ("MATTERMOST_USER_TOKEN", "a user's of the same app"),
+    "--plain-user-token": ("MATTERMOST_PLAIN_USER_TOKEN", "a user's of no app"),
+    "--project-token": ("BEEPBOOP_TOKEN", "a project's"),
+    "--other-project-token": ("BEEPBOOP_OTHER_TOKEN", "another project's"),
+}
 _COMMANDS = {  # what each does, in a few words and in some more
     "serve": (
         "serve both services until Ctrl-C",
@@ -56,11 +63,35 @@ _COMMANDS = {  # what each does, in a few words and in some more
         "delete values",
         "Delete values of a running server. Where one is not there the exit code is 1; the others are deleted.",
     ),
+    "verify": (
+        "ask a server whether it does what each row says",
+        "Ask a server whether it does what each row of the fact list says: holds, differs (with the exchange), or could not be "
+        "seen (with what is missing). With no --against the double itself is asked. It works on keys of its own, and removes them "
+        "again. Exit code: 0, 1 for a difference, 2 for a server that cannot be asked.",
+    ),
+    "explain": ("say what a row is about", "Print rows of the fact list: source, what each profile does, the test that shows it."),
+    "openapi": ("print an OpenAPI description", "Print an OpenAPI 3.1 description of both services and of /_kvfake/, as JSON."),
+    "record": (
+        "keep what an app and a real server say",
+        "Stand before a real server, until Ctrl-C, and keep each exchange in a file, without tokens. The first line on stdout says "
+        "what to give the app as its site URL.",
+    ),
+    "compare": (
+        "replay a recording on the double",
+        "Replay the exchanges of a recording on the double, and show each difference with the row that explains it. Exit code: 0, 1 for "
+        "a difference, 2 for a file that is no recording.",
+    ),
 }
 
+_OF_VALUES = ("dump", "load", "ls", "get", "set", "del")
 _OF_SETTINGS = """\
 Every option can be set by its variable: --mattermost-missing by KVFAKE_MATTERMOST_MISSING. In a variable a switch is 1 or 0, and
 what is repeatable is separated by blanks. Order: flag, variable, default.
+"""
+_OF_TOKENS = """\
+An app's tokens come with every call that Mattermost makes to it: context.bot_access_token is the bot's, and
+context.acting_user_access_token, where the app expands it, a user's. Log both in a handler of the app, on a server for tests, and
+pass them on within the hour. A plain user's token is a personal access token of a user's own (Profile, Security).
 """
 _OF_WORDS = 'A KEY or VALUE that begins with "-" stands behind "--", as in: kvfake get -- -key'
 
@@ -90,7 +121,7 @@ def _parser() -> ArgumentParser:
             _add_setting(add[name], setting, free_port=name == "run")
     add["run"].usage = "kvfake run [options] -- COMMAND [ARGUMENT ...]"
     add["run"].add_argument("words", nargs=REMAINDER, metavar="COMMAND", help="the command and its arguments")
-    for name in list(add)[2:]:
+    for name in ("env", "wait", *_OF_VALUES):
         _add_server(add[name])
     add["env"].add_argument("--format", choices=FORMATS, default="sh", help="how to print them (default: sh, for eval)")
     add["wait"].add_argument("--timeout", type=_seconds, default=30.0, metavar="SECONDS", help="how long to wait (default: 30)")
@@ -106,7 +137,33 @@ def _parser() -> ArgumentParser:
     add["set"].add_argument("key", metavar="KEY")
     add["set"].add_argument("value", metavar="VALUE", help="what is stored, to the byte; - is stdin")
     add["del"].add_argument("keys", nargs="+", metavar="KEY")
+    _add_contract(add)
     return parser
+
+
+def _add_contract(add: dict[str, ArgumentParser]) -> None:
+    verify, record, compare = add["verify"], add["record"], add["compare"]
+    verify.epilog = _OF_TOKENS
+    verify.add_argument("--against", metavar="URL", help="the server's site URL (default: the double itself)")
+    record.add_argument("--against", metavar="URL", required=True, help="the server's site URL")
+    verify.add_argument("--service", choices=(MATTERMOST, PERSIST), default=MATTERMOST, help=f"(default: {MATTERMOST})")
+    for flag, (variable, meaning) in TOKENS.items():
+        verify.add_argument(flag, metavar="TOKEN", default=os.environ.get(variable) or None, help=f"{meaning} (or {variable})")
+    verify.add_argument("--raw", action="store_true", help="also send malformed requests, over a plain socket (M20 to M22, M28)")
+    verify.add_argument("--require", choices=("all",), help="all: a row that could not be seen is a failure too")
+    verify.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+    verify.add_argument("--junit", metavar="FILE", help="write them to a file, as JUnit's XML")
+    for command in (verify, record):
+        command.add_argument("--ca-file", metavar="FILE", help="certificates that the server's is signed with, beside the system's")
+        command.add_argument("--insecure", action="store_true", help="do not check the server's certificate")
+        command.add_argument("--timeout", type=_seconds, default=10.0, metavar="SECONDS", help="of one answer (default: 10)")
+    for command in (verify, compare):
+        _add_setting(command, BY_NAME["profile"], free_port=False)
+    add["explain"].add_argument("rows", nargs="*", metavar="ROW", help="such as M15 (default: every row)")
+    for name in ("host", "port"):
+        _add_setting(record, BY_NAME[name], free_port=name == "port")
+    record.add_argument("-o", "--output", metavar="FILE", required=True, help="where to keep the exchanges")
+    compare.add_argument("file", metavar="FILE", help="a recording of kvfake record")
 
 
 def _add_setting(parser: ArgumentParser, setting: Setting, free_port: bool) -> None:

@@ -26,14 +26,15 @@ FLOORS = {
     "kvfake.double": 5,
     "kvfake.started": 6,
     "kvfake.story": 6,
-    "kvfake.session": 7,
+    "kvfake.contract": 7,
+    "kvfake.session": 8,
     "kvfake.ledger": 5,
     "kvfake.asking": 5,
     "kvfake.parser": 5,
     "kvfake.values": 6,
     "kvfake.running": 5,
-    "kvfake.cli": 7,
-    "kvfake.__main__": 8,
+    "kvfake.cli": 9,
+    "kvfake.__main__": 10,
 }
 FILES = sorted(ROOT.rglob("*.py"))
 
