@@ -78,8 +78,8 @@ _COMMANDS = {  # what each does, in a few words and in some more
     ),
     "compare": (
         "replay a recording on the double",
-        "Replay the exchanges of a recording on the double, and show each difference with the row that explains it. Exit code: 0, 1 for "
-        "a difference, 2 for a file that is no recording.",
+        "Replay the exchanges of a recording on the double, and show each difference with the row that explains it. Exit code: 0, "
+        "1 for a difference, 2 for a file that is no recording.",
     ),
 }
 
