@@ -1,4 +1,4 @@
-"""Asking the server that a world falls back to.
+"""Asking another server: the one that a world falls back to, or a real one in the double's place.
 
 Law: a request in, what that server answers out, or 502 where it gives no answer that can be sent on. It follows nothing, uses no
 proxy, keeps nothing, and is bounded in bytes and in time. It is loaded with the first request that it is asked for.
@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
-from urllib.parse import quote_from_bytes, urlsplit
+from urllib.parse import SplitResult, quote_from_bytes, urlsplit
 
 from kvfake.doors.replies import refusal
 from kvfake.services.message import Request, Response
 from kvfake.world.answers import passed_on
 
 if TYPE_CHECKING:
-    from http.client import HTTPResponse
+    from http.client import HTTPConnection, HTTPResponse
+    from ssl import SSLContext
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_SILENCE_SECONDS = 30.0
@@ -31,29 +32,49 @@ _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 _FOLD = re.compile(r"[ \t]*\r?\n[ \t]*")
 
 
-def fetch(url: str, request: Request, target: bytes, via: str, seconds: Callable[[], float]) -> Response:
-    """What the server at the URL answers to the request, for the target below it."""
-    from http.client import HTTPConnection, HTTPException, HTTPSConnection
+def fetch(
+    url: str,
+    request: Request,
+    target: bytes,
+    via: str,
+    seconds: Callable[[], float],
+    timeout: float = MAX_SILENCE_SECONDS,
+    context: SSLContext | None = None,
+    who: str = "the fallback",
+) -> Response:
+    """What the server at the URL answers to the request, for the target below it. ``context`` says how its certificate is checked,
+    if not as the system does; ``who`` it is called where it does not answer.
+    """
+    from http.client import HTTPException
 
     parts = urlsplit(url)
-    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     headers = _of_every_hop((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.items())
     headers = [(name, value) for name, value in headers if name not in _OUR_OWN]
     if request.body or request.method in _WITH_A_BODY:
         headers.append(("content-length", str(len(request.body))))
-    connection = kind(parts.hostname or "", parts.port, timeout=MAX_SILENCE_SECONDS)
+    if via:
+        headers.append((VIA.decode(), via))
+    connection = _connection(parts, timeout, context)
     try:
         connection.putrequest(request.method, quote_from_bytes(parts.path.encode() + target, _VISIBLE), skip_accept_encoding=True)
-        for name, value in (*headers, (VIA.decode(), via)):
+        for name, value in headers:
             connection.putheader(name, value)
         connection.endheaders(request.body or None)
         answer = connection.getresponse()
         body = _whole_body(answer, seconds)
         return passed_on(answer.status, _of_every_hop(answer.getheaders()), body)
     except (OSError, HTTPException, ValueError) as failed:
-        return refusal(502, f"the fallback {url} did not answer: {str(failed) or type(failed).__name__}")
+        return refusal(502, f"{who} {url} did not answer: {str(failed) or type(failed).__name__}")
     finally:
         connection.close()
+
+
+def _connection(parts: SplitResult, timeout: float, context: SSLContext | None) -> HTTPConnection:
+    from http.client import HTTPConnection, HTTPSConnection
+
+    if parts.scheme == "https":
+        return HTTPSConnection(parts.hostname or "", parts.port, timeout=timeout, context=context)
+    return HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
 
 
 def _of_every_hop(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
