@@ -11,20 +11,32 @@ import os
 import re
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 import kvfake as library
-from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, Setting, from_environment, from_flags, from_ini, from_keywords, of
+from kvfake.settings import (
+    PORT_OF_SERVE_ONLY,
+    REAL,
+    SERVER,
+    WORLD,
+    Setting,
+    from_environment,
+    from_flags,
+    from_ini,
+    from_keywords,
+    of,
+)
 
 if TYPE_CHECKING:
     from kvfake import Double
+    from kvfake.contract.real import RealService
     from kvfake.session import Factory
 
 
-_SETTINGS = of(SERVER, WORLD)
+_SETTINGS = of(SERVER, WORLD, REAL)
 _NAMES = ", ".join(setting.name for setting in of(WORLD))
 _FAULT = (
     "kvfake_fault(status=None, *, delay=0, sever=None, times=1, after=0, every=1, rate=1, seed=0, service=None, method=None, "
@@ -57,9 +69,29 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"kvfake(**settings): settings of the double of this test: {_NAMES}.")
     config.addinivalue_line("markers", _FAULT)
     try:
-        _asked_for(config, {})
+        asked = _asked_for(config, {})
+        for worker in range(config.getoption("numprocesses", None) or 0) if asked.get("against") else ():
+            _tokens_of(f"gw{worker}")  # of pytest-xdist
     except ValueError as wrong:
         raise pytest.UsageError(f"kvfake: {wrong}") from None
+
+
+def _tokens_of(worker: str) -> dict[str, str]:
+    from kvfake.contract.real_session import tokens_of
+
+    return tokens_of(os.environ, worker)
+
+
+def _real_service(config: pytest.Config, asked: dict[str, Any]) -> RealService | None:
+    """The real server that the session runs against, if it does."""
+    if not asked.get("against"):
+        return None
+    from kvfake.contract import Failed
+    from kvfake.contract.real_session import real_service
+
+    with _telling(ValueError, Failed):
+        given = _tokens_of(getattr(config, "workerinput", {}).get("workerid", ""))
+        return real_service(asked["against"], asked.get("ca_file"), bool(asked.get("insecure")), given)
 
 
 def _asked_for(config: pytest.Config, overridden: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +99,7 @@ def _asked_for(config: pytest.Config, overridden: dict[str, Any]) -> dict[str, A
     return {
         **from_ini({setting.name: _ini(config, setting) for setting in _SETTINGS}),
         **overridden,
-        **from_environment(os.environ, SERVER, WORLD, without=PORT_OF_SERVE_ONLY),
+        **from_environment(os.environ, SERVER, WORLD, REAL, without=PORT_OF_SERVE_ONLY),
         **from_flags({setting.name: config.getoption("kvfake_" + setting.name) for setting in _SETTINGS}, "--kvfake-"),
     }
 
@@ -102,12 +134,23 @@ def kvfake_factory(pytestconfig: pytest.Config, kvfake_settings: dict[str, Any])
     from kvfake.session import Factory
 
     try:
-        factory = Factory(_asked_for(pytestconfig, from_keywords(kvfake_settings, SERVER, WORLD)))
+        asked = _asked_for(pytestconfig, from_keywords(kvfake_settings, SERVER, WORLD))
     except (TypeError, ValueError) as wrong:
         raise pytest.fail.Exception(f"kvfake_settings: {wrong}", pytrace=False) from None
+    factory = Factory(asked, _real_service(pytestconfig, asked))
     pytestconfig.stash[_SESSION] = factory
     yield factory
-    factory.close()
+    with _telling(RuntimeError):
+        factory.close()
+
+
+@contextmanager
+def _telling(*kinds: type[Exception]) -> Iterator[None]:
+    """What goes wrong with a real server is told in its own words, without a traceback."""
+    try:
+        yield
+    except kinds as wrong:
+        raise pytest.fail.Exception(f"kvfake: {wrong}", pytrace=False) from None
 
 
 @pytest.fixture
@@ -130,7 +173,8 @@ def kvfake(request: pytest.FixtureRequest, kvfake_factory: Factory) -> Iterator[
         except (TypeError, ValueError) as wrong:
             raise pytest.fail.Exception(f"@pytest.mark.kvfake_fault: {wrong}", pytrace=False) from None
     yield double
-    double.close()
+    with _telling(RuntimeError):
+        double.close()
 
 
 @pytest.fixture
@@ -144,24 +188,39 @@ def kvfake_env(kvfake: Double, monkeypatch: pytest.MonkeyPatch) -> dict[str, str
 # -------------------------------------------------------------------------------------------------------------------- reports
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     factory = item.config.stash.get(_SESSION, None)
     if factory is not None:
         factory.begin_test()
+    with _skipping_what_is_lacking(item):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """A test that ends hears, in its own thread, where a double was kinder than the service: once a row."""
     try:
-        outcome = yield
+        with _skipping_what_is_lacking(item):
+            outcome = yield
     except BaseException:
         with suppress(library.FidelityWarning):  # where it is an error, the test's own comes first
             _warn_of_kindness(item)
         raise
     _warn_of_kindness(item)
     return outcome
+
+
+@contextmanager
+def _skipping_what_is_lacking(item: pytest.Item) -> Iterator[None]:
+    """Against a real server, a test that fails for want of a power is skipped, and says which."""
+    try:
+        yield
+    except Exception:
+        factory = item.config.stash.get(_SESSION, None)
+        if factory is not None and factory.lacking:
+            pytest.skip(f"kvfake against a real server: {factory.lacking[0]}")
+        raise
 
 
 def _warn_of_kindness(item: pytest.Item) -> None:

@@ -10,7 +10,7 @@ from argparse import REMAINDER, ArgumentParser, ArgumentTypeError, BooleanOption
 from typing import Any
 
 from kvfake import __version__
-from kvfake.settings import BY_NAME, MATTERMOST, PERSIST, SETTINGS, Setting
+from kvfake.settings import BY_NAME, COMMAND, MATTERMOST, PERSIST, REAL, SERVER, WORLD, Setting, of
 
 DEFAULT_URL = "http://127.0.0.1:8065"
 FORMATS = ("sh", "dotenv", "json")
@@ -117,7 +117,7 @@ def _parser() -> ArgumentParser:
     add = {name: commands.add_parser(name, help=few, description=more) for name, (few, more) in _COMMANDS.items()}
     for name in ("serve", "run"):
         add[name].epilog = _OF_SETTINGS + "run takes a free port where no flag says otherwise, and does not read KVFAKE_PORT."
-        for setting in SETTINGS:
+        for setting in of(SERVER, WORLD, COMMAND):
             _add_setting(add[name], setting, free_port=name == "run")
     add["run"].usage = "kvfake run [options] -- COMMAND [ARGUMENT ...]"
     add["run"].add_argument("words", nargs=REMAINDER, metavar="COMMAND", help="the command and its arguments")
@@ -144,8 +144,6 @@ def _parser() -> ArgumentParser:
 def _add_contract(add: dict[str, ArgumentParser]) -> None:
     verify, record, compare = add["verify"], add["record"], add["compare"]
     verify.epilog = _OF_TOKENS
-    verify.add_argument("--against", metavar="URL", help="the server's site URL (default: the double itself)")
-    record.add_argument("--against", metavar="URL", required=True, help="the server's site URL")
     verify.add_argument("--service", choices=(MATTERMOST, PERSIST), default=MATTERMOST, help=f"(default: {MATTERMOST})")
     for flag, (variable, meaning) in TOKENS.items():
         verify.add_argument(flag, metavar="TOKEN", default=os.environ.get(variable) or None, help=f"{meaning} (or {variable})")
@@ -154,8 +152,8 @@ def _add_contract(add: dict[str, ArgumentParser]) -> None:
     verify.add_argument("--json", action="store_true", help="print the verdicts as JSON")
     verify.add_argument("--junit", metavar="FILE", help="write them to a file, as JUnit's XML")
     for command in (verify, record):
-        command.add_argument("--ca-file", metavar="FILE", help="certificates that the server's is signed with, beside the system's")
-        command.add_argument("--insecure", action="store_true", help="do not check the server's certificate")
+        for setting in of(REAL):
+            _add_setting(command, setting, free_port=False)
         command.add_argument("--timeout", type=_seconds, default=10.0, metavar="SECONDS", help="of one answer (default: 10)")
     for command in (verify, compare):
         _add_setting(command, BY_NAME["profile"], free_port=False)

@@ -6,13 +6,17 @@ Law: it knows doubles, their journals, and where one test ends and the next begi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kvfake import story
 from kvfake.double import Double
 from kvfake.settings import SERVER, WORLD, from_keywords, resolve
 from kvfake.started import Started
 from kvfake.world.exchange import Exchange
+from kvfake.world.fake import Fake
+
+if TYPE_CHECKING:
+    from kvfake.contract.real import RealService
 
 _NOBODY = {"strict": True, "token": (), "seed": None, "fallback": None}
 
@@ -23,8 +27,9 @@ class Factory:
     It knows its doubles and how far each journal had come when the current test began, and so what that test asked.
     """
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self._settings = settings
+    def __init__(self, settings: dict[str, Any], real: RealService | None = None) -> None:
+        """With a ``real`` service the doubles stand before it."""
+        self._settings, self._real = settings, real
         self._started: Started | None = None
         self._seen: dict[Double, int] = {}
         self._late_seen = 0
@@ -44,7 +49,7 @@ class Factory:
     def _start(self) -> Started:
         values = resolve(_NOBODY, self._settings, {"port": 0}, scopes=(SERVER, WORLD))
         try:
-            started = Started(values, resolve(self._settings, scopes=(WORLD,)))
+            started = Started(values, resolve(self._settings, scopes=(WORLD,)), self._real.worlds if self._real else Fake)
         except OSError as failed:
             where, why = f"{values['host']}:{values['port']}", failed.strerror or failed
             raise RuntimeError(f"cannot listen on {where}: {why} (without a port each worker takes a free one)") from None
@@ -63,6 +68,12 @@ class Factory:
             self._seen = {double: double.journal.seen for double in kept}
             self._started.journal.clear()
             self._late_seen = self._started.late_count
+        self.lacking.clear()
+
+    @property
+    def lacking(self) -> list[str]:
+        """What the current test asked for, and the real service does not have."""
+        return self._real.lacking if self._real is not None else []
 
     def exchanges(self) -> dict[Double, list[Exchange]]:
         """What this test asked of each double that it made or used."""
@@ -85,5 +96,8 @@ class Factory:
             yield from story.idle_faults_of(double)
 
     def close(self) -> None:
+        """End every double, and then the server."""
+        for double in self._seen:
+            double.close()
         if self._started is not None:
             self._started.close()

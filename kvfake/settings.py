@@ -9,12 +9,14 @@ A setting has one name everywhere: keyword ``port``, flag ``--port``, variable `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from os import PathLike, fspath
 from typing import Any
 
 SERVER = "server"
 WORLD = "world"
 COMMAND = "command"  # of `serve` and `run` alone
+REAL = "real"  # of what asks a real server
 
 YES = ("1", "true", "yes", "on")
 NO = ("0", "false", "no", "off")
@@ -23,9 +25,7 @@ MATTERMOST = "mattermost"
 PERSIST = "persist"
 PROJECT_MARK = "project:"
 
-_IN_A_PATH = frozenset(  # what RFC 3986 lets stand there as it is
-    "/-._~!$&'()*+,;=:@0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-)
+_IN_A_PATH = frozenset("/-._~!$&'()*+,;=:@0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")  # RFC 3986: as it is
 
 
 class Setting:
@@ -117,14 +117,11 @@ def _file(value: object) -> str:
     return _text(fspath(value) if isinstance(value, PathLike) else value)
 
 
-def _count(least: int, most: int, least_means: str = "") -> Callable[[object], int]:
-    def read(value: object) -> int:
-        text = str(value)
-        if isinstance(value, bool) or not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
-            raise ValueError(f"expected a number from {least}{least_means} to {most}, got {value!r}")
-        return int(text)
-
-    return read
+def _count(least: int, most: int, least_means: str, value: object) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise ValueError(f"expected a number from {least}{least_means} to {most}, got {value!r}")
+    return int(text)
 
 
 def _public_url(value: object) -> str:
@@ -178,7 +175,8 @@ MISSING_FORMS = ("object", "null", "404")
 # fmt: off
 SETTINGS = (
     Setting("host", SERVER, _text, "127.0.0.1", "ADDRESS", "the address to listen on"),
-    Setting("port", SERVER, _count(0, 65535, " (any free port)"), 8065, "PORT", "the port to listen on; 0 takes a free one"),
+    Setting("port", SERVER, partial(_count, 0, 65535, " (any free port)"), 8065, "PORT",
+            "the port to listen on; 0 takes a free one"),
     Setting("public_url", SERVER, _public_url, None, "URL", "what users see instead of http://HOST:PORT, for containers"),
     Setting("site_path", SERVER, _site_path, "", "PATH", "the site URL's sub-path; both services lie under it"),
     Setting("allow_host", SERVER, _texts, (), "NAME", "a further Host name that may use /_kvfake/ (repeatable)"),
@@ -187,6 +185,9 @@ SETTINGS = (
     Setting("control_token", SERVER, _text, None, "TOKEN", "a token without which /_kvfake/ refuses"),
     Setting("journal", COMMAND, _file, None, "FILE", "write each exchange to a file, as a line of JSON"),
     Setting("export", COMMAND, _file, None, "FILE", "write the values to a file at the end, and on demand"),
+    Setting("against", REAL, _public_url, None, "URL", "the site URL of a real server"),
+    Setting("ca_file", REAL, _file, None, "FILE", "certificates that may have signed the real server's, beside the system's"),
+    Setting("insecure", REAL, switch, False, "", "do not check the real server's certificate"),
     Setting("profile", WORLD, _one_of(*PROFILES), "documented", "PROFILE",
             "answer as the documentation says, or as the plugin v1.2.2 does to the letter", PROFILES),
     Setting("strict", WORLD, switch, False, "", "refuse a token that was not named"),
@@ -196,8 +197,9 @@ SETTINGS = (
             "what a Mattermost key that is not there answers: {}, null, or 404", MISSING_FORMS),
     Setting("fallback", WORLD, _public_url, None, "URL", "a server that is asked for what nothing here answers"),
     Setting("seed", WORLD, _file, None, "FILE", "a file of values that a world begins with"),
-    Setting("journal_exchanges", WORLD, _count(0, 1_000_000), 1000, "COUNT", "how many exchanges the journal keeps; 0 keeps none"),
-    Setting("journal_body_bytes", WORLD, _count(0, 1 << 24), 65_536, "BYTES", "how much of a body the journal keeps"),
+    Setting("journal_exchanges", WORLD, partial(_count, 0, 1_000_000, ""), 1000, "COUNT",
+            "how many exchanges the journal keeps; 0 keeps none"),
+    Setting("journal_body_bytes", WORLD, partial(_count, 0, 1 << 24, ""), 65_536, "BYTES", "how much of a body the journal keeps"),
 )
 # fmt: on
 

@@ -21,12 +21,12 @@ from kvfake.world.world import World
 class Started(Double):
     """A double behind a server. It is bound when it is made; ``server.start`` or ``server.serve`` begins to answer."""
 
-    def __init__(self, values: dict[str, Any], beside: dict[str, Any] | None = None) -> None:
+    def __init__(self, values: dict[str, Any], beside: dict[str, Any] | None = None, fake: Callable[..., Fake] = Fake) -> None:
         """``values`` are the settings of its own world; ``beside`` those of worlds beside it, where they differ."""
-        fake = Fake("", values, beside)
+        worlds = fake("", values, beside)
         log = write_line if values["log"] else None
         self.server = Server(lambda: Connection(self._site.answer, log), values["host"], values["port"])
-        self._wire(fake, values, values["public_url"] or f"http://{_shown(values['host'])}:{self.server.port}")
+        self._wire(worlds, values, values["public_url"] or address_of(values["host"], self.server.port))
 
     def listen(self, listener: Callable[[World, Exchange], None]) -> None:
         """Be told of every exchange of every world of this server, in its order."""
@@ -77,6 +77,6 @@ def start(**settings: Any) -> Double:
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
 
 
-def _shown(host: str) -> str:
-    """The host as it stands in a URL."""
-    return _WILDCARDS.get(host) or (f"[{host}]" if ":" in host else host)
+def address_of(host: str, port: int) -> str:
+    """The URL of what listens there."""
+    return f"http://{_WILDCARDS.get(host) or (f'[{host}]' if ':' in host else host)}:{port}"

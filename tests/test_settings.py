@@ -12,6 +12,7 @@ from kvfake.settings import (
     BY_NAME,
     COMMAND,
     SERVER,
+    REAL,
     SETTINGS,
     WORLD,
     from_environment,
@@ -59,9 +60,10 @@ def test_the_settings_that_were_promised_are_there() -> None:
         "journal_exchanges": 1000,
         "journal_body_bytes": 65_536,
     }
-    assert of(SERVER, COMMAND, WORLD) == SETTINGS
-    assert [setting.name for setting in SETTINGS if setting.is_switch] == ["log", "control", "strict"]
-    assert [setting.name for setting in SETTINGS if setting.is_file] == ["journal", "export", "seed"]
+    assert {setting.name: setting.default for setting in of(REAL)} == {"against": None, "ca_file": None, "insecure": False}
+    assert of(SERVER, COMMAND, REAL, WORLD) == SETTINGS
+    assert [setting.name for setting in SETTINGS if setting.is_switch] == ["log", "control", "insecure", "strict"]
+    assert [setting.name for setting in SETTINGS if setting.is_file] == ["journal", "export", "ca_file", "seed"]
     assert [setting.name for setting in SETTINGS if setting.is_list] == ["allow_host", "token"]
 
 
@@ -70,7 +72,7 @@ def test_the_settings_that_were_promised_are_there() -> None:
 )
 def test_a_default_is_a_possible_value(setting: Any) -> None:
     """Said aloud, it means the same."""
-    assert from_keywords({setting.name: setting.default}, SERVER, WORLD) == {setting.name: setting.default}
+    assert from_keywords({setting.name: setting.default}, SERVER, WORLD, REAL) == {setting.name: setting.default}
 
 
 # ---------------------------------------------------------------------------------------------------------------- the readers

@@ -38,7 +38,7 @@ def fetch(
     target: bytes,
     via: str,
     seconds: Callable[[], float],
-    timeout: float = MAX_SILENCE_SECONDS,
+    timeout: float | None = None,
     context: SSLContext | None = None,
     who: str = "the fallback",
 ) -> Response:
@@ -54,7 +54,7 @@ def fetch(
         headers.append(("content-length", str(len(request.body))))
     if via:
         headers.append((VIA.decode(), via))
-    connection = _connection(parts, timeout, context)
+    connection = _connection(parts, timeout or MAX_SILENCE_SECONDS, context)
     try:
         connection.putrequest(request.method, quote_from_bytes(parts.path.encode() + target, _VISIBLE), skip_accept_encoding=True)
         for name, value in headers:

@@ -37,6 +37,14 @@ class Ended(Exception):
     """The world that a request belongs to has ended."""
 
 
+class BrokenFault(Exception):
+    """A user's function of a fault has failed; what is answered then."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
+
+
 class Fake:
     """All the worlds of one server: its own, at the root, and those that were opened beside it."""
 
@@ -71,7 +79,7 @@ class Fake:
 
     def _world(self, id: str, serial: int, url: str, settings: Mapping[str, Any]) -> World:
         """A world that begins with what its seed holds. Raises ``ValueError`` for a file that is not right, or not there."""
-        world = World(id, serial, url, self._mint, settings)
+        world = self._empty_world(id, serial, url, settings)
         if settings["seed"] is not None:
             from kvfake.world import datafile
 
@@ -84,6 +92,9 @@ class Fake:
         if self._listener is not None:
             world.journal.listen(partial(self._listener, world))
         return world
+
+    def _empty_world(self, id: str, serial: int, url: str, settings: Mapping[str, Any]) -> World:
+        return World(id, serial, url, self._mint, settings)
 
     def listen(self, listener: Callable[[World, Exchange], None]) -> None:
         """Be told of every exchange of every world from now on, in its order."""
@@ -148,18 +159,10 @@ class Fake:
         self, service: ModuleType, asked: Asked, refused: Response | None, world: World, began: float
     ) -> Response:
         """The same, where a fault may be due. ``refused`` is the service's answer to a request that it will not do."""
-        fault: Fault | None = None
         try:
-            fault = world.faults.due(asked)
-            if fault is not None:
-                fault.run_before(asked)
-        except BaseException as broken:  # such as pytest's own
-            response = Response(500, body=_BROKEN_FAULT)
-            self._record(world, asked, response, began, fault)
-            if not isinstance(broken, Exception):
-                raise
-            show_traceback()
-            return response
+            fault = self._due(asked, world, began)
+        except BrokenFault as broken:
+            return broken.response
 
         def answered(store: KeyValues) -> Response:
             profile, moment = world.profiles[service.NAME], world.clock.now()
@@ -178,6 +181,22 @@ class Fake:
                 response = misfortune.answer(meant, service.failure)
             self._record(world, asked, response, began, fault)
         return response
+
+    def _due(self, asked: Asked, world: World, began: float) -> Fault | None:
+        """The fault that the request meets, which has run what it runs before. Raises `BrokenFault`."""
+        fault: Fault | None = None
+        try:
+            fault = world.faults.due(asked)
+            if fault is not None:
+                fault.run_before(asked)
+        except BaseException as broken:  # such as pytest's own
+            response = Response(500, body=_BROKEN_FAULT)
+            self._record(world, asked, response, began, fault)
+            if not isinstance(broken, Exception):
+                raise
+            show_traceback()
+            raise BrokenFault(response) from None
+        return fault
 
     def _record(self, world: World, asked: Asked, response: Response, began: float, fault: Fault | None) -> None:
         if world.journal.is_on:

@@ -13,6 +13,7 @@ from threading import RLock
 from typing import Any, NamedTuple
 
 from kvfake.services import mattermost, persist
+from kvfake.stores import Store
 from kvfake.stores.memory import MAX_CHECKPOINTS, MemoryStore
 from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults, FaultsState
@@ -57,7 +58,7 @@ class World:
     def __init__(self, id: str, serial: int, url: str, mint: Mint, settings: Mapping[str, Any]) -> None:
         self.id, self.serial, self.url, self.settings = id, serial, url, settings
         self.lock = RLock()
-        self.store = MemoryStore()
+        self.store: Store = MemoryStore()
         self.clock = Clock()
         self.faults = Faults()
         self.journal = Journal(settings["journal_exchanges"], settings["journal_body_bytes"], self.lock)
