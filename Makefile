@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BENCH_DIR ?= .bench
 
-.PHONY: serve test lint types bench clean
+.PHONY: serve test lint types names bench clean
 
 serve: .venv/serve
 	$(BIN)/kvfake serve
@@ -20,6 +20,12 @@ lint: .venv/lint
 
 types: .venv/test .venv/lint
 	$(BIN)/mypy
+
+# After a row, or a test that shows one, has changed: what kvfake explain says of the tests, and docs/fidelity.md.
+names: .venv/test
+	$(BIN)/python -m tests.rows.names > .venv/names
+	mv .venv/names kvfake/contract/shown_by.json
+	$(BIN)/python -c 'from kvfake.contract.explaining import page; print(page(), end="")' > docs/fidelity.md
 
 # For a first guess: make bench BENCH=--quick
 bench:

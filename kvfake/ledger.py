@@ -8,9 +8,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
@@ -20,27 +22,51 @@ from kvfake.world.exchange import Exchange
 from kvfake.world.world import World
 
 
-class Ledger:
-    """A file of exchanges, which is emptied when it is opened. Raises ``OSError`` where it cannot be opened.
+class Lines:
+    """A file of lines, which is emptied when it is opened. Raises ``OSError`` where it cannot be opened, or not take ``first``.
 
-    ``complain`` is told where it cannot be written any more; ``is_whole`` says whether it has every line.
+    ``complain`` is told where it cannot be written any more; ``is_whole`` says whether it has every line. A file that is
+    ``private`` is its owner's alone to read.
     """
 
-    def __init__(self, path: str, complain: Callable[[str], None]) -> None:
+    def __init__(self, path: str, complain: Callable[[str], None], private: bool = False, first: str = "") -> None:
         self._path, self._complain = path, complain
-        self._lock = Lock()  # of all worlds together, whose exchanges come from many threads
-        self._file: BinaryIO | None = Path(path).open("wb")  # noqa: SIM115 - it is closed by close
+        self._lock = Lock()
+        file = _opened(path, private)
+        try:
+            file.write(_encoded(first))
+            file.flush()
+        except OSError:
+            self._file: BinaryIO | None = file
+            self._close()
+            raise
+        self._file = file
         self.is_whole = True
 
-    def write(self, world: World, exchange: Exchange) -> None:
-        """One line: the exchange, and the world that it belongs to. It is in the file when this returns."""
-        record = {"world": world.id, **exchange.as_json(world.owners.without_tokens)}
-        line = json.dumps(record, ensure_ascii=False) + "\n"
+    def add(self, line: str) -> None:
+        """One line. It is in the file when this returns."""
+        self._do(lambda file: file.write(_encoded(line)))
+
+    def change(self, change: Callable[[bytes], str]) -> None:
+        """Write every line anew; a terminal or a pipe keeps what it got."""
+
+        def write(file: BinaryIO) -> None:
+            before = Path(self._path).read_bytes()
+            after = b"".join([_encoded(change(line)) for line in before.splitlines(keepends=True)])
+            if after != before:
+                file.seek(0)
+                file.truncate()
+                file.write(after)
+
+        if Path(self._path).is_file():
+            self._do(write)
+
+    def _do(self, write: Callable[[BinaryIO], object]) -> None:
         with self._lock:
             if self._file is None:
                 return
             try:
-                self._file.write(line.encode("utf-8", "backslashreplace"))  # a lone surrogate is its escape in JSON
+                write(self._file)
                 self._file.flush()
             except OSError as failed:
                 self.is_whole = False
@@ -56,6 +82,28 @@ class Ledger:
         if file is not None:
             with suppress(OSError):  # every line was flushed, or is known to be missing
                 file.close()
+
+
+def _opened(path: str, private: bool) -> BinaryIO:
+    if not private:
+        return Path(path).open("wb")
+    file: BinaryIO = open(path, "wb", opener=partial(os.open, mode=0o600))  # noqa: SIM115 - closed by close
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # one that was there before; not a terminal, which is others' too
+        os.fchmod(file.fileno(), 0o600)
+    return file
+
+
+def _encoded(line: str) -> bytes:
+    return line.encode("utf-8", "backslashreplace")  # a lone surrogate is its escape in JSON
+
+
+class Ledger(Lines):
+    """A file of exchanges of all worlds of a server together."""
+
+    def write(self, world: World, exchange: Exchange) -> None:
+        """One line: the exchange, and the world that it belongs to."""
+        record = {"world": world.id, **exchange.as_json(world.owners.without_tokens)}
+        self.add(json.dumps(record, ensure_ascii=False) + "\n")
 
 
 class Files:

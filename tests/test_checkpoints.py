@@ -11,8 +11,8 @@ import pytest
 
 import kvfake
 from kvfake.double import Double
+from kvfake.services.mattermost import KV
 from kvfake.stores.memory import MAX_CHECKPOINTS
-from tests.rows.app import KV
 from tests.support.doors import DOORS, opened
 
 

@@ -13,11 +13,11 @@ import pytest
 import kvfake
 from kvfake.cli import main
 from kvfake.double import Double
-from kvfake.services.fidelity import ROWS, SAME
-from kvfake.settings import SETTINGS
+from kvfake.settings import COMMAND, REAL, SERVER, WORLD, of
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+CONTRACT = ("verify", "explain", "openapi", "record", "compare")
 
 
 @pytest.fixture
@@ -87,36 +87,19 @@ def test_the_commands_of_values_work(double: Double, tmp_path: Path, monkeypatch
 
 def test_every_command_and_setting_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
     """In the README, and in ``--help``."""
-    with pytest.raises(SystemExit):
-        main(["serve", "--help"])
-    shown = capsys.readouterr().out
-    for setting in SETTINGS:
-        assert f"| `{setting.name}` |" in README
-        assert setting.flag in shown
+    for command, settings in (("serve", of(SERVER, WORLD, COMMAND)), ("verify", of(REAL))):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        shown = capsys.readouterr().out
+        for setting in settings:
+            assert f"| `{setting.name}` |" in README
+            assert setting.flag in shown
     with pytest.raises(SystemExit):
         main(["--help"])
     commands = re.findall(r"^    (\w+)  ", capsys.readouterr().out, re.MULTILINE)
-    assert commands == ["serve", "run", "env", "wait", "dump", "load", "ls", "get", "set", "del"]
+    assert commands == ["serve", "run", "env", "wait", "dump", "load", "ls", "get", "set", "del", *CONTRACT]
     for command in commands:
         assert f"kvfake {command}" in README or f"`{command}`" in README
-
-
-def fidelity_page() -> str:
-    """The page of rows, from the rows."""
-    lines = ["# What each service does", "", "Made from `kvfake/services/fidelity.py`; a test holds them together.", ""]
-    lines += ["| row | what the service does | from | `documented` | `plugin-1.2` |", "|---|---|---|---|---|"]
-    for row in ROWS.values():
-        documented = "" if row.documented == SAME else row.documented
-        plugin = "" if row.plugin == SAME else row.plugin
-        lines.append(
-            f"| {row.id} | {row.sentence.replace('``', '`').replace('|', chr(92) + '|')} | {row.source} | {documented} | {plugin} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def test_the_page_of_rows_is_up_to_date() -> None:
-    """``docs/fidelity.md`` says what the rows say; on a difference, this test's output is the new page."""
-    assert (ROOT / "docs" / "fidelity.md").read_text() == fidelity_page()
 
 
 def test_no_host_of_a_registry_and_no_path_of_a_machine_is_named() -> None:

@@ -12,8 +12,10 @@ import pytest
 
 import kvfake
 from kvfake.services.message import SEVERS
+from tests.support.process import KVFAKE, environment
 
-POWERS = (Path(__file__).parent.parent / "docs" / "powers.md").read_text()
+DOCS = Path(__file__).parent.parent / "docs"
+POWERS, CONTRACT = (DOCS / "powers.md").read_text(), (DOCS / "contract.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", POWERS, re.DOTALL)
 
 
@@ -54,3 +56,28 @@ def test_every_cut_is_described() -> None:
     """In the table of what happens."""
     for sever in SEVERS:
         assert f'"{sever}"' in POWERS
+
+
+COMMANDS = [
+    (command, shown)
+    for block in re.findall(r"```console\n(.*?)```", CONTRACT, re.DOTALL)
+    for command, shown in re.findall(r"^\$ kvfake (.*)\n([^$]*)", block, re.MULTILINE)
+    if "https://" not in command and not command.startswith("compare")
+]
+
+
+@pytest.mark.parametrize(("command", "shown"), COMMANDS, ids=[command for command, _ in COMMANDS])
+def test_the_commands_of_contracts_work(command: str, shown: str, tmp_path: Path) -> None:
+    """Those that need no other server, as a shell runs them."""
+    line = f"{shlex.join(KVFAKE)} {command}"
+    done = subprocess.run(
+        ["sh", "-c", line], cwd=tmp_path, env=environment({"COLUMNS": "0"}), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert shown in ("", done.stdout)
+
+
+def test_every_command_of_contracts_is_described() -> None:
+    """With what is asked of another server too."""
+    for command in ("verify --against", "explain", "openapi", "record --against", "compare"):
+        assert f"$ kvfake {command} " in CONTRACT

@@ -18,7 +18,7 @@ import kvfake
 from kvfake.doors import fallback
 from kvfake.doors.body import MAX_BODY_BYTES
 from kvfake.double import Double
-from tests.rows.app import KV
+from kvfake.services.mattermost import KV
 from tests.support.doors import DOORS, Door, SocketDoor, opened
 from tests.support.wire import Reply, Wire, request_bytes
 

@@ -13,11 +13,11 @@ import requests
 
 import kvfake
 from kvfake.doors import jobs as jobs_module
+from kvfake.services.mattermost import KV
 from kvfake.services.message import SEVERS
 from kvfake.world import faults as faults_module
 from kvfake.world.exchange import Asked
 from kvfake.world.fault import DEFAULTS
-from tests.rows.app import KV
 from tests.support.doors import DOORS, Door, SocketDoor, WsgiDoor, opened
 from tests.support.wire import Reply, Wire, request_bytes
 from tests.test_server import until

@@ -28,9 +28,9 @@ from kvfake.doors.actions import Action, End, Reset, Silence, Wait
 from kvfake.doors.connection import Connection
 from kvfake.doors.mishaps import MAX_SILENCE_SECONDS, befall, in_pieces
 from kvfake.double import Double
+from kvfake.services.mattermost import KV
 from kvfake.services.message import SEVERS, Mishap, Response
 from kvfake.world.misfortune import MAX_DELAY_SECONDS, Misfortune
-from tests.rows.app import KV
 from tests.support.troubled import troubled
 from tests.support.wire import Wire, request_bytes
 from tests.support.wsgi import QuietHandler, werkzeug_server

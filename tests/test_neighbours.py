@@ -17,7 +17,7 @@ from werkzeug.wrappers import Request, Response
 
 import kvfake
 from kvfake.doors.body import MAX_BODY_BYTES
-from tests.rows.app import KV
+from kvfake.services.mattermost import KV
 from tests.support.doors import DOORS, Door, SocketDoor, WsgiDoor, opened
 from tests.support.wire import Wire, request_bytes
 

@@ -11,8 +11,8 @@ import pytest
 from kvfake.settings import (
     BY_NAME,
     COMMAND,
-    SERVER,
     REAL,
+    SERVER,
     SETTINGS,
     WORLD,
     from_environment,

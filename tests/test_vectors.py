@@ -24,6 +24,7 @@ def stories() -> list[list[dict[str, Any]]]:
         return [json.loads(line) for line in lines]
 
 
+@pytest.mark.shows(*(f"M{number:02d}" for number in range(2, 28)))
 @pytest.mark.parametrize("door", DOORS)
 def test_the_double_answers_as_the_plugin_did(door: str) -> None:
     """Status, body and the four kept headers of every recorded exchange are those of the real plugin."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import kvfake
 from kvfake.double import Double
-from tests.rows.app import KV
+from kvfake.services.mattermost import KV
 from tests.support.doors import WsgiDoor
 from tests.support.wire import Reply
 

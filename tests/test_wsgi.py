@@ -17,18 +17,20 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
 import kvfake
+from kvfake.contract.checks import Check
+from kvfake.contract.rows import checks
 from kvfake.doors.environ import call
 from kvfake.double import Double
+from kvfake.services.mattermost import KV
 from kvfake.services.message import Request, Response
-from tests.rows import mattermost, persist  # noqa: F401  (they register their checks)
-from tests.rows.app import CHECKS, KV, App, Check
 from tests.support.doors import TOKENS, SocketDoor, WsgiDoor
+from tests.support.lines import caller_of
 from tests.support.wire import Reply, Wire, request_bytes
 from tests.support.wsgi import werkzeug_server
 
 NOT_UNDER_A_SERVER = {
     "another_method_is_not_allowed",  # servers have an opinion on methods
-    "an_unexpected_error_is_a_500_and_the_server_goes_on",  # the double is in another process
+    "a_method_is_known_in_its_own_case_alone",
 }
 
 
@@ -70,7 +72,7 @@ def gunicorn_server(profile: str) -> Iterator[int]:
             process.stderr.close()
 
 
-WSGI_CHECKS = [check for check in CHECKS if not check.socket_only and check.check.__name__ not in NOT_UNDER_A_SERVER]
+CHECKS = [check for check in checks() if not check.is_below and check.do.__name__ not in NOT_UNDER_A_SERVER]
 
 
 @pytest.fixture(scope="module", params=["werkzeug", "gunicorn"])
@@ -84,7 +86,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[tuple[Double, int]]:
             yield kvfake.Double(), port
 
 
-@pytest.mark.parametrize("check", WSGI_CHECKS, ids=lambda check: check.name)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_the_row_holds_under_a_server(served: tuple[Double, int], check: Check) -> None:
     """What the rows say holds behind somebody else's server too."""
     double, port = served
@@ -97,7 +99,7 @@ def test_the_row_holds_under_a_server(served: tuple[Double, int], check: Check) 
         )
     door = FreshDoor(double, port)
     door.wire.close()
-    check.check(App(door, "plugin-1.2"))
+    check.do(caller_of(door, "plugin-1.2"))
 
 
 def test_werkzeugs_test_client() -> None:

@@ -31,6 +31,10 @@ class Unseen(Exception):
     """A row cannot be looked at; the text says what is missing."""
 
 
+class Unreachable(Exception):
+    """No answer came, and none can be expected; the text says in one line which server that is, and what happened instead."""
+
+
 class Answer(NamedTuple):
     """What came back. Names of headers are in lower case."""
 
@@ -47,7 +51,7 @@ class Answer(NamedTuple):
         """What the body says in JSON. Raises `Differs` where it says nothing."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Differs(f"expected a body of JSON, got {shown(self.body)}") from None
 
     def expect(self, status: int, body: bytes | str | None = None, headers: Mapping[str, str | None] | None = None) -> Answer:
@@ -95,7 +99,11 @@ class Talk(Protocol):
 
 
 class Line(Protocol):
-    """The way to the server that is asked."""
+    """The way to the server that is asked. Raises `Unreachable`."""
+
+    @property
+    def host(self) -> str:
+        """What its requests say in ``Host``."""
 
     def send(self, call: Call) -> Answer: ...
 

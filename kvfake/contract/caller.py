@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from kvfake.contract.call import Answer, Call, Line, Talk, Unseen
+from kvfake.contract.call import Answer, Call, Line, Talk, Unreachable, Unseen
 from kvfake.services import mattermost, persist
 
 KEY_BITS = 128
@@ -28,6 +29,7 @@ TOKENS = {
 """Who asks, and the option that gives the token."""
 UNKNOWN = "kvfake-knows-no-such-token"
 
+CLEANING_SECONDS = 20.0  # then nothing more is begun
 _SETS = ("POST", "PUT", "PATCH")  # the last is none, but a wrong server may take it for one
 
 
@@ -40,7 +42,8 @@ class Caller:
         self._line, self._tokens, self._base = line, tokens, base
         self.profile, self.may_be_malformed = profile, may_be_malformed
         self.trail: list[Answer] = []  # since whoever reads it emptied it
-        self._made: dict[tuple[str, tuple[tuple[str, str], ...]], bool] = {}  # how each is removed; whether it is surely there
+        self.calls = 0  # how often something was asked
+        self._made: dict[tuple[str, tuple[tuple[str, str], ...]], bool | None] = {}  # how each is removed; whether it is there
 
     @property
     def is_documented(self) -> bool:
@@ -54,6 +57,11 @@ class Caller:
     @property
     def persist_path(self) -> str:
         return self._base + persist.API + "/persist"
+
+    @property
+    def host(self) -> str:
+        """What a message that is written out says in ``Host``."""
+        return self._line.host
 
     def key(self) -> str:
         """A key that nobody else has."""
@@ -91,16 +99,20 @@ class Caller:
 
     def send(self, call: Call) -> Answer:
         if call.method.upper() in _SETS:
-            self._remember(call, is_there=False)
+            self._remember(call)
+        self.calls += 1
         answer = self._line.send(call)
-        if call.method.upper() in _SETS and answer.status < 300:
-            self._remember(call, is_there=True)
+        if call.method.upper() in _SETS:
+            self._remember(call, is_there=answer.status < 300)
         self.trail.append(answer)
         return answer
 
-    def talk(self) -> AbstractContextManager[Talk]:
+    @contextmanager
+    def talk(self) -> Iterator[Talk]:
         """A connection for what no HTTP client would send; keys that are set on it must be told to `will_set`."""
-        return self._line.talk()
+        self.calls += 1
+        with self._line.talk() as talk:
+            yield _Kept(talk, self.trail)
 
     # ------------------------------------------------------------------------------------------------------------ removing
 
@@ -112,19 +124,43 @@ class Caller:
         """The same of Persist; ``rest`` is what lies below ``/persist``."""
         self._remember(Call("PUT", f"{self.persist_path}{rest}", self.headers(who)), is_there=True)
 
-    def _remember(self, call: Call, is_there: bool) -> None:
+    def _remember(self, call: Call, is_there: bool | None = None) -> None:
         if call.target.endswith("/mget"):
             return
         headers = {name: value for name, value in call.headers.items() if name != "Content-Type"}
         how = (call.target, tuple(headers.items()))
-        self._made[how] = is_there or self._made.get(how, False)
+        self._made[how] = self._made.get(how) or is_there
 
-    def clean(self) -> list[str]:
-        """Remove every key that was made here; the targets of those that could not be removed. Nothing else is ever deleted."""
-        left = []
-        for (target, headers), is_there in list(self._made.items()):
-            answer = self._line.send(Call("DELETE", target, dict(headers)))
-            del self._made[target, headers]
-            if is_there and answer.status >= 300:
+    def clean(self, seconds: float = CLEANING_SECONDS) -> list[str]:
+        """Remove every key that was made here, as far as that can be begun in so many seconds; the targets of those that could
+        not be removed, which stay remembered. Nothing else is ever deleted.
+        """
+        left, end = [], time.monotonic() + seconds
+        for how, is_there in list(self._made.items()):
+            target, headers = how
+            if (time.monotonic() < end and self._delete(target, dict(headers))) or is_there is False:
+                del self._made[how]
+            else:
                 left.append(target)
         return left
+
+    def _delete(self, target: str, headers: Mapping[str, str]) -> bool:
+        """Whether it is not there any more; one that was not there may be a 404 where Persist is wrong."""
+        try:
+            status = self._line.send(Call("DELETE", target, headers)).status
+            return status < 300 or (status == 404 and self._line.send(Call("GET", target, headers)).status == 404)
+        except Unreachable:
+            return False
+
+
+class _Kept:
+    """A talk whose answers are kept too."""
+
+    def __init__(self, talk: Talk, trail: list[Answer]) -> None:
+        self._talk, self._trail = talk, trail
+        self.send, self.is_closed = talk.send, talk.is_closed
+
+    def answer(self, method: str = "GET") -> Answer:
+        answer = self._talk.answer(method)
+        self._trail.append(answer)
+        return answer

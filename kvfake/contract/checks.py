@@ -31,6 +31,9 @@ class Check(NamedTuple):
 
 CHECKS: list[Check] = []
 
+UNSEEABLE = {"P11": "nothing that is asked from outside makes an unexpected error"}
+"""Rows that no check can look at, and why."""
+
 
 def row(id: str, *, is_malformed: bool = False, is_below: bool = False) -> Callable[[Do], Do]:
     """Say which row of `kvfake.services.fidelity` a check is for."""

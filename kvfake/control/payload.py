@@ -46,6 +46,11 @@ def object_of(request: Request, *names: str) -> dict[str, Any]:
     return payload
 
 
+def whole(value: Any) -> Any:
+    """JSON knows one kind of number, and some languages write 503 as 503.0: where a whole one is meant it is one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def query_of(request: Request, *names: str) -> dict[str, str]:
     """The query, which has these names alone. A byte that is no UTF-8 is Python's surrogateescape, as in the mappings."""
     found: dict[str, str] = {}

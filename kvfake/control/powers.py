@@ -12,7 +12,7 @@ from typing import Any
 from werkzeug.exceptions import BadRequest, NotFound
 from werkzeug.wrappers import Request
 
-from kvfake.control.payload import Answer, no_query, number_of, object_of, query_of, refusing
+from kvfake.control.payload import Answer, no_query, number_of, object_of, query_of, refusing, whole
 from kvfake.services.persist import updated
 from kvfake.world.answers import route
 from kvfake.world.fake import Fake
@@ -22,6 +22,7 @@ from kvfake.world.routes import Route
 from kvfake.world.world import World
 
 _PATTERNS = ("method", "key", "owner")  # may be {"matches": "..."}
+_COUNTS = ("status", "times", "after", "every", "seed")
 _FAULT = tuple(name for name in DEFAULTS if name not in ("when", "before"))  # functions are for Python alone
 _ROUTE = ("method", "path", "status", "json", "body", "headers")
 _MOVES = ("resume", "freeze", "move_to", "shift")  # in this order, where several are asked for: what stands still is moved
@@ -35,8 +36,12 @@ _WRONG = (TypeError, ValueError, Warning)  # a suite may have made errors of war
 def add_fault(fake: Fake, world: World, request: Request) -> Answer:
     asked = object_of(request, *_FAULT)
     with refusing(*_WRONG):
-        given = {name: from_json(name, value) if name in _PATTERNS else value for name, value in asked.items()}
+        given = {name: _read(name, value) for name, value in asked.items()}
         return 201, _fault(world.faults.add(**given), True)
+
+
+def _read(name: str, value: Any) -> Any:
+    return from_json(name, value) if name in _PATTERNS else whole(value) if name in _COUNTS else value
 
 
 def list_faults(fake: Fake, world: World, request: Request) -> Answer:
@@ -157,7 +162,7 @@ def add_route(fake: Fake, world: World, request: Request) -> Answer:
     if not isinstance(asked.get("path"), str | dict):
         raise BadRequest('path: expected a path, or {"matches": "<regular expression>"}')
     with refusing(*_WRONG):
-        asked["path"] = from_json("path", asked["path"])
+        asked["path"], asked["status"] = from_json("path", asked["path"]), whole(asked["status"])
         made = route(**asked)
         world.routes.respond(made)
     return 201, _route(made)

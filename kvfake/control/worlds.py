@@ -11,7 +11,7 @@ from werkzeug.exceptions import BadRequest, Conflict, Gone, NotFound, TooManyReq
 from werkzeug.wrappers import Request
 
 from kvfake import __version__
-from kvfake.control.payload import Answer, no_query, object_of
+from kvfake.control.payload import Answer, no_query, object_of, whole
 from kvfake.services import mattermost, persist
 from kvfake.settings import WORLD, from_keywords, of
 from kvfake.world.fake import Ended, Fake
@@ -45,7 +45,8 @@ def open_one(fake: Fake, world: World, request: Request) -> Answer:
     if len(fake.worlds) >= MAX_WORLDS:
         raise TooManyRequests(f"there are {MAX_WORLDS} worlds: end some with DELETE /_kvfake/worlds/ID")
     try:
-        settings = from_keywords(object_of(request, *_SETTINGS), WORLD)
+        asked = object_of(request, *_SETTINGS)
+        settings = from_keywords({name: whole(value) for name, value in asked.items()}, WORLD)
     except ValueError as wrong:
         raise BadRequest(str(wrong)) from None
     try:

@@ -10,17 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kvfake.doors.fallback import fetch
-from kvfake.services import persist
 from kvfake.services.message import Request, Response
 from kvfake.world.clock import machine_seconds
 
 if TYPE_CHECKING:
     from ssl import SSLContext
-
-
-def site_of(url: str) -> str:
-    """The URL below which both services lie; Persist's clients hold one that goes a step further (P01)."""
-    return url.rstrip("/").removesuffix(persist.API)
 
 
 def tls_context(ca_file: str | None, insecure: bool) -> SSLContext:
@@ -43,9 +37,8 @@ class Upstream:
     seconds: Callable[[], float] = staticmethod(machine_seconds)
 
     def __init__(self, url: str, timeout: float, ca_file: str | None = None, insecure: bool = False) -> None:
-        """``timeout`` is in seconds, of a silence."""
-        self.url = site_of(url)
-        self._timeout = timeout
+        """The site URL, with no slash at its end; ``timeout`` is in seconds, of a silence."""
+        self.url, self._timeout = url, timeout
         self._context = tls_context(ca_file, insecure) if self.url.startswith("https:") else None
 
     def ask(self, request: Request, target: bytes, via: str = "") -> Response:

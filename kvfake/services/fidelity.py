@@ -1,25 +1,38 @@
 """What each service does, row by row: the facts that this double reproduces, and where each is known from.
 
-Law: data, and nothing that decides; the services decide, and their tests show it. Sources: "doc" is the service's own
-documentation, "src" its or its official client's published source, "use" what public applications rely on, "recorded" what the
-plugin's own handlers (v1.2.2) answered, "ours" a choice where nothing is known.
+Law: data, and nothing that decides; the services decide, and their tests show it.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-SAME = "as it says"
+SAME = "does what it says"
+
+SOURCES = {
+    "doc": "the service's own documentation",
+    "src": "its or its official client's published source",
+    "use": "what public applications rely on",
+    "recorded": "what the plugin's own handlers (v1.2.2) answered",
+    "ours": "a choice where nothing is known",
+}
 
 
 class Row(NamedTuple):
-    """One fact. ``documented`` and ``plugin`` say what the two profiles do, where they differ."""
+    """One fact. ``documented`` and ``plugin`` say what the two profiles do, where the sentence leaves it open or they differ.
+    ``mark`` is the row that a reply names in which ``documented`` was kinder than the plugin; none where they do the same.
+    """
 
     id: str
     sentence: str
     source: str
     documented: str = SAME
     plugin: str = SAME
+    mark: str | None = None
+
+
+def _both(does: str) -> dict[str, str]:
+    return {"documented": does, "plugin": does}
 
 
 _ROWS = (
@@ -60,11 +73,13 @@ _ROWS = (
         'v0.2.0 to v0.7.0. No version answers 404. Public apps rely on ``{}``: one tests the body for ``"{}"``, '
         "others parse it and read fields of it, and a Java one would throw on any 404.",
         "src AppServices.KVGet; use",
+        **_both("200 and ``{}``; the setting ``mattermost_missing`` chooses another answer"),
     ),
     Row(
         "M08",
         "Content type of GET: ``application/json`` since v1.2.0; before that none was set.",
         "src",
+        **_both("``application/json``"),
     ),
     Row(
         "M09",
@@ -100,28 +115,32 @@ _ROWS = (
         "A body over 8192 bytes: 500, text, ``size limit of 8Kb exceeded``. 8192 bytes exactly is accepted. "
         "Since v1.0.0; no limit before.",
         "src MaxKVStoreValueLength, LimitReadAll",
+        **_both("500 and the text"),
     ),
     Row(
         "M15",
         'A prefix over 2 bytes: 500, text, ``prefix "ABC" is longer than the limit of 2 ASCII characters``.',
         "src Hashkey",
-        documented="takes a prefix of any length; the reply names this row",
+        documented="takes a prefix of any length",
         plugin="500 and the text",
+        mark="M15",
     ),
     Row(
         "M16",
         "The documentation's own driver examples use the prefix ``my-app``, which M15 refuses.",
         "doc against src",
-        documented="takes it; the reply names M15",
+        documented="takes it",
         plugin="refuses it as M15 says",
+        mark="M15",
     ),
     Row(
         "M17",
         "``changed`` is true for every set that succeeds, also of an equal value. The documentation says that it "
         '"indicates if the value … was changed".',
         "src pluginapi.KVService.Set; doc against src",
-        documented="false where the stored bytes are the same already; the reply then names this row",
-        plugin="always true",
+        documented="``false`` where the stored bytes are the same already",
+        plugin="always ``true``",
+        mark="M17",
     ),
     Row(
         "M18",
@@ -157,6 +176,8 @@ _ROWS = (
         "Order of refusals for a set: 404/405, then M14 (size), then M11, then M12, then M13 (JSON), then M15 "
         "(prefix). For GET and DELETE: 404/405, M11, M12, M15.",
         "recorded",
+        documented="the same order, without M15: no prefix is refused",
+        mark="M15",
     ),
     Row(
         "M24",
@@ -171,6 +192,8 @@ _ROWS = (
         "Prefixes are padded to two bytes with blanks: ``p`` and ``p%20`` are the same name space, and ``%20`` "
         "is the empty prefix. ``é`` is two bytes and fits; ``€`` is three and is refused.",
         "src Hashkey, recorded",
+        documented="pads as it says, and takes ``€`` too",
+        mark="M15",
     ),
     Row(
         "M26",
@@ -201,6 +224,7 @@ _ROWS = (
         "``BEEPBOOP_API_URL``, and the token from ``BEEPBOOP_TOKEN``. Tests of the official client use a base "
         "with no path, so ``/persist/...`` answers as ``/api/v1/persist/...`` does.",
         "doc, src",
+        **_both("both paths answer below its own URL; ``kvfake run`` and ``kvfake env`` give the variables"),
     ),
     Row(
         "P02",
@@ -232,6 +256,7 @@ _ROWS = (
         "``GET /persist/kv``: array of all keys, in ascending order in the documentation's sample; "
         "``?begins=<text>`` keeps those that begin with it, literally.",
         "doc",
+        **_both("ascending by the bytes of the key"),
     ),
     Row(
         "P08",
@@ -253,6 +278,7 @@ _ROWS = (
         "P11",
         "500 for an unexpected error.",
         "doc",
+        **_both("500, and JSON with ``error``; a fault can ask for one"),
     ),
     Row(
         "P12",
@@ -268,6 +294,7 @@ _ROWS = (
         "on set as success, and reads ``error`` of a JSON body of a 400 or 500. With no token it keeps values in "
         "memory; with a token and no URL it calls the hosted service, which is gone.",
         "src (the documentation says: in memory when not running on Beep Boop)",
+        **_both("keeps the string as it is, and answers what the client reads"),
     ),
     Row(
         "P14",
@@ -280,6 +307,7 @@ _ROWS = (
         "P15",
         "Body of a DELETE answer: *unknown*; the client does not read it.",
         "src",
+        **_both("an empty body"),
     ),
 )
 

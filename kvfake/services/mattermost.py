@@ -6,6 +6,7 @@ profile decides is an argument. Rows are those of `kvfake.services.fidelity`; th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from kvfake.services import gorules
@@ -80,19 +81,26 @@ def token(request: Request, query: bytes) -> bytes:
     return cookie if headers.get(b"x-requested-with") == b"XMLHttpRequest" else b""
 
 
-def without_token(target: bytes) -> bytes:
-    """A target that can be shown: the value of an ``access_token`` is cut out, however its name is written."""
+def _cut_out(token: bytes) -> bytes:
+    return b"..."
+
+
+def without_token(target: bytes, instead: Callable[[bytes], bytes] = _cut_out) -> bytes:
+    """A target that can be shown: the value of an ``access_token`` is cut out, however its name is written. ``instead`` gives
+    what stands there for a value.
+    """
     path, mark, query = target.partition(b"?")
-    return path + mark + b"&".join([_pair_without_token(pair) for pair in query.split(b"&")]) if mark else target
+    pairs = [_pair_without_token(pair, instead) for pair in query.split(b"&")]
+    return path + mark + b"&".join(pairs) if mark else target
 
 
-def _pair_without_token(pair: bytes) -> bytes:
-    name, mark, _ = pair.partition(b"=")
+def _pair_without_token(pair: bytes, instead: Callable[[bytes], bytes]) -> bytes:
+    name, mark, value = pair.partition(b"=")
     try:
         is_token = gorules.unescape(name.replace(b"+", b" ")) == _QUERY_NAME
     except gorules.BadEscape:
         return pair
-    return name + mark + b"..." if is_token else pair
+    return name + mark + instead(value) if is_token else pair
 
 
 def read(request: Request, path: bytes, query: bytes, base: bytes, owner: str | None) -> Operation:

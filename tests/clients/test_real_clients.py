@@ -32,6 +32,7 @@ class TestTheGoDriver:
 
     pytestmark = pytest.mark.timeout(600)
 
+    @pytest.mark.shows("M16")
     def test_stores_a_text(self, go: GoStories, double: Double) -> None:
         """The documentation's text lies under the documentation's prefix and key."""
         go.tell("TestText", call(double))
@@ -54,29 +55,34 @@ class TestTheGoDriver:
         assert double.mattermost.as_user("ada").with_prefix("my-app") == {"my-key": "ada's", "forgotten": "ada's"}
         assert dict(double.mattermost.as_user("grace").with_prefix("my-app")) == {}
 
+    @pytest.mark.shows("M06")
     def test_keeps_prefixes_apart(self, go: GoStories, double: Double) -> None:
         """No prefix, a short one and the documentation's long one are name spaces of their own."""
         go.tell("TestPrefixes", call(double))
         for prefix in ("", "p", "my-app"):
             assert double.mattermost.with_prefix(prefix) == {"my-key": f'below "{prefix}"'}
 
+    @pytest.mark.shows("M17")
     def test_is_told_whether_a_value_changed(self, go: GoStories, double: Double) -> None:
         """`documented`: the second equal set changes nothing."""
         go.tell("TestAnEqualValueChangesNothing", call(double))
         assert double.mattermost["my-key"] == ADA
 
+    @pytest.mark.shows("M17")
     def test_is_told_what_the_plugin_tells(self, go: GoStories) -> None:
         """`plugin-1.2`: every set is a change."""
         with kvfake.start(profile="plugin-1.2", strict=True) as double:
             go.tell("TestEverySetIsAChange", call(double))
             assert double.mattermost["my-key"] == ADA
 
+    @pytest.mark.shows("M15", "M16")
     def test_is_refused_its_prefix_by_the_plugin(self, go: GoStories) -> None:
         """`plugin-1.2`: a prefix has two bytes at most."""
         with kvfake.start(profile="plugin-1.2", strict=True) as double:
             go.tell("TestTheLongPrefixIsRefused", call(double))
             assert double.mattermost.with_prefix("p") == {"my-key": "my-value"}
 
+    @pytest.mark.shows("M14")
     def test_stores_the_largest_value(self, go: GoStories, double: Double) -> None:
         """8192 bytes are stored, one more is not."""
         go.tell("TestTheLargestValue", call(double))
@@ -117,17 +123,20 @@ class TestTheNodeClient:
         node.tell("the example of the documentation", double.env)
         assert dict(double.persist) == {}
 
+    @pytest.mark.shows("P12", "P13")
     def test_stores_json(self, node: NodeStories, double: Double) -> None:
         """What the client serializes Python finds as JSON, under every key that the client can name."""
         node.tell("any JSON value comes back under any key", double.env)
         assert double.persist.json == {key: {"under": key} for key in KEYS}
         assert double.persist["convo::42"] == '{"under":"convo::42"}'
 
+    @pytest.mark.shows("P13")
     def test_stores_texts(self, node: NodeStories, double: Double) -> None:
         """With ``serialize: false`` the string is what the app gave."""
         node.tell("texts are stored as they are with serialize false", double.env)
         assert double.persist == {**{key: f'as "{key}" is' for key in KEYS}, "empty": ""}
 
+    @pytest.mark.shows("P13")
     @pytest.mark.parametrize(
         "story",
         [
@@ -142,6 +151,7 @@ class TestTheNodeClient:
         """The story says it."""
         node.tell(story, double.env)
 
+    @pytest.mark.shows("P12")
     def test_names_a_key_beyond_ascii_in_two_ways(self, node: NodeStories, double: Double) -> None:
         """P12: what it sets under ``é`` (UTF-8) it cannot get (Latin-1). Python finds what was set."""
         node.tell("a key beyond ASCII is another one with a body than without", double.env)
@@ -152,6 +162,7 @@ class TestTheNodeClient:
         node.tell("what is deleted is gone", double.env)
         assert double.persist.json == {"kept": "kept"}
 
+    @pytest.mark.shows("P09")
     def test_stores_the_largest_value(self, node: NodeStories, double: Double) -> None:
         """262,144 bytes are stored, one more is a 400, and the client shows its ``error``."""
         node.tell("the largest value is 262144 bytes", double.env)
@@ -170,6 +181,7 @@ class TestTheNodeClient:
         double.persist.json["\udce9"] = "Latin-1"  # the byte that the client sends when it gets é, as Python shows such a byte
         node.tell("reads what Python wrote", double.env)
 
+    @pytest.mark.shows("P01")
     @pytest.mark.parametrize("path", ["/api/v1", "", "/api/v1/"])
     @pytest.mark.parametrize("variable", ["BEEPBOOP_PERSIST_URL", "BEEPBOOP_API_URL"])
     def test_finds_the_service(self, node: NodeStories, double: Double, variable: str, path: str) -> None:

@@ -1,1 +1,1 @@
-"""The rows of the fact list, each as a check that looks at the wire alone, and services that are wrong in it on purpose."""
+"""Services that are wrong on purpose in each row of the fact list, and the tests that show each."""

@@ -1,7 +1,8 @@
 """Services that are wrong on purpose, one or more in each row. A check that passes on its wrong service sees nothing.
 
-A wrong service is the right one with something done to what it hears (`hears`) or says (`says`), or, below HTTP, to the
-bytes themselves (`wire`).
+A wrong service is the right one with something done to what it hears (`hears`) or says (`says`), to both (`wraps`), or, below
+HTTP, to the bytes themselves (`wire`). Checks make new keys each time: 32 hexadecimal digits, to which they may add something.
+Where a service must know who asks, the tokens are those of ``tests.support.doors.TOKENS``.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from kvfake.contract.caller import UNKNOWN
 from kvfake.doors.actions import Action, End, Job
 from kvfake.doors.connection import Answer, Connection
+from kvfake.services import gorules
 from kvfake.services.message import Request, Response
 
 Hears = Callable[[Request], "Request | Response"]
 Says = Callable[[Request, Response], Response]
+Wraps = Callable[[Request, Callable[[Request], Response]], Response]
 
 
 class Wrong(NamedTuple):
@@ -64,6 +68,24 @@ def says(row: str, what: str) -> Callable[[Says], Says]:
     return register
 
 
+def wraps(row: str, what: str) -> Callable[[Wraps], Wraps]:
+    """Registers a service that may ask the right one as often as it likes."""
+
+    def register(change: Wraps) -> Wraps:
+        def wrap(answer: Answer) -> Answer:
+            def rightly(request: Request) -> Response:
+                response = answer(request)
+                assert isinstance(response, Response)
+                return response
+
+            return lambda request: change(request, rightly)
+
+        WRONG.append(Wrong(row, what, wrap))
+        return change
+
+    return register
+
+
 def wire(row: str, what: str) -> Callable[[type[Connection]], type[Connection]]:
     """Registers a conversation that goes wrong."""
 
@@ -76,6 +98,7 @@ def wire(row: str, what: str) -> Callable[[type[Connection]], type[Connection]]:
 
 OK = (("Content-Type", "application/json"),)
 CHANGED = Response(200, OK, b'{"changed":true}\n')
+KEY = rb"[0-9a-f]{32}"
 
 
 def is_kv(request: Request) -> bool:
@@ -86,8 +109,16 @@ def is_persist(request: Request) -> bool:
     return b"/persist/" in request.target
 
 
+def is_listing(request: Request) -> bool:
+    return request.method == "GET" and re.search(rb"/persist/kv(\?|$)", request.target) is not None
+
+
 def is_set(request: Request) -> bool:
     return request.method in ("PUT", "POST") and is_kv(request)
+
+
+def is_delete(request: Request) -> bool:
+    return request.method == "DELETE" and is_kv(request)
 
 
 def without(request: Request, *names: bytes) -> Request:
@@ -99,8 +130,21 @@ def with_header(request: Request, name: bytes, value: bytes) -> Request:
 
 
 def mapped(response: Response, change: Callable[[Any], Any]) -> Response:
-    """The JSON of a response, changed."""
-    return response._replace(body=json.dumps(change(json.loads(response.body))).encode()) if response.body else response
+    """The JSON of a response, changed, where it is what is changed."""
+    if response.status != 200:
+        return response
+    try:
+        return response._replace(body=json.dumps(change(json.loads(response.body))).encode())
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return response
+
+
+def remapped(request: Request, change: Callable[[Any], Any]) -> Request:
+    """The JSON of a request, the same."""
+    try:
+        return request._replace(body=json.dumps(change(json.loads(request.body))).encode())
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return request
 
 
 # ------------------------------------------------------------------------------------------------------------------ Mattermost
@@ -108,12 +152,22 @@ def mapped(response: Response, change: Callable[[Any], Any]) -> Response:
 
 @hears("M01", "any plugin's path is the store's")
 def any_plugin(request: Request) -> Request:
-    return request._replace(target=request.target.replace(b"com.mattermost.other", b"com.mattermost.apps"))
+    return request._replace(target=re.sub(rb"/plugins/[^/]+/", b"/plugins/com.mattermost.apps/", request.target))
+
+
+@hears("M01", "the store lies at another path")
+def other_path(request: Request) -> Request:
+    return request._replace(target=request.target.replace(b"/api/v1/kv", b"/api/v2/kv"))
 
 
 @says("M02", "JSON is written anew")
 def rewritten(request: Request, response: Response) -> Response:
     return mapped(response, lambda value: value) if request.method == "GET" and is_kv(request) else response
+
+
+@says("M02", "a value is given with a newline")
+def with_newline(request: Request, response: Response) -> Response:
+    return response._replace(body=response.body + b"\n") if request.method == "GET" and is_kv(request) else response
 
 
 @hears("M03", "POST is not allowed")
@@ -126,24 +180,53 @@ def no_put(request: Request) -> Request | Response:
     return Response(405) if request.method == "PUT" and is_kv(request) else request
 
 
+@wraps("M03", "a set does not replace")
+def keeps_the_first(request: Request, answer: Callable[[Request], Response]) -> Response:
+    if is_set(request) and answer(request._replace(method="GET")).body not in (b"{}", b""):
+        return CHANGED
+    return answer(request)
+
+
+@says("M04", "a set answers 201")
+def created(request: Request, response: Response) -> Response:
+    return response._replace(status=201) if is_set(request) and response.status == 200 else response
+
+
 @says("M04", "no newline after changed")
 def no_newline(request: Request, response: Response) -> Response:
-    return response._replace(body=response.body.strip()) if is_set(request) else response
+    return response._replace(body=response.body.strip()) if is_set(request) and response.status == 200 else response
 
 
 @says("M04", "changed is said in plain text")
 def changed_in_text(request: Request, response: Response) -> Response:
-    return response._replace(headers=(("Content-Type", "text/plain"),)) if is_set(request) else response
+    text = (("Content-Type", "text/plain"),)
+    return response._replace(headers=text) if is_set(request) and response.status == 200 else response
 
 
 @says("M05", "delete answers {}")
 def delete_says_something(request: Request, response: Response) -> Response:
-    return response._replace(body=b"{}") if request.method == "DELETE" and is_kv(request) else response
+    return response._replace(body=b"{}") if is_delete(request) and response.status == 200 else response
+
+
+@wraps("M05", "a delete of a missing key is a 404")
+def delete_of_nothing(request: Request, answer: Callable[[Request], Response]) -> Response:
+    is_missing = is_delete(request) and answer(request._replace(method="GET")).body == b"{}"
+    return Response(404) if is_missing else answer(request)
+
+
+@hears("M05", "a delete deletes nothing")
+def no_delete(request: Request) -> Request | Response:
+    return Response(200) if is_delete(request) else request
 
 
 @hears("M06", "the prefix is ignored")
 def no_prefix(request: Request) -> Request:
-    return request._replace(target=re.sub(rb"/kv/[a-z]/", b"/kv/", request.target))
+    return request._replace(target=re.sub(rb"/kv/[a-z]{1,2}/", b"/kv/", request.target))
+
+
+@hears("M06", "there is no prefix")
+def no_prefix_at_all(request: Request) -> Request | Response:
+    return Response(404) if re.search(rb"/kv/[a-z]{1,2}/", request.target) else request
 
 
 @says("M07", "a missing key is a 404")
@@ -153,12 +236,23 @@ def missing_is_404(request: Request, response: Response) -> Response:
 
 @says("M07", "a missing key is null")
 def missing_is_null(request: Request, response: Response) -> Response:
-    return response._replace(body=b"null\n") if request.method == "GET" and response.body == b"{}" else response
+    return response._replace(body=b"null\n") if is_kv(request) and response.body == b"{}" else response
 
 
 @says("M08", "get has no content type")
 def no_type(request: Request, response: Response) -> Response:
     return response._replace(headers=()) if request.method == "GET" and is_kv(request) else response
+
+
+@says("M08", "get says text")
+def get_says_text(request: Request, response: Response) -> Response:
+    return response._replace(headers=(("Content-Type", "text/plain"),)) if request.method == "GET" and is_kv(request) else response
+
+
+@hears("M09", "a prefix is shared by all")
+def shared_prefix(request: Request) -> Request:
+    is_shared = re.search(rb"/kv/[a-z]{1,2}/", request.target)
+    return with_header(request, b"authorization", b"Bearer bot-token") if is_shared else request
 
 
 @hears("M09", "a bot and a user share their values")
@@ -173,6 +267,11 @@ def only_bearer(request: Request) -> Request:
     return (
         request if request.headers.get(b"authorization", b"Bearer ").startswith(b"Bearer ") else without(request, b"authorization")
     )
+
+
+@hears("M10", "the cookie comes before the header")
+def cookie_first(request: Request) -> Request:
+    return without(request, b"authorization") if b"cookie" in request.headers and request.method == "GET" else request
 
 
 @hears("M10", "cookies are not looked at")
@@ -195,6 +294,29 @@ def sniffed(request: Request, response: Response) -> Response:
     return response._replace(headers=response.headers[:1]) if response.body.startswith(b"user ID") else response
 
 
+@says("M11", "an unknown token is told with no newline")
+def told_shortly(request: Request, response: Response) -> Response:
+    return response._replace(body=response.body.strip()) if response.body.startswith(b"user ID") else response
+
+
+@says("M11", "an unknown token is told in HTML")
+def told_in_html(request: Request, response: Response) -> Response:
+    headers = (("Content-Type", "text/html"), *response.headers[1:])
+    return response._replace(headers=headers) if response.body.startswith(b"user ID") else response
+
+
+@says("M12", "a user of no app is a 403")
+def no_app_403(request: Request, response: Response) -> Response:
+    return response._replace(status=403) if response.body.startswith(b"not an app") else response
+
+
+@hears("M12", "a user of no app may ask")
+def no_app_may(request: Request) -> Request:
+    if request.headers.get(b"authorization") == b"Bearer plain-user-token":
+        return with_header(request, b"authorization", b"Bearer user-token")
+    return request
+
+
 @says("M12", "a user of no app is nobody")
 def no_app_is_nobody(request: Request, response: Response) -> Response:
     return response._replace(body=b"user ID is required: unauthorized\n") if response.body.startswith(b"not an app") else response
@@ -202,11 +324,24 @@ def no_app_is_nobody(request: Request, response: Response) -> Response:
 
 @hears("M13", "any body is taken")
 def any_body(request: Request) -> Request | Response:
-    return (
-        CHANGED
-        if is_set(request) and b"token" in str(request.headers).encode() and not request.body.startswith(b"nope")
-        else request
-    )
+    return CHANGED if is_set(request) and not gorules.json_valid(request.body) else request
+
+
+@hears("M13", "an empty body is JSON")
+def empty_body(request: Request) -> Request:
+    return request._replace(body=b"null") if is_set(request) and not request.body else request
+
+
+@says("M13", "what is no JSON is a 422")
+def no_json_422(request: Request, response: Response) -> Response:
+    return response._replace(status=422) if response.body.startswith(b"payload is") else response
+
+
+@wraps("M13", "what is no JSON is stored before it is refused")
+def stored_first(request: Request, answer: Callable[[Request], Response]) -> Response:
+    if is_set(request) and not gorules.json_valid(request.body):
+        answer(request._replace(body=b'"stored"'))
+    return answer(request)
 
 
 @hears("M13", "only objects and arrays are taken")
@@ -229,9 +364,24 @@ def too_large(request: Request, response: Response) -> Response:
     return response._replace(status=413) if response.body.startswith(b"size limit") else response
 
 
+@says("M14", "the limit is told in other words")
+def other_words(request: Request, response: Response) -> Response:
+    return response._replace(body=b"value too large\n") if response.body.startswith(b"size limit") else response
+
+
 @hears("M15", "a long prefix is cut")
 def cut_prefix(request: Request) -> Request:
-    return request._replace(target=request.target.replace(b"/ABC/", b"/AB/").replace(b"/my-app/", b"/my/"))
+    return request._replace(target=re.sub(rb"/kv/([A-Za-z-]{2})[A-Za-z-]+/", rb"/kv/\1/", request.target))
+
+
+@says("M15", "a long prefix is told with another limit")
+def other_limit(request: Request, response: Response) -> Response:
+    return response._replace(body=response.body.replace(b"limit of 2", b"limit of 3"))
+
+
+@says("M15", "a long prefix is quoted as Python does")
+def python_quotes(request: Request, response: Response) -> Response:
+    return response._replace(body=response.body.replace(b'"', b"'")) if response.body.startswith(b"prefix") else response
 
 
 @says("M15", "a long prefix is a 400")
@@ -244,6 +394,11 @@ def no_my_app(request: Request) -> Request:
     return request._replace(target=request.target.replace(b"/my-app/", b"/a/b/"))
 
 
+@says("M16", "the prefix of the documentation's examples is a bad request")
+def my_app_400(request: Request, response: Response) -> Response:
+    return response._replace(status=400) if b"/my-app/" in request.target else response
+
+
 @says("M17", "changed is the other way round")
 def other_way(request: Request, response: Response) -> Response:
     body = response.body
@@ -254,6 +409,23 @@ def other_way(request: Request, response: Response) -> Response:
     )
 
 
+@says("M17", "changed is always false")
+def always_false(request: Request, response: Response) -> Response:
+    return response._replace(body=response.body.replace(b"true", b"false")) if is_set(request) else response
+
+
+@hears("M18", "a form is refused")
+def no_form(request: Request) -> Request | Response:
+    is_form = request.headers.get(b"content-type") == b"application/x-www-form-urlencoded"
+    return Response(415) if is_set(request) and is_form else request
+
+
+@hears("M18", "text is stored as a string of JSON")
+def text_is_string(request: Request) -> Request:
+    is_text = request.headers.get(b"content-type") == b"text/plain"
+    return request._replace(body=json.dumps(request.body.decode()).encode()) if is_set(request) and is_text else request
+
+
 @hears("M18", "only JSON's content type is taken")
 def json_only(request: Request) -> Request | Response:
     return Response(415) if is_set(request) and request.headers.get(b"content-type") != b"application/json" else request
@@ -262,6 +434,32 @@ def json_only(request: Request) -> Request | Response:
 @says("M19", "errors are JSON")
 def json_errors(request: Request, response: Response) -> Response:
     return Response(response.status, OK, b'{"error":"x"}') if is_kv(request) and response.status >= 400 else response
+
+
+@says("M19", "errors may be sniffed")
+def sniffed_errors(request: Request, response: Response) -> Response:
+    return response._replace(headers=response.headers[:1]) if is_kv(request) and response.status >= 400 else response
+
+
+@says("M19", "errors are HTML")
+def html_errors(request: Request, response: Response) -> Response:
+    html = Response(response.status, (("Content-Type", "text/html"),), b"<p>x\n")
+    return html if is_kv(request) and response.status >= 400 else response
+
+
+@says("M20", "what is not found is told in HTML")
+def html_404(request: Request, response: Response) -> Response:
+    return Response(404, (("Content-Type", "text/html"),), b"<p>404") if response.status == 404 else response
+
+
+@hears("M20", "a path is decoded twice")
+def path_twice(request: Request) -> Request:
+    return request._replace(target=request.target.replace(b"%25", b"%")) if is_kv(request) else request
+
+
+@hears("M20", "three parts are a prefix and a key")
+def three_parts(request: Request) -> Request:
+    return request._replace(target=re.sub(rb"(%b)/b/c" % KEY, rb"\1b", request.target)) if is_kv(request) else request
 
 
 @hears("M20", "the path is matched encoded")
@@ -296,14 +494,43 @@ def silent(request: Request) -> Request:
     return request._replace(target=request.target.replace(b"kv//", b"kv/")) if is_kv(request) else request
 
 
-@hears("M21", "Persist's paths are cleaned")
-def persist_cleaned(request: Request) -> Request:
-    return request._replace(target=request.target.replace(b"a//b", b"a/b")) if is_persist(request) else request
+@says("M21", "the clean path is not encoded anew")
+def not_encoded(request: Request, response: Response) -> Response:
+    if response.status != 301:
+        return response
+    return response._replace(headers=tuple((name, value.replace("%21", "!")) for name, value in response.headers))
+
+
+@says("M21", "a redirect has a page")
+def with_page(request: Request, response: Response) -> Response:
+    return response._replace(body=b"<a href=/>Moved Permanently</a>.\n") if response.status == 301 else response
+
+
+@wraps("M21", "who asks is looked at before the path")
+def who_before_path(request: Request, answer: Callable[[Request], Response]) -> Response:
+    response = answer(request)
+    is_nobody = b"authorization" not in request.headers
+    return answer(request._replace(target=b"/plugins/com.mattermost.apps/api/v1/kv/x")) if is_nobody else response
 
 
 @says("M22", "not allowed says what is")
 def allow(request: Request, response: Response) -> Response:
     return response._replace(headers=(("Allow", "GET"),)) if response.status == 405 and is_kv(request) else response
+
+
+@hears("M22", "HEAD is answered as GET")
+def head(request: Request) -> Request:
+    return request._replace(method="GET") if request.method == "HEAD" else request
+
+
+@hears("M22", "PATCH sets")
+def patch(request: Request) -> Request:
+    return request._replace(method="PUT", body=b"1") if request.method == "PATCH" else request
+
+
+@says("M22", "not allowed is told in words")
+def allow_words(request: Request, response: Response) -> Response:
+    return response._replace(body=b"Method Not Allowed\n") if response.status == 405 else response
 
 
 @hears("M22", "a method is known in any case")
@@ -318,7 +545,26 @@ def size_last(request: Request) -> Request:
 
 @hears("M23", "the prefix is looked at before who asks")
 def prefix_first(request: Request) -> Request:
-    return with_header(request, b"authorization", b"Bearer bot-token") if b"/ABC/" in request.target else request
+    is_long = re.search(rb"/kv/[A-Za-z-]{3,}/", request.target)
+    return with_header(request, b"authorization", b"Bearer bot-token") if is_long else request
+
+
+@hears("M23", "JSON is looked at before who asks")
+def json_first(request: Request) -> Request:
+    is_bad = is_set(request) and not gorules.json_valid(request.body)
+    return with_header(request, b"authorization", b"Bearer bot-token") if is_bad else request
+
+
+@hears("M23", "what is no JSON is told before a user of no app")
+def json_before_app(request: Request) -> Request:
+    is_plain = request.headers.get(b"authorization") == b"Bearer plain-user-token"
+    return with_header(request, b"authorization", b"Bearer bot-token") if is_plain else request
+
+
+@hears("M23", "the size is looked at before the path")
+def size_first(request: Request) -> Request:
+    is_large = is_set(request) and len(request.body) > 8192
+    return request._replace(target=b"/plugins/com.mattermost.apps/api/v1/kv/x") if is_large else request
 
 
 @hears("M24", "JSON is what Python's json loads")
@@ -337,13 +583,33 @@ def utf_8_only(request: Request) -> Request:
     try:
         request.body.decode()
     except UnicodeDecodeError:
-        return request._replace(body=b"")
+        return request._replace(body=b"") if is_set(request) else request
     return request
+
+
+@hears("M24", "a byte order mark is taken")
+def with_mark(request: Request) -> Request:
+    return request._replace(body=request.body.removeprefix(b"\xef\xbb\xbf"))
+
+
+@hears("M24", "numbers end at a double's")
+def doubles(request: Request) -> Request:
+    return request._replace(body=b"") if request.body == b"1e999" else request
 
 
 @hears("M25", "blanks of a prefix count")
 def blanks(request: Request) -> Request:
-    return request._replace(target=request.target.replace(b"/p%20/", b"/p_/"))
+    return request._replace(target=re.sub(rb"/([a-z])%20/", rb"/\1_/", request.target))
+
+
+@hears("M25", "a prefix of blanks is one")
+def blank_prefix(request: Request) -> Request:
+    return request._replace(target=re.sub(rb"/kv/(%20)+/", b"/kv/__/", request.target))
+
+
+@hears("M25", "blanks at the end of a prefix are cut off")
+def cut_blanks(request: Request) -> Request:
+    return request._replace(target=re.sub(rb"/kv/([a-z]{2})(%20)+/", rb"/kv/\1/", request.target))
 
 
 @hears("M25", "a prefix is counted in characters")
@@ -358,7 +624,14 @@ def cookie_is_enough(request: Request) -> Request:
 
 @hears("M26", "any CSRF token will do")
 def any_csrf(request: Request) -> Request:
-    return with_header(request, b"x-csrf-token", b"csrf-bot-token") if b"x-csrf-token" in request.headers else request
+    cookie = re.search(rb"MMAUTHTOKEN=([^;]*)", request.headers.get(b"cookie", b""))
+    is_sent = cookie and b"x-csrf-token" in request.headers
+    return with_header(request, b"x-csrf-token", b"csrf-" + cookie[1]) if cookie and is_sent else request
+
+
+@hears("M26", "X-Requested-With is not looked at")
+def no_requested(request: Request) -> Request:
+    return without(request, b"x-requested-with")
 
 
 @hears("M26", "X-Requested-With wins over a wrong CSRF token")
@@ -368,7 +641,12 @@ def requested_wins(request: Request) -> Request:
 
 @hears("M27", "the next source is tried")
 def next_source(request: Request) -> Request:
-    return without(request, b"authorization") if request.headers.get(b"authorization") == b"Bearer no-such-token" else request
+    return without(request, b"authorization") if request.headers.get(b"authorization", b"").endswith(UNKNOWN.encode()) else request
+
+
+@hears("M27", "an empty cookie is none")
+def empty_cookie(request: Request) -> Request:
+    return without(request, b"cookie") if b"MMAUTHTOKEN=;" in request.headers.get(b"cookie", b"") else request
 
 
 @hears("M27", "the user that a client names is believed")
@@ -391,13 +669,31 @@ class Rewritten(Connection):
 @wire("M28", "bad percent-encoding is taken as it stands")
 class Percent(Rewritten):
     def rewrite(self, data: bytes) -> bytes:
-        return data.replace(b"/%zz ", b"/%25zz ")
+        return data.replace(b"%zz ", b"%25zz ")
 
 
 @wire("M28", "two different lengths are taken")
 class Lengths(Rewritten):
     def rewrite(self, data: bytes) -> bytes:
         return data.replace(b"Content-Length: 1\r\nContent-Length: 2", b"Content-Length: 1")
+
+
+@wire("M28", "a blank in a target is a part of it")
+class Blanks(Rewritten):
+    def rewrite(self, data: bytes) -> bytes:
+        return data.replace(b" b HTTP/", b"%20b HTTP/")
+
+
+@wire("M28", "a negative length is none")
+class Negative(Rewritten):
+    def rewrite(self, data: bytes) -> bytes:
+        return data.replace(b"Content-Length: -1\r\n", b"")
+
+
+@wire("M28", "after a refusal the conversation goes on")
+class GoesOn(Connection):
+    def receive(self, data: bytes) -> tuple[Action, ...]:
+        return tuple(action for action in super().receive(data) if not isinstance(action, End))
 
 
 @wire("M28", "a missing Host is made up")
@@ -460,18 +756,16 @@ class NoAbsolute(Rewritten):
 @wire("M28", "raw UTF-8 in a target is refused")
 class AsciiTargets(Rewritten):
     def rewrite(self, data: bytes) -> bytes:
-        return data.replace("café".encode(), b"caf\x01")
+        return data.replace("é HTTP/".encode(), b"\x01 HTTP/")
 
 
 @wire("M28", "a large header block is taken")
 class NoBound(Rewritten):
+    is_long = False
+
     def rewrite(self, data: bytes) -> bytes:
-        return re.sub(b"x{20000,}", b"", data)
-
-
-@hears("M28", "bad percent-encoding below Persist ends the connection")
-def persist_400(request: Request) -> Request | Response:
-    return Response(400, (("Content-Type", "text/plain"),), b"400 Bad Request", close=True) if b"%zz" in request.target else request
+        self.is_long |= b"\r\nX: " in data
+        return re.sub(b"x{20000,}", b"", data) if self.is_long else data
 
 
 # --------------------------------------------------------------------------------------------------------------------- Persist
@@ -482,9 +776,40 @@ def whole_base(request: Request) -> Request | Response:
     return Response(404, OK, b"{}") if request.target.startswith(b"/persist") else request
 
 
+@hears("P01", "only the short base path answers")
+def short_base(request: Request) -> Request | Response:
+    return Response(404, OK, b"{}") if request.target.startswith(b"/api/v1/persist") else request
+
+
 @hears("P02", "all projects share one store")
 def one_store(request: Request) -> Request:
-    return with_header(request, b"authorization", b"Bearer project-token") if is_persist(request) else request
+    is_known = b"project" in request.headers.get(b"authorization", b"")
+    return with_header(request, b"authorization", b"Bearer project-token") if is_persist(request) and is_known else request
+
+
+@hears("P02", "a key may be deleted by anybody")
+def deleted_by_all(request: Request) -> Request:
+    if request.method == "DELETE" and is_persist(request):
+        return with_header(request, b"authorization", b"Bearer other-project-token")
+    return request
+
+
+@says("P03", "a set says nothing of when")
+def no_updated(request: Request, response: Response) -> Response:
+    def cut(record: Any) -> Any:
+        return {name: value for name, value in record.items() if name != "updated"}
+
+    return mapped(response, cut) if request.method == "PUT" and is_persist(request) else response
+
+
+@says("P03", "a set answers 201")
+def persist_created(request: Request, response: Response) -> Response:
+    return response._replace(status=201) if request.method == "PUT" and is_persist(request) and response.status == 200 else response
+
+
+@says("P03", "a record is text")
+def record_in_text(request: Request, response: Response) -> Response:
+    return response._replace(headers=(("Content-Type", "text/plain"),)) if is_persist(request) else response
 
 
 @says("P03", "a set answers nothing")
@@ -492,19 +817,48 @@ def silent_set(request: Request, response: Response) -> Response:
     return response._replace(body=b"") if request.method == "PUT" and is_persist(request) and response.status == 200 else response
 
 
-@hears("P03", "a set does not replace")
-def no_replacing(request: Request) -> Request:
-    return request._replace(target=request.target + b"2") if request.body.startswith(b'{"value": "two"') else request
+@wraps("P03", "a set does not replace")
+def no_replacing(request: Request, answer: Callable[[Request], Response]) -> Response:
+    if request.method == "PUT" and is_persist(request):
+        before = answer(request._replace(method="GET"))
+        return before if before.status == 200 else answer(request)
+    return answer(request)
+
+
+@says("P04", "a malformed request has no error")
+def no_error(request: Request, response: Response) -> Response:
+    return response._replace(body=b"{}") if response.status == 400 and is_persist(request) else response
+
+
+@says("P04", "a malformed request is a 422")
+def malformed_422(request: Request, response: Response) -> Response:
+    return response._replace(status=422) if response.status == 400 and is_persist(request) else response
+
+
+@hears("P04", "a byte order mark is left out")
+def persist_mark(request: Request) -> Request:
+    return request._replace(body=request.body.removeprefix(b"\xef\xbb\xbf"))
 
 
 @says("P04", "a malformed request has an error in text")
 def error_in_text(request: Request, response: Response) -> Response:
-    return response._replace(body=b"bad request") if response.status == 400 else response
+    return response._replace(body=b"bad request") if response.status == 400 and is_persist(request) else response
 
 
 @hears("P04", "a value that is no string is made one")
 def made_string(request: Request) -> Request:
-    return request._replace(body=re.sub(rb'"value": (5|true|null)', rb'"value": "\1"', request.body))
+    def make(payload: Any) -> Any:
+        return {**payload, "value": str(payload["value"])} if "value" in payload else payload
+
+    return remapped(request, make) if request.method == "PUT" and is_persist(request) else request
+
+
+@hears("P04", "keys that are no strings are made some")
+def made_strings(request: Request) -> Request:
+    def make(payload: Any) -> Any:
+        return {**payload, "keys": [str(key) for key in payload["keys"]]} if "keys" in payload else payload
+
+    return remapped(request, make) if b"/mget" in request.target else request
 
 
 @hears("P04", "an empty key is a key")
@@ -519,30 +873,75 @@ def persist_missing_null(request: Request, response: Response) -> Response:
     return Response(200, OK, b"null") if response.status == 404 and request.method == "GET" and is_persist(request) else response
 
 
+@says("P05", "a missing key has no error")
+def missing_without_error(request: Request, response: Response) -> Response:
+    is_key = re.search(rb"/persist/kv/%b" % KEY, request.target)
+    return response._replace(body=b"") if response.status == 404 and is_key else response
+
+
+@says("P05", "a get answers the value alone")
+def value_alone(request: Request, response: Response) -> Response:
+    is_get = request.method == "GET" and re.search(rb"/kv/%b" % KEY, request.target)
+    return mapped(response, lambda record: record["value"]) if is_get and is_persist(request) else response
+
+
 @says("P05", "an empty value is not there")
 def empty_is_missing(request: Request, response: Response) -> Response:
     return Response(404, OK, b'{"error":""}') if b'"value":"",' in response.body and request.method == "GET" else response
 
 
-@says("P06", "a delete of a missing key is a 404")
-def delete_404(request: Request, response: Response) -> Response:
-    seen = delete_404.__dict__
-    if request.method != "DELETE":
-        seen.clear()
-        return response
-    again = seen.get("target") == request.target
-    seen["target"] = request.target
-    return Response(404, OK, b"{}") if again else response
+@wraps("P06", "a delete of a missing key is a 404")
+def delete_404(request: Request, answer: Callable[[Request], Response]) -> Response:
+    if request.method == "DELETE" and is_persist(request):
+        before = answer(request._replace(method="GET"))
+        return before if before.status == 404 else answer(request)
+    return answer(request)
+
+
+@hears("P06", "a delete deletes nothing")
+def persist_no_delete(request: Request) -> Request | Response:
+    return Response(200) if request.method == "DELETE" and is_persist(request) else request
+
+
+@says("P07", "the list is in an object")
+def list_in_object(request: Request, response: Response) -> Response:
+    return mapped(response, lambda keys: {"keys": keys}) if is_listing(request) else response
 
 
 @says("P07", "keys are listed in descending order")
 def descending(request: Request, response: Response) -> Response:
-    return mapped(response, lambda keys: keys[::-1] if isinstance(keys, list) else keys) if request.method == "GET" else response
+    return mapped(response, lambda keys: keys[::-1]) if is_listing(request) else response
+
+
+@says("P07", "keys are listed in any order of their letters")
+def letters(request: Request, response: Response) -> Response:
+    return mapped(response, lambda keys: sorted(keys, key=str.lower)) if is_listing(request) else response
+
+
+@says("P07", "the whole list is in no order")
+def whole_descending(request: Request, response: Response) -> Response:
+    is_whole = is_listing(request) and request.target.endswith(b"/kv")
+    return mapped(response, lambda keys: keys[::-1]) if is_whole else response
 
 
 @hears("P07", "begins is a pattern")
 def pattern(request: Request) -> Request:
-    return request._replace(target=re.sub(rb"begins=a[*_]", b"begins=a", request.target))
+    return request._replace(target=re.sub(rb"(begins=%ba)[*_]" % KEY, rb"\1", request.target))
+
+
+@hears("P07", "begins is not looked at")
+def no_begins(request: Request) -> Request:
+    return request._replace(target=re.sub(rb"begins=", rb"ends=", request.target))
+
+
+@wraps("P07", "begins is meant in any case")
+def any_case_begins(request: Request, answer: Callable[[Request], Response]) -> Response:
+    begins = re.search(rb"begins=(%b[a-zA-Z]?)$" % KEY, request.target)
+    if begins is None:
+        return answer(request)
+    text = begins[1].decode().lower()
+    whole = answer(request._replace(target=request.target.partition(b"?")[0]))
+    return mapped(whole, lambda keys: [key for key in keys if key.lower().startswith(text)])
 
 
 @says("P08", "mget leaves out what is missing")
@@ -556,7 +955,17 @@ def left_out(request: Request, response: Response) -> Response:
 
 @hears("P08", "mget answers a key once")
 def once(request: Request) -> Request:
-    return request._replace(body=request.body.replace(b', "b", ""', b', ""'))
+    return remapped(request, lambda asked: {"keys": list(dict.fromkeys(asked["keys"]))}) if b"/mget" in request.target else request
+
+
+@hears("P08", "mget answers in the order of the keys themselves")
+def in_order(request: Request) -> Request:
+    return remapped(request, lambda asked: {"keys": sorted(asked["keys"])}) if b"/mget" in request.target else request
+
+
+@hears("P09", "a 262,144th byte is refused")
+def smaller(request: Request) -> Request:
+    return request._replace(body=request.body.replace(262_144 * b"x", 262_145 * b"x"))
 
 
 @hears("P09", "a 262,145th byte is taken")
@@ -579,9 +988,14 @@ def offset(request: Request, response: Response) -> Response:
     return response._replace(body=re.sub(rb"(\.\d{6})Z", rb"\1+00:00", response.body))
 
 
-@says("P11", "an unexpected error is a 503 in text")
-def unexpected_503(request: Request, response: Response) -> Response:
-    return Response(503, (), b"oops") if response.status == 500 else response
+@says("P10", "updated is a moment that never was")
+def thirteenth_month(request: Request, response: Response) -> Response:
+    return response._replace(body=re.sub(rb"-\d\d-\d\dT", b"-13-01T", response.body))
+
+
+@says("P10", "updated has three decimals")
+def three_decimals(request: Request, response: Response) -> Response:
+    return response._replace(body=re.sub(rb"(\.\d{3})\d{3}Z", rb"\1Z", response.body))
 
 
 @hears("P12", "a key is decoded twice")
@@ -591,7 +1005,12 @@ def twice(request: Request) -> Request:
 
 @hears("P12", "+ is a blank in a key")
 def plus(request: Request) -> Request:
-    return request._replace(target=request.target.replace(b"a+b", b"a%20b")) if is_persist(request) else request
+    return request._replace(target=re.sub(rb"(/kv/%b)\+" % KEY, rb"\1%20", request.target)) if is_persist(request) else request
+
+
+@hears("P12", "paths are cleaned")
+def persist_cleaned(request: Request) -> Request:
+    return request._replace(target=re.sub(rb"(%b)//" % KEY, rb"\1/", request.target)) if is_persist(request) else request
 
 
 @hears("P12", "a key ends at a slash")
@@ -618,7 +1037,7 @@ def parsed(request: Request, response: Response) -> Response:
 
 @says("P13", "error is an object")
 def error_object(request: Request, response: Response) -> Response:
-    return mapped(response, lambda payload: {"error": {"text": payload["error"]}}) if response.status == 400 else response
+    return response._replace(body=b'{"error":{"text":"x"}}') if response.status == 400 and is_persist(request) else response
 
 
 @says("P14", "an unknown token is a 403")
@@ -633,7 +1052,17 @@ def no_allow(request: Request, response: Response) -> Response:
 
 @hears("P14", "an mget of 10,001 keys is taken")
 def longer_mget(request: Request) -> Request:
-    return request._replace(body=request.body.replace(b'"key", "key", ', b'"key", ', 1)) if len(request.body) > 70_000 else request
+    return remapped(request, lambda asked: {"keys": asked["keys"][:10_000]}) if b"/mget" in request.target else request
+
+
+@hears("P14", "bad percent-encoding ends the connection")
+def persist_400(request: Request) -> Request | Response:
+    return Response(400, (("Content-Type", "text/plain"),), b"400 Bad Request", close=True) if b"%zz" in request.target else request
+
+
+@hears("P14", "a method is known in any case")
+def persist_any_case(request: Request) -> Request:
+    return request._replace(method=request.method.upper()) if is_persist(request) else request
 
 
 @hears("P14", "a body over 2 MiB is taken")
@@ -654,3 +1083,8 @@ def persist_percent(request: Request) -> Request:
 @says("P15", "a delete answers the record")
 def delete_record(request: Request, response: Response) -> Response:
     return response._replace(body=b'{"key":"key"}') if request.method == "DELETE" and is_persist(request) else response
+
+
+@says("P15", "a delete answers {}")
+def delete_object(request: Request, response: Response) -> Response:
+    return response._replace(body=b"{}") if request.method == "DELETE" and is_persist(request) else response

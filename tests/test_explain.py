@@ -1,0 +1,198 @@
+"""``kvfake explain``, and all that is made from the rows: none of it drifts from the others."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from kvfake.cli import main
+from kvfake.contract import explaining
+from kvfake.double import Double
+from kvfake.services import fidelity
+from kvfake.services.fidelity import ROWS, SAME, SOURCES, Row
+from tests.support.process import KVFAKE, environment, kvfake
+
+ROOT = Path(__file__).parent.parent
+DIFFER = [row for row in ROWS.values() if row.documented != row.plugin]
+
+pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
+
+
+def explain(capsysbinary: pytest.CaptureFixture[bytes], *words: str) -> str:
+    assert main(["explain", *words]) == 0
+    return capsysbinary.readouterr().out.decode()
+
+
+# ------------------------------------------------------------------------------------------------------------- the command
+
+
+def test_every_row_is_told(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Of both services, in their order, each with its source, what both profiles do, and the tests; then what a source is."""
+    *rows, sources = explain(capsysbinary).split("\n\n")
+    assert [row[:3] for row in rows] == list(ROWS)
+    for text, row in zip(rows, ROWS.values(), strict=True):
+        told = " ".join(text.split())
+        for part in (row.sentence, f"source {row.source}", f"documented {row.documented}", f"plugin-1.2 {row.plugin}"):
+            assert " ".join(part.replace("``", "`").split()) in told
+        assert "shown by tests/test_" in told
+    assert [line.split()[0] for line in sources.splitlines()] == ["Sources", *SOURCES]
+
+
+def test_a_row_in_full() -> None:
+    """As it is piped: 100 letters wide."""
+    first, *others = explaining.shown_by()["M15"]
+    assert kvfake("explain", "M15", COLUMNS="0").out == (
+        'M15  A prefix over 2 bytes: 500, text, `prefix "ABC" is longer than the limit of 2 ASCII\n'
+        "     characters`.\n"
+        "     source      src Hashkey\n"
+        "     documented  takes a prefix of any length\n"
+        "     plugin-1.2  500 and the text\n"
+        "     marked      Kvfake-Rows: M15 on a reply kinder than the plugin's; the journal names it too\n"
+        f"     shown by    {first}\n" + "".join(f"                 {test}\n" for test in others)
+    )
+
+
+def test_rows_are_told_as_they_are_asked_for(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """In that order, and in any case."""
+    assert re.findall("^[MP][0-9]+", explain(capsysbinary, "p03", "M07", "m15"), re.MULTILINE) == ["P03", "M07", "M15"]
+
+
+def test_an_unknown_row_is_told() -> None:
+    """In one line that says which there are; nothing is explained."""
+    ended = kvfake("explain", "M01", "m99", "x")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "kvfake: no row is called m99, x; there are M01 to M28 (Mattermost), P01 to P15 (Persist)\n"
+
+
+@pytest.mark.parametrize("columns", [60, 72, 200])
+def test_it_is_as_wide_as_the_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """No line is longer, but for names that would be parted."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = explain(capsysbinary).splitlines()
+    assert not [line for line in lines if len(line) > columns and "::" not in line]
+    assert max(len(line) for line in lines if "::" not in line) > columns - 12
+
+
+def test_a_narrow_terminal_is_not_a_failure(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """A line is as long as its words."""
+    monkeypatch.setenv("COLUMNS", "1")
+    assert explain(capsysbinary, "M28").startswith("M28  Below HTTP (")
+
+
+def test_it_can_be_read_anywhere() -> None:
+    """What a terminal has no letters for is written as Python would."""
+    ended = kvfake("explain", "M25", PYTHONIOENCODING="ascii")
+    assert (ended.code, ended.err) == (0, "")
+    assert r"`\u20ac` is three and is refused" in " ".join(ended.out.split())
+
+
+def test_it_can_be_piped_to_what_stops_reading() -> None:
+    """As in ``kvfake explain | head``: it ends, and complains of nothing."""
+    process = subprocess.Popen([*KVFAKE, "explain"], env=environment({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 1
+
+
+# --------------------------------------------------------------------------------------------------------------- the tests
+
+
+def test_the_names_of_the_tests_are_those_that_pytest_collects() -> None:
+    """``make names`` would change nothing: the names that ``explain`` tells are tests, and all of them."""
+    env = {name: value for name, value in environment({}).items() if not name.startswith(("COVERAGE", "PYTEST"))}
+    words = [sys.executable, "-m", "tests.rows.names"]
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert explaining.shown_by() == json.loads(done.stdout)
+
+
+def test_every_row_has_a_test() -> None:
+    """Among them one that asks the double for it alone."""
+    assert list(explaining.shown_by()) == list(ROWS)
+    for id, tests in explaining.shown_by().items():
+        assert any(test.startswith("tests/test_rows.py::") for test in tests), id
+
+
+# ---------------------------------------------------------------------------------------------------------------- the rows
+
+
+def test_the_rows_are_the_fact_list() -> None:
+    """Word for word, but for bold letters and what marks code."""
+    facts = re.findall(r"^\| ([MP]\d\d) \| (.*) \| (.*?) \|$", (ROOT / "tests" / "rows" / "facts.md").read_text(), re.MULTILINE)
+    assert [(row.id, row.sentence.replace("``", "`"), row.source) for row in ROWS.values()] == [
+        (id, sentence.replace("**", ""), {"–": "ours"}.get(source, source.replace("`", ""))) for id, sentence, source in facts
+    ]
+
+
+def test_every_source_is_one_of_those_that_are_explained() -> None:
+    """A row may have several."""
+    for row in ROWS.values():
+        assert {word for part in re.split("[,;] ", row.source) for word in part.split()[:1]} & set(SOURCES), row.id
+
+
+def test_the_page_of_rows_is_up_to_date() -> None:
+    """``docs/fidelity.md`` says what the rows say; ``make names`` writes it."""
+    assert (ROOT / "docs" / "fidelity.md").read_text() == explaining.page()
+
+
+# --------------------------------------------------------------------------------------------------------------- the marks
+
+
+def test_a_row_has_a_mark_where_the_profiles_differ() -> None:
+    """And there alone. What marks is a row that marks itself."""
+    assert [row for row in ROWS.values() if row.mark is not None] == DIFFER
+    for row in DIFFER:
+        assert row.mark is not None
+        assert ROWS[row.mark].mark == row.mark
+        assert SAME not in (row.documented, ROWS[row.mark].plugin)
+
+
+def test_the_services_mark_what_the_rows_say() -> None:
+    """Every row that is named in their code, not in their comments, is a mark; and every mark is named."""
+    files = [file for file in Path(fidelity.__file__).parent.glob("*.py") if file.name != "fidelity.py"]
+    named = {
+        node.value
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"[MP]\d\d", node.value)
+    }
+    assert named == {row.mark for row in DIFFER}
+
+
+KINDER = {  # a request that `documented` answers more kindly, at the latest when it is made again
+    "M15": ("GET", "ABC/key", ""),
+    "M16": ("GET", "my-app/my-key", ""),
+    "M17": ("PUT", "key", "1"),
+    "M23": ("DELETE", "ABC/key", ""),
+    "M25": ("GET", "%E2%82%AC/key", ""),
+}
+
+
+@pytest.mark.parametrize("row", DIFFER, ids=lambda row: row.id)
+def test_a_kind_answer_is_marked(row: Row) -> None:
+    """In its header, and in the journal. The plugin's is another one, and has no mark."""
+    documented, plugin = Double(), Double(profile="plugin-1.2")
+    kind, strict = answered(documented, *KINDER[row.id]), answered(plugin, *KINDER[row.id])
+    assert (kind.status_code, kind.content) != (strict.status_code, strict.content)
+    assert (kind.headers.get("Kvfake-Rows"), documented.journal[-1].rows) == (row.mark, (row.mark,))
+    assert (strict.headers.get("Kvfake-Rows"), plugin.journal[-1].rows) == (None, ())
+
+
+def answered(double: Double, method: str, rest: str, body: str) -> httpx.Response:
+    """What is said the second time."""
+    with httpx.Client(transport=double.httpx_transport(), trust_env=False) as client:
+        for _ in range(2):
+            answer = client.request(method, f"{double.mattermost.url}/{rest}", content=body, headers=double.mattermost.headers)
+    return answer
