@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import errno
-import selectors
+import select
 import socket
 import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
 import kvfake
 from kvfake.doors import server as server_module
 from kvfake.doors.connection import Connection
+from kvfake.doors.readiness import Readiness
 from kvfake.doors.server import Server
 from kvfake.double import Double
 from kvfake.services.message import Request, Response
@@ -153,12 +156,12 @@ def test_a_client_that_ends_in_time_is_not_ended_twice(double: Double, monkeypat
 
 
 def test_a_socket_that_has_nothing_to_say_after_all(double: Double) -> None:
-    """A selector may be mistaken; the connection stays."""
+    """The system may be mistaken; the connection stays."""
     server = double.server  # type: ignore[attr-defined]
     with Wire(port_of(double)) as wire:
         assert wire.ask(LIST).status == 200
         (peer,) = server._peers
-        server._serve(peer, selectors.EVENT_READ)
+        server._serve(peer)
         assert wire.ask(LIST).status == 200
 
 
@@ -301,3 +304,15 @@ def test_a_server_stops_while_jobs_run_and_wait() -> None:
     for wire in wires:
         wire.close()
     assert until(lambda: threading.active_count() == before)
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="poll is all there is")
+def test_it_serves_where_there_is_no_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS: many connections at once, one that goes, a wait that ends."""
+    monkeypatch.setattr(server_module, "Readiness", partial(Readiness, select.poll))
+    with kvfake.start(token={"t": "project:p"}) as double, ExitStack() as open_ones:
+        wires = [open_ones.enter_context(Wire(port_of(double))) for _ in range(5)]
+        assert [wire.ask(LIST).status for wire in wires] == [200] * 5
+        wires[0].close()
+        double.faults.add(delay=0.05)
+        assert [wire.ask(LIST).status for wire in wires[1:]] == [200] * 4

@@ -127,8 +127,8 @@ class RealWorlds(Fake):
     def end(self, world: World) -> None:
         """Delete what it set, and refuse from now on. Raises `RealError` where something may be left."""
         super().end(world)
-        if isinstance(world, RealWorld):
-            world.made.delete()
+        assert isinstance(world, RealWorld)
+        world.made.delete()
 
     def answer(
         self, service: ModuleType, request: Request, path: bytes, query: bytes, base: bytes, world: World | None

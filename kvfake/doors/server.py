@@ -1,12 +1,11 @@
 """Sockets: bind, accept, carry out what the conversations ask for, stop.
 
-Law: one thread with a selector, and forty lines of it that matter; it knows bytes, actions and time, and nothing of HTTP or of
-a service. What may block runs on other threads, and its result is carried back. Waiting uses the real monotonic clock.
+Law: one thread, and forty lines of it that matter; it knows bytes, actions and time, and nothing of HTTP or of a service. What may
+block runs on other threads, and its result is carried back. Waiting uses the real monotonic clock.
 """
 
 from __future__ import annotations
 
-import selectors
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +16,7 @@ from kvfake.doors.actions import Action, End, Reset, Silence, Wait
 from kvfake.doors.connection import Connection
 from kvfake.doors.jobs import Jobs
 from kvfake.doors.mishaps import RESET_AT_ONCE
+from kvfake.doors.readiness import READ, WRITE, Readiness
 from kvfake.doors.timers import Timers
 from kvfake.services.message import Response
 
@@ -32,12 +32,12 @@ _ACCEPT_PAUSE_SECONDS = 0.1  # after the system has run out of file descriptors
 class _Peer:
     """One connection: its socket, its conversation, and the actions that the socket could not take yet."""
 
-    __slots__ = ("connection", "is_lingering", "left", "mask", "moment", "socket")
+    __slots__ = ("connection", "fd", "is_lingering", "left", "mask", "moment", "socket")
 
     def __init__(self, sock: socket.socket, connection: Connection, moment: float) -> None:
-        self.socket, self.connection, self.moment = sock, connection, moment
+        self.socket, self.fd, self.connection, self.moment = sock, sock.fileno(), connection, moment
         self.left: tuple[Action, ...] = ()
-        self.mask = selectors.EVENT_READ
+        self.mask = READ
         self.is_lingering = False
 
 
@@ -60,7 +60,7 @@ class Server:
         self._alarm, self._bell = socket.socketpair()  # ringing the bell wakes the loop
         self._alarm.setblocking(False)
         self._bell.setblocking(False)
-        self._selector = selectors.DefaultSelector()
+        self._readiness: Readiness[_Peer | Callable[[], None]] = Readiness()
         self._peers: set[_Peer] = set()
         self._timers = Timers()
         self._jobs = Jobs(f"kvfake-{self.port}-job", self._ring)
@@ -95,22 +95,21 @@ class Server:
         self._is_serving = True
         try:
             if not self._is_stopping:
-                self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-                self._selector.register(self._alarm, selectors.EVENT_READ, self._wake)
+                self._readiness.watch(self._listener.fileno(), READ, self._accept)
+                self._readiness.watch(self._alarm.fileno(), READ, self._wake)
                 self._timers.after(_SWEEP_SECONDS, self._sweep)
             while not self._is_stopping:
-                for key, mask in self._selector.select(self._timers.run()):
-                    peer = key.data
-                    if isinstance(peer, _Peer):
-                        self._serve(peer, mask)
+                for ready in self._readiness.wait(self._timers.run()):
+                    if isinstance(ready, _Peer):
+                        self._serve(ready)
                     else:
-                        peer()
+                        ready()
         finally:
             self._close_everything()
 
-    def _serve(self, peer: _Peer, mask: int) -> None:
+    def _serve(self, peer: _Peer) -> None:
         try:
-            if mask & selectors.EVENT_WRITE:
+            if peer.mask == WRITE:
                 actions, peer.left = peer.left, ()
                 self._carry_out(peer, actions)
                 return
@@ -133,7 +132,7 @@ class Server:
                     sent = self._send(peer.socket, action)
                     if sent < len(action):
                         peer.left = (action[sent:], *actions[place + 1 :])
-                        self._watch(peer, selectors.EVENT_WRITE)
+                        self._watch(peer, WRITE)
                         return
                 elif isinstance(action, Wait):
                     peer.left = actions[place + 1 :]
@@ -148,7 +147,7 @@ class Server:
                     self._jobs.run(action, partial(self._answered, peer))
                     return
             actions = peer.connection.advance()
-        self._watch(peer, selectors.EVENT_READ)
+        self._watch(peer, READ)
 
     @staticmethod
     def _send(sock: socket.socket, data: bytes) -> int:
@@ -160,15 +159,9 @@ class Server:
         return sent
 
     def _watch(self, peer: _Peer, mask: int) -> None:
-        if mask == peer.mask:
-            return
-        if not mask:
-            self._selector.unregister(peer.socket)
-        elif not peer.mask:
-            self._selector.register(peer.socket, mask, peer)
-        else:
-            self._selector.modify(peer.socket, mask, peer)
-        peer.mask = mask
+        if mask != peer.mask:
+            self._readiness.watch(peer.fd, mask, peer)
+            peer.mask = mask
 
     # ------------------------------------------------------------------------------------------------------- coming and going
 
@@ -179,17 +172,17 @@ class Server:
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError:
-                self._selector.unregister(self._listener)
+                self._readiness.watch(self._listener.fileno(), 0, self._accept)
                 self._timers.after(_ACCEPT_PAUSE_SECONDS, self._resume_accepting)
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = _Peer(sock, self._connect(), self._timers.moment)
             self._peers.add(peer)
-            self._selector.register(sock, selectors.EVENT_READ, peer)
+            self._readiness.watch(peer.fd, READ, peer)
 
     def _resume_accepting(self) -> None:
-        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._readiness.watch(self._listener.fileno(), READ, self._accept)
 
     def _end(self, peer: _Peer, end: End | Silence | Reset) -> None:
         if isinstance(end, Reset):
@@ -200,7 +193,7 @@ class Server:
         peer.is_lingering = True
         if isinstance(end, End):
             peer.socket.shutdown(socket.SHUT_WR)
-        self._watch(peer, selectors.EVENT_READ)
+        self._watch(peer, READ)
         self._timers.after(_LINGER_SECONDS if isinstance(end, End) else end.seconds, partial(self._drop, peer))
 
     def _go_on(self, peer: _Peer) -> None:
@@ -221,7 +214,7 @@ class Server:
         self._timers.after(_SWEEP_SECONDS, self._sweep)
 
     def _close_everything(self) -> None:
-        self._selector.close()  # first: a socket that it knows takes longer to close
+        self._readiness.close()  # first: a socket that it knows takes longer to close
         for peer in self._peers:
             peer.socket.close()
         self._peers.clear()

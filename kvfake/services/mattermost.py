@@ -6,6 +6,7 @@ profile decides is an argument. Rows are those of `kvfake.services.fidelity`; th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ MAX_VALUE_BYTES = 8192  # M14: httpin.MaxKVStoreValueLength
 MAX_PREFIX_BYTES = 2  # M15, M25: store.Hashkey
 
 _BASE = KV.encode() + b"/"
+_PLAIN = re.compile(re.escape(_BASE) + rb"(?:([^/%.\n]+)/)?([^/%.\n]+)")  # nothing to decode, to clean, or to refuse
 _QUERY_NAME = b"access_token"  # M10
 _VERBS = {"GET": "get", "POST": "set", "PUT": "set", "DELETE": "delete"}  # M02, M03, M05
 
@@ -105,13 +107,8 @@ def _pair_without_token(pair: bytes, instead: Callable[[bytes], bytes]) -> bytes
 
 def read(request: Request, path: bytes, query: bytes, base: bytes, owner: str | None) -> Operation:
     """What the request asks for. ``path`` is raw, below ``base``; raises `Refusal`, in the service's order (M23)."""
-    try:
-        path = gorules.unescape(path)
-    except gorules.BadEscape:
-        raise Refusal(gorules.BAD_REQUEST) from None
-    if not gorules.is_clean(path):
-        raise Refusal(_moved(base + gorules.escape(gorules.clean(path)), request.target))
-    prefix, key = _route(path)
+    plain = _PLAIN.fullmatch(path)
+    prefix, key = plain.groups(b"") if plain else _route(path, base, request.target)
     verb = _VERBS.get(request.method)
     if verb is None:
         raise Refusal(NOT_ALLOWED)
@@ -128,8 +125,14 @@ def read(request: Request, path: bytes, query: bytes, base: bytes, owner: str | 
     return Operation(verb, owner, namespace(owner, prefix), key, request.body)
 
 
-def _route(path: bytes) -> tuple[bytes, bytes]:
-    """Prefix and key (M06, M20)."""
+def _route(path: bytes, base: bytes, target: bytes) -> tuple[bytes, bytes]:
+    """Prefix and key (M06, M20), of a path that is clean once it is decoded (M21)."""
+    try:
+        path = gorules.unescape(path)
+    except gorules.BadEscape:
+        raise Refusal(gorules.BAD_REQUEST) from None
+    if not gorules.is_clean(path):
+        raise Refusal(_moved(base + gorules.escape(gorules.clean(path)), target))
     if path.startswith(_BASE) and b"\n" not in path:
         parts = path[len(_BASE) :].split(b"/")
         if len(parts) == 1 and parts[0]:
