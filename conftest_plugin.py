@@ -216,11 +216,19 @@ def _skipping_what_is_lacking(item: pytest.Item) -> Iterator[None]:
     """Against a real server, a test that fails for want of a power is skipped, and says which."""
     try:
         yield
-    except Exception:
+    except Exception as wrong:
         factory = item.config.stash.get(_SESSION, None)
-        if factory is not None and factory.lacking:
-            pytest.skip(f"kvfake against a real server: {factory.lacking[0]}")
+        lacking = [*factory.lacking, *_lacking_in(wrong)] if factory is not None else []
+        if lacking:
+            pytest.skip(f"kvfake against a real server: {lacking[0]}")
         raise
+
+
+def _lacking_in(wrong: Exception) -> list[str]:
+    """What it wants for: a fixture of a wider scope may have failed for it before this test began, and fails again."""
+    from kvfake.contract.real_store import Lacking
+
+    return [str(wrong)] if isinstance(wrong, Lacking) else []
 
 
 def _warn_of_kindness(item: pytest.Item) -> None:

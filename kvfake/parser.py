@@ -155,8 +155,8 @@ def _add_contract(add: dict[str, ArgumentParser]) -> None:
         for setting in of(REAL):
             _add_setting(command, setting, free_port=False)
         command.add_argument("--timeout", type=_seconds, default=10.0, metavar="SECONDS", help="of one answer (default: 10)")
-    for command in (verify, compare):
-        _add_setting(command, BY_NAME["profile"], free_port=False)
+    _add_setting(verify, BY_NAME["profile"], free_port=False)
+    _add_setting(compare, BY_NAME["profile"], free_port=False, default="plugin-1.2")
     add["explain"].add_argument("rows", nargs="*", metavar="ROW", help="such as M15 (default: every row)")
     for name in ("host", "port"):
         _add_setting(record, BY_NAME[name], free_port=name == "port")
@@ -164,8 +164,11 @@ def _add_contract(add: dict[str, ArgumentParser]) -> None:
     compare.add_argument("file", metavar="FILE", help="a recording of kvfake record")
 
 
-def _add_setting(parser: ArgumentParser, setting: Setting, free_port: bool) -> None:
-    default = "a free one" if free_port and setting.name == "port" else "on" if setting.default is True else setting.default
+def _add_setting(parser: ArgumentParser, setting: Setting, free_port: bool, default: str | None = None) -> None:
+    """``default`` says it where the command has one of its own."""
+    default = default or (
+        "a free one" if free_port and setting.name == "port" else "on" if setting.default is True else setting.default
+    )
     meaning = setting.meaning + (f" (default: {default})" if default not in (None, (), "", False) else "")
     more: dict[str, Any] = {"metavar": "|".join(setting.choices) or setting.metavar}
     if setting.is_switch:

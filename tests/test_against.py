@@ -357,3 +357,24 @@ def test_the_header_says_what_is_real(real: Double, pytester: pytest.Pytester) -
     result = run_against(pytester, real, "def test_it(kvfake): ...")
     assert f"against={real.url}" in text_of(result)
     assert BOT not in text_of(result)
+
+
+def test_every_test_of_a_fixture_that_lacks_something_is_skipped(real: Double, pytester: pytest.Pytester) -> None:
+    """Not its first alone: pytest keeps what a fixture of a wider scope failed with."""
+    result = run_against(
+        pytester,
+        real,
+        """
+        @pytest.fixture(scope="module")
+        def double(kvfake_factory):
+            double = kvfake_factory()
+            double.clock.freeze()
+            return double
+
+        def test_first(double): ...
+
+        def test_second(double): ...
+        """,
+    )
+    result.assert_outcomes(skipped=2)
+    assert text_of(result).count("clock cannot be set") >= 1

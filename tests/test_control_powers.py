@@ -399,6 +399,22 @@ def test_what_is_answered_is_chosen(double: kvfake.Double, control: Control) -> 
     assert got(double).text == "not JSON"
 
 
+def test_a_whole_number_may_have_a_point(control: Control) -> None:
+    """JSON has one kind of number, and some languages write 503 as 503.0; a half is refused as ever."""
+    fault = control(
+        "POST", "/faults", b'{"status": 503.0, "times": 2.0, "after": 1e1, "every": 3.0, "seed": 7.0, "body": 1.0}'
+    ).json()
+    assert [(fault[name], type(fault[name])) for name in ("status", "times", "after", "every", "seed")] == [
+        *((503, int), (2, int), (10, int), (3, int), (7, int))
+    ]
+    assert (fault["body"], type(fault["body"])) == (1, float)
+    route = control("POST", "/routes", b'{"path": "/p", "status": 201.0}')
+    assert (route.status, route.json()["status"]) == (201, 201)
+    assert control("POST", "/worlds", {"journal_exchanges": 5.0}).status == 201
+    assert "expected a whole number" in words(control("POST", "/faults", {"status": 503.5}))
+    assert "expected a number from" in words(control("POST", "/worlds", {"journal_exchanges": 5.5}))
+
+
 def test_faults_are_removed(double: kvfake.Double, control: Control) -> None:
     """One, which stays known with its hits; or all, which are forgotten."""
     for status in (500, 502, 503):

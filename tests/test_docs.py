@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests  # noqa: F401 - here: pytester forgets what a test is the first to import, and kvfake's adapter does not
 
 import kvfake
 from kvfake.cli import main

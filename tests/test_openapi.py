@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ EXCUSED = Path(__file__).parent / "support" / "excused.py"
 METHODS = ("get", "post", "put", "delete")
 BOUND_SECONDS = 100
 CONTROL_TOKEN = "control"
+LIMIT = mattermost.MAX_VALUE_BYTES
 
 pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 
@@ -109,12 +110,13 @@ def fuzzed(double: kvfake.Double, described: dict[str, Any], folder: Path, *opti
     tokens = {"mattermostBearer": double.mattermost.token, "persistBearer": double.persist.token, "controlToken": CONTROL_TOKEN}
     bearers = [f'{name} = {{ bearer = "{token}" }}' for name, token in tokens.items()]
     (folder / "schemathesis.toml").write_text("\n".join([f'hooks = "{EXCUSED}"', "[auth.openapi]", *bearers]))
+    unmeasured = {name: value for name, value in environment({}).items() if not name.startswith("COVERAGE")}
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", "schemathesis.toml", "run", "kvfake.json"]
     bounded = ["--generation-deterministic", "--seed", "1", "--no-color"]
     return subprocess.run(
         [*command, "--url", double.url, *bounded, *options],
         cwd=folder,
-        env={**environment({}), "PYTHONPATH": os.fspath(EXCUSED.parents[2])},
+        env={**unmeasured, "PYTHONPATH": os.fspath(EXCUSED.parents[2])},
         capture_output=True,
         text=True,
         timeout=BOUND_SECONDS,
@@ -124,79 +126,74 @@ def fuzzed(double: kvfake.Double, described: dict[str, Any], folder: Path, *opti
 
 SERVICES = ("--include-tag", "Mattermost", "--include-tag", "Persist")
 CONTROL = ("--include-tag", "Control")
-ALL_PHASES, DRAWN = "coverage,fuzzing,stateful", "fuzzing,stateful"
+COVERAGE = ("--phases", "examples,coverage")  # each value at its bounds and just outside, names missing, other methods
+DRAWN = ("--phases", "fuzzing,stateful", "-n", "6")
+
+each_profile = pytest.mark.parametrize(
+    ("profile", "phases"), [("documented", DRAWN), ("plugin-1.2", COVERAGE)], ids=["documented", "plugin-1.2"]
+)  # to ask everything under both takes twice as long, and their difference is in the excuses
 
 
 @pytest.mark.timeout(BOUND_SECONDS)
-@pytest.mark.parametrize(
-    ("profile", "phases"), [("documented", DRAWN), ("plugin-1.2", ALL_PHASES)], ids=["documented", "plugin-1.2"]
-)
-def test_the_services_are_as_described(tmp_path: Path, profile: str, phases: str) -> None:
-    """Whatever schemathesis asks, with a token and without; the profiles share a description."""
+@each_profile
+def test_the_services_are_as_described(tmp_path: Path, profile: str, phases: tuple[str, ...]) -> None:
+    """Whatever schemathesis asks, with a token and without, also with values at the limits; the profiles share a description."""
+    described = description()
+    for item in (
+        described["paths"][mattermost.KV + "/{key}"]["post"],
+        described["paths"][mattermost.KV + "/{prefix}/{key}"]["put"],
+    ):
+        values = {str(length): {"value": "x" * (length - len('""'))} for length in (LIMIT, LIMIT + 1)}
+        item["requestBody"]["content"]["application/json"]["examples"] = values
     with kvfake.start(profile=profile, strict=True) as double:
-        done = fuzzed(double, description(), tmp_path, *SERVICES, "--phases", phases, "-n", "10")
+        done = fuzzed(double, described, tmp_path, *SERVICES, *phases)
         assert done.returncode == 0, done.stdout + done.stderr
         assert double.journal.seen > 100
+        assert profile == "documented" or {len(asked.request.body) for asked in double.journal} >= {LIMIT, LIMIT + 1}
 
 
 @pytest.mark.timeout(BOUND_SECONDS)
-@pytest.mark.parametrize(
-    ("profile", "phases"), [("documented", ALL_PHASES), ("plugin-1.2", DRAWN)], ids=["documented", "plugin-1.2"]
-)
-def test_control_is_as_described(tmp_path: Path, profile: str, phases: str) -> None:
+@each_profile
+def test_control_is_as_described(tmp_path: Path, profile: str, phases: tuple[str, ...]) -> None:
     """Also that it refuses, where it has a token, whoever does not bring it."""
     described = description()
     for _, _, operation in operations(described):
         if {"controlToken": []} in operation["security"]:
             operation["security"] = [{"controlToken": []}]  # it is optional only where the server has none
     with kvfake.start(profile=profile, control_token=CONTROL_TOKEN) as double:
-        done = fuzzed(double, described, tmp_path, *CONTROL, "--phases", phases, "-n", "6")
+        done = fuzzed(double, described, tmp_path, *CONTROL, *phases)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def without_401(described: dict[str, Any]) -> None:
-    del described["paths"]["/api/v1/persist/kv/{key}"]["put"]["responses"]["401"]
-
-
-def with_another_type(described: dict[str, Any]) -> None:
-    described["components"]["schemas"]["PersistRecord"]["properties"]["updated"] = {"type": "number"}
-
-
 @pytest.mark.timeout(BOUND_SECONDS)
-@pytest.mark.parametrize(
-    ("change", "told"), [(without_401, "Received: 401"), (with_another_type, "is not of type")], ids=["status", "schema"]
-)
-def test_a_description_that_is_wrong_is_noticed(tmp_path: Path, change: Callable[[dict[str, Any]], None], told: str) -> None:
-    """So the runs above do look."""
+def test_a_description_that_is_wrong_is_noticed(tmp_path: Path) -> None:
+    """So the runs above do look: a status that is not described, a field of another type."""
     described = description()
-    change(described)
+    del described["paths"]["/api/v1/persist/kv/{key}"]["put"]["responses"]["401"]
+    described["components"]["schemas"]["PersistRecord"]["properties"]["updated"] = {"type": "number"}
     with kvfake.start(strict=True) as double:
-        done = fuzzed(double, described, tmp_path, "--include-operation-id", "persistSet", "--phases", "coverage")
+        done = fuzzed(double, described, tmp_path, "--include-operation-id", "persistSet", *COVERAGE, "--continue-on-failure")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert told in done.stdout
+    assert "Received: 401" in done.stdout
+    assert "is not of type" in done.stdout
 
 
 @pytest.mark.timeout(BOUND_SECONDS)
-@pytest.mark.parametrize(
-    ("fault", "told"),
-    [
-        ({"status": 418}, "Received: 418"),
-        ({"status": 500, "body": "another text"}, "another text"),
-        ({"headers": {"Content-Type": "text/html"}}, "Received: text/html"),
-    ],
-    ids=["status", "text", "content-type"],
-)
-def test_a_server_that_is_wrong_is_noticed(tmp_path: Path, fault: dict[str, Any], told: str) -> None:
+def test_a_server_that_is_wrong_is_noticed(tmp_path: Path) -> None:
     """What is excused is what the plugin's rows say and nothing else: a 500 with another text is a failure."""
     with kvfake.start(strict=True) as double:
-        double.faults.add(**fault, times=None)
-        done = fuzzed(double, description(), tmp_path, "--include-operation-id", "mattermostGet", "--phases", "fuzzing", "-n", "5")
+        double.faults.add(status=418, method="GET", times=None)
+        double.faults.add(status=500, body="another text", method="DELETE", times=None)
+        double.faults.add(headers={"Content-Type": "text/html"}, method="POST", times=None)
+        one_path = ("--include-path", mattermost.KV + "/{key}", "--phases", "fuzzing", "-n", "5")
+        done = fuzzed(double, description(), tmp_path, *one_path, "--continue-on-failure")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert told in done.stdout
+    for told in ("Received: 418", "another text", "Received: text/html"):
+        assert told in done.stdout
 
 
 def test_a_description_is_the_callers_own() -> None:
     """Whoever changes one changes no other."""
-    description()["paths"].clear()
-    without_401(description())
-    assert "401" in description()["paths"]["/api/v1/persist/kv/{key}"]["put"]["responses"]
+    described = description()
+    described["components"]["schemas"]["Error"].clear()
+    assert description()["components"]["schemas"]["Error"]

@@ -205,7 +205,7 @@ def test_an_explicit_profile_wins(verify: Verify, profile: str) -> None:
 
 
 def test_what_is_no_kvfake_is_taken_for_the_plugin(verify: Verify, double: Double) -> None:
-    for answered in (answer("404 Not Found"), answer("200 OK", b"[]"), answer("200 OK", b'{"kvfake": "1", "profile": ["x"]}')):
+    for answered in (answer("201 Created"), answer("200 OK", b"[]"), answer("200 OK", b'{"kvfake": "1", "profile": ["x"]}')):
         with listening(saying(answered)) as port:
             said = verify("--against", f"http://127.0.0.1:{port}", *GIVEN[BOT])
             assert "profile plugin-1.2" in said.out
@@ -445,6 +445,20 @@ def test_a_silent_server_is_told(verify: Verify) -> None:
             "answers HTML (status 200), not the store: is the Apps plugin enabled there, and is this the site URL?",
         ),
         (answer("401 Unauthorized", b"user ID is required\n"), "does not know the token of --bot-token: user ID is required"),
+        (answer("302 Found", b"", "Location: http://[::1"), "redirects to http://[::1: give that URL"),
+        (answer("307 Temporary Redirect"), "redirects (status 307), and does not say where"),
+        (
+            answer("404 Not Found", b"404 page not found\n"),
+            "answers 404, and takes no value: 404 page not found (is the Apps plugin enabled there, and is this the site URL?)",
+        ),
+        (
+            answer("429 Too Many Requests", b"slow down"),
+            "answers 429, and takes no value: slow down (is the Apps plugin enabled there, and is this the site URL?)",
+        ),
+        (
+            b"HTTP/1.1 103 Early Hints\r\n\r\n" + answer("503 Service Unavailable", b"x"),
+            "answers 503, and nothing behind it does: x",
+        ),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "does not speak HTTP: it began with 'SSH-2.0-OpenSSH_9.6\\r\\n'"),
         (b"", "ended the connection without an answer"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "ended the connection in the middle of an answer"),
@@ -462,6 +476,13 @@ def test_what_is_no_store_is_told(verify: Verify, said: bytes, told: str) -> Non
 def test_html_instead_of_persist_is_told(verify: Verify) -> None:
     with listening(saying(answer("200 OK", b"<html>"))) as port:
         assert verify.refused("--against", f"http://127.0.0.1:{port}", *OF_PERSIST).endswith("is this the URL of Persist?")
+
+
+def test_persist_at_another_url_is_told(verify: Verify) -> None:
+    """A 404 is a right answer there, but not to a set."""
+    with listening(saying(answer("404 Not Found", b"{}"))) as port:
+        told = "answers 404, and takes no value: {} (is this the URL of Persist?)"
+        assert verify.refused("--against", f"http://127.0.0.1:{port}", *OF_PERSIST).endswith(told)
 
 
 def test_a_redirecting_server_says_which_url_to_give(verify: Verify) -> None:
@@ -485,6 +506,43 @@ def test_an_answer_without_end_is_told(verify: Verify, monkeypatch: pytest.Monke
     monkeypatch.setattr("kvfake.contract.talk.MAX_BODY_BYTES", 100_000)
     with listening(saying(answer("200 OK", 200_000 * b"x"))) as port:
         assert verify.refused("--against", f"http://127.0.0.1:{port}", *OF_MATTERMOST).endswith("answers more than 100000 bytes")
+
+
+def test_a_store_that_is_no_more_is_told(verify: Verify) -> None:
+    """In one line, not as a difference of every row that comes after."""
+    with started() as double:
+        double.faults.add(status=503, after=30, times=None)
+        said = verify("--against", double.url, *OF_MATTERMOST)
+        assert said.code == 2
+        assert list(said.rows.values()).count(DIFFERS) == 1
+        assert said.err.splitlines()[-1].startswith(f"kvfake: {double.url} answers 503, and nothing behind it does")
+
+
+def test_a_store_that_is_away_for_a_moment_differs_and_is_asked_on(verify: Verify) -> None:
+    with started() as double:
+        double.faults.add(status=503, after=30, times=1)
+        said = verify("--against", double.url, *OF_MATTERMOST)
+        assert (said.code, list(said.rows.values()).count(DIFFERS), len(said.rows)) == (1, 1, 28)
+        assert_as_before(double)
+
+
+def test_a_server_may_close_each_connection(verify: Verify) -> None:
+    """Where it says so nothing differs, but that requests cannot be sent all at once."""
+
+    def closing(right: Answer) -> Answer:
+        def close(request: Request) -> Response:
+            response = right(request)
+            assert isinstance(response, Response)
+            return response._replace(close=True)
+
+        return close
+
+    with serving(kvfake.Double(profile="plugin-1.2", strict=True, token=NAMED), closing) as door:
+        url = f"http://127.0.0.1:{door.port}"
+        assert verify("--against", url, "--raw", *OF_PERSIST).code == 0
+        said = verify("--against", url, "--raw", *OF_MATTERMOST)
+        differing = [line.strip().partition(":")[0] for line in said.out.splitlines() if ": expected " in line]
+        assert differing == ["requests_may_be_sent_all_at_once"]
 
 
 def test_a_server_that_dies_is_told_and_the_rows_so_far_stay(verify: Verify, tmp_path: Path) -> None:
@@ -641,6 +699,7 @@ def test_an_ipv6_address_stands_in_brackets() -> None:
         ((), "verify --against --service mattermost needs --bot-token (or the variable MATTERMOST_BOT_TOKEN)"),
         (("--service", "persist"), "verify --against --service persist needs --project-token (or the variable BEEPBOOP_TOKEN)"),
         (("--bot-token", "two words"), "--bot-token: expected a token of printable characters without blanks"),
+        (("--bot-token", ""), "--bot-token: expected a token of printable characters without blanks"),
         (("--bot-token", "line\n"), "--bot-token: expected a token of printable characters without blanks"),
         (("--profile", "x"), "--profile: expected one of documented, plugin-1.2, got 'x'"),
         (("--timeout", "x"), "expected a number of seconds"),

@@ -5,13 +5,13 @@ Law: pure functions of one exchange. The services themselves say what a request 
 
 from __future__ import annotations
 
-import json
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from kvfake.contract.tape import Taped
 from kvfake.services import gorules, mattermost, persist
 from kvfake.services.message import Operation, Refusal, Request, Response
+from kvfake.world.views import load_json
 
 _MISSING = (b"{}", b"null\n")  # M07: not told from a value that is the same
 _HARMLESS = {mattermost.NAME: b"0", persist.NAME: b'{"value":""}'}  # a body that no service refuses
@@ -79,12 +79,33 @@ def set_value(taped: Taped) -> Value | None:
 
 def got_value(taped: Taped) -> Value | None:
     """The value that a get shows; none where it shows that there is none, or nothing of that kind."""
-    response = taped.response
+    return _value_of(service_of(taped.request.target).NAME, taped.response)
+
+
+def _value_of(service: str, response: Response) -> Value | None:
     if response.status != 200:
         return None
-    if service_of(taped.request.target) is persist:
+    if service == persist.NAME:
         return value_of_record(json_of(response.body))
     return Value(response.body) if response.body not in _MISSING and gorules.json_valid(response.body) else None
+
+
+def shown_values(response: Response, place: Operation | None) -> dict[bytes, Value | None]:
+    """What an answer shows to be at each key that was asked for, or that nothing is; of a list that something is."""
+    if place is None or response.status not in (200, 404):
+        return {}
+    if place.verb == "get":
+        return {place.key: _value_of(place.namespace[0], response)}
+    said = json_of(response.body)
+    if place.verb == "mget" and isinstance(said, list):
+        return {key: value_of_record(record) for key, record in zip(place.keys, said, strict=False)}
+    return {}
+
+
+def listed(response: Response) -> list[str]:
+    """The keys of a list; none where it is none."""
+    said = json_of(response.body)
+    return [key for key in said if isinstance(key, str)] if isinstance(said, list) else []
 
 
 def value_of_record(record: Any) -> Value | None:
@@ -99,6 +120,6 @@ def value_of_record(record: Any) -> Value | None:
 def json_of(body: bytes) -> Any:
     """What the body says in JSON; none where it says nothing."""
     try:
-        return json.loads(body)
+        return load_json(body)
     except (ValueError, RecursionError):
         return None

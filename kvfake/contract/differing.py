@@ -11,11 +11,10 @@ from typing import Any
 
 from kvfake.contract.asked import json_of, service_of
 from kvfake.contract.call import shown
+from kvfake.contract.redacting import KEPT_OF_ANSWERS
 from kvfake.contract.tape import Taped
 from kvfake.services import mattermost
 from kvfake.services.message import Response
-
-_HEADERS = ("content-type", "x-content-type-options", "location", "allow")
 
 
 def differences(taped: Taped, want: Response) -> list[str]:
@@ -23,7 +22,7 @@ def differences(taped: Taped, want: Response) -> list[str]:
     got = taped.response
     is_mattermost = service_of(taped.request.target) is mattermost
     found = [] if got.status == want.status else [f"status: recorded {got.status}, double {want.status}"]
-    for name in _HEADERS if not found else ():
+    for name in KEPT_OF_ANSWERS if not found else ():
         one, other = header(got, name), header(want, name)
         if not (one == other if is_mattermost else _ALIKE.get(name, _any)(one, other)):
             found.append(f"{name}: recorded {_said(one)}, double {_said(other)}")

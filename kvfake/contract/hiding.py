@@ -20,7 +20,7 @@ class Hide:
     """A text without these tokens, however their characters are escaped; also one that was cut in the middle of a token."""
 
     def __init__(self, tokens: Iterable[str]) -> None:
-        every = [[_form(character) for character in token] for token in sorted(tokens, key=len, reverse=True)]
+        every = [[_form(character) for character in token] for token in sorted(tokens, key=len, reverse=True) if token]
         self._wholes = [re.compile("".join(forms), re.IGNORECASE) for forms in every]
         self._forms = [[re.compile(form, re.IGNORECASE) for form in forms] for forms in every]
 

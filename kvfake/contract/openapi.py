@@ -22,8 +22,7 @@ from kvfake.world.fake import WORLD_MARK
 
 _ABOUT = """\
 An in-memory double of the Mattermost Apps key-value store and of Beep Boop Persist, for tests. What is described is what it answers
-under both profiles, and where no fault strikes. It does not describe what lies below HTTP, and what is beside the stores.
-"""
+under both profiles, and where no fault strikes. It does not describe what lies below HTTP, and what is beside the stores."""
 
 
 def command(parser: ArgumentParser, options: Namespace) -> int:

@@ -118,7 +118,11 @@ def _mattermost(suffix: str, parameters: list[Json], rows: tuple[str, ...]) -> J
                     record({"changed": SWITCH}),
                     _KINDER,
                 )
-                | {"links": {"get": {"operationId": f"mattermostGet{suffix}", "parameters": names}}},
+                | {
+                    "links": {
+                        to.lower(): {"operationId": f"mattermost{to}{suffix}", "parameters": names} for to in ("Get", "Delete")
+                    }
+                },
                 **_SET_REFUSALS,
             },
             ("M03", "M04", "M13", "M14", "M17", "M18", "M24", "M26", *rows),

@@ -112,5 +112,5 @@ def operation(
 
 def with_rows(description: str, rows: Iterable[str]) -> str:
     """The text, and behind it the rows."""
-    facts = [f"- {row}: {ROWS[row].sentence}" for row in rows]
-    return "\n".join([description, "", *facts] if facts else [description])
+    facts = "\n".join(f"- {row}: {ROWS[row].sentence}" for row in rows)
+    return "\n\n".join(text for text in (description, facts) if text)

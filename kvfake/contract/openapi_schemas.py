@@ -29,6 +29,7 @@ from kvfake.services import mattermost, persist
 from kvfake.services.message import GARBAGE, SEVERS, TRUNCATE
 from kvfake.settings import NO, PROJECT_MARK, WORLD, YES, Setting, of
 from kvfake.world.answers import FRAMING, WITHOUT_BODY
+from kvfake.world.clock import FIRST, LAST
 from kvfake.world.fault import DEFAULTS
 from kvfake.world.misfortune import MAX_DELAY_SECONDS
 from kvfake.world.routes import OURS
@@ -66,7 +67,10 @@ _TOKENS = some(
     {"type": "string", "pattern": rf"^(?:[^{_BLANK}]+={_OWNER_WITHOUT_BLANKS}(?:[{_BLANK}]+|$))*$"},
     mapping({"type": "string", "pattern": rf"^{_OWNER}$"}, propertyNames={"minLength": 1}),
 )
-_URL: Json = {"type": ["string", "null"], "pattern": r"^https?://[A-Za-z0-9.\-]+(?::[1-9][0-9]{0,3})?(?:/[!$-;=@-~]*)?$"}
+_URL: Json = {
+    "type": ["string", "null"],
+    "pattern": r"^https?://[A-Za-z0-9.\-_~!$&'()*+,;=]+(?::[1-9][0-9]{0,3})?(?:/[!$-;=@-~]*)?$",
+}
 
 # --------------------------------------------------------------------------------------------------------------------- answers
 
@@ -230,7 +234,7 @@ SCHEMAS: Json = {
                 some(
                     {"type": "string", "format": "date-time", "pattern": r"^(?!0000).*:[0-5][0-9](\.[0-9]+)?([Zz]|[+-][0-9:]+)$"},
                     {"type": "string", "format": "date", "pattern": "^(?!0000)"},
-                    {"type": "number", "minimum": -62_135_596_800, "maximum": 253_402_300_799},
+                    {"type": "number", "minimum": int(FIRST.timestamp()), "exclusiveMaximum": int(LAST.timestamp()) + 1},
                 ),
                 "ISO 8601, or seconds since 1970; within the years 1 to 9999.",
             ),

@@ -27,24 +27,49 @@ _HINTS = {True: "is the Apps plugin enabled there, and is this the site URL?", F
 def check_answers(line: HttpLine, caller: Caller, service: str, who: Iterable[str], hide: Callable[[str], str]) -> None:
     """`Failed` where what answers is no store, or does not know one of them; `Unreachable` where nothing answers."""
     for one in who:
-        why = _why_not(line, probe(caller, service, one), service, TOKENS[one], hide)
+        answer = probe(caller, service, one)
+        why = _why_not(line, answer, service, TOKENS[one], hide)
+        if not why and answer.status >= 400 and not _takes_a_value(caller, service, one):
+            words = shortened(hide(answer.text.strip()), _MAX_SHOWN_CHARACTERS)
+            why = f"answers {answer.status}, and takes no value: {words} ({_HINTS[service == mattermost.NAME]})"
         if why:
             raise Failed(f"{line.url} {why}", UNREACHABLE)
+
+
+def _takes_a_value(caller: Caller, service: str, who: str) -> bool:
+    """Whether a key can be set, which is removed again: a store that is wrong may have no other sign."""
+    if service == mattermost.NAME:
+        answer = caller.kv("PUT", caller.key(), "1", who)
+    else:
+        answer = caller.persist("PUT", f"/kv/{caller.key()}", {"value": "v"}, who)
+    caller.clean()
+    return answer.status < 300
 
 
 def _why_not(line: HttpLine, answer: Answer, service: str, option: str, hide: Callable[[str], str]) -> str:
     words = shortened(hide(answer.text.strip()), _MAX_SHOWN_CHARACTERS)
     if 300 <= answer.status < 400:
-        below = answer.call.target.removeprefix(line.base)
-        location = urljoin(line.url + below, answer.headers.get("location", "")).removesuffix(below)
-        return f"redirects to {shortened(hide(location), _MAX_SHOWN_CHARACTERS)}: give that URL"
+        location = shortened(hide(_whereto(line, answer)), _MAX_SHOWN_CHARACTERS)
+        return (
+            f"redirects to {location}: give that URL" if location else f"redirects (status {answer.status}), and does not say where"
+        )
     if answer.status in _NOTHING_BEHIND:
         return f"answers {answer.status}, and nothing behind it does: {words}"
-    if words.startswith("<"):
+    if words.removeprefix("\ufeff").lstrip().startswith("<"):
         return f"answers HTML (status {answer.status}), not the store: {_HINTS[service == mattermost.NAME]}"
     if answer.status == 401:
         return f"does not know the token of {option}: {words}"
     return ""
+
+
+def _whereto(line: HttpLine, answer: Answer) -> str:
+    """The URL that would have been redirected to, less what was asked below it; as it stands where it is none."""
+    location = answer.headers.get("location", "")
+    below = answer.call.target.removeprefix(line.base)
+    try:
+        return urljoin(line.url + below, location).removesuffix(below) if location else ""
+    except ValueError:
+        return location
 
 
 def profile_of(line: HttpLine) -> str:

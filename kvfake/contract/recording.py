@@ -58,15 +58,15 @@ class Tape:
         """One exchange. A token that it is the first to show is hidden in those before it too."""
         with self._lock:
             self._count += 1
-            known = len(self._redactor)
             taped = self._redactor.taped(self._count, request, response)
-            if len(self._redactor) > known:
-                self._lines.change(self._hidden)
+            if self._redactor.has_seen_more:
+                self._lines.change(self._again)
             self._lines.add(tape.line_of(taped))
 
-    def _hidden(self, line: bytes) -> str:
-        is_exchange = line.startswith(b'{"number"')
-        return tape.line_of(self._redactor.hidden(tape.exchange_of(line))) if is_exchange else line.decode()
+    def _again(self, line: bytes) -> str:
+        if not line.startswith(b'{"number"') or not self._redactor.may_be_in(line):
+            return line.decode()
+        return tape.line_of(self._redactor.again(tape.exchange_of(line)))
 
     @property
     def is_whole(self) -> bool:

@@ -7,8 +7,9 @@ only the method, the path and the status are given out.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import unquote_to_bytes
 
 from kvfake.contract.tape import Taped
@@ -24,7 +25,7 @@ KEPT_OF_ANSWERS = ("content-type", "x-content-type-options", "location", "allow"
 _SCHEMES = (b"bearer", b"token", b"basic")
 _CREDENTIALS = re.compile(rb"([!-~]+)([ \t]+)(.+)", re.DOTALL)
 _SET_COOKIE = re.compile(r"\s*(MMAUTHTOKEN|MMCSRF)=\"?([^;\"]+)")
-_LABEL = rb"<token \d+>"
+_LABEL = re.compile(rb"<token \d+>")
 _LONG_PART = re.compile(rb"[^/]{20,}")  # of a path: an id, which may be a secret, as a webhook's is
 
 
@@ -52,32 +53,33 @@ class Redactor:
     def __init__(self) -> None:
         self._labels: dict[bytes, bytes] = {}
         self._forms: dict[bytes, bytes] = {}  # how a token stands in a text: its label
-        self._plain = self._any = re.compile(_LABEL)
-        self._all: list[bytes] = []  # the labels of the groups of both
-
-    def __len__(self) -> int:
-        """How many tokens were seen."""
-        return len(self._labels)
+        self._new: dict[bytes, bytes] = {}  # those of the last exchange
 
     def taped(self, number: int, request: Request, response: Response) -> Taped:
         """The exchange, as it can be kept."""
+        self._new = {}
         headers = dict(self._headers(request))
         target = without_token(request.target, self._of_query)
         self._see(response)
         if is_beside(request.target):
-            path = _LONG_PART.sub(b"...", self.hide(target.partition(b"?")[0]))
+            path = _LONG_PART.sub(b"...", _hidden(target.partition(b"?")[0], self._forms))
             return Taped(number, Request(request.method, path, {}), Response(response.status), is_beside=True)
         answered = Response(response.status, tuple(self._kept(response)), response.body[:MAX_BODY_BYTES])
         asked = Request(request.method, target, headers, request.body[:MAX_BODY_BYTES])
-        return self.hidden(Taped(number, asked, answered, is_cut=len(response.body) > MAX_BODY_BYTES))
+        return _without(Taped(number, asked, answered, is_cut=len(response.body) > MAX_BODY_BYTES), self._forms)
 
-    def hidden(self, taped: Taped) -> Taped:
-        """The same, without the tokens that were seen since."""
-        request, response = taped.request, taped.response
-        headers = {name: self.hide(value) for name, value in request.headers.items()}
-        request = request._replace(target=self.hide(request.target), headers=headers, body=self.hide(request.body))
-        said = tuple((name, self.hide(value.encode("latin-1")).decode("latin-1")) for name, value in response.headers)
-        return taped._replace(request=request, response=response._replace(headers=said, body=self.hide(response.body)))
+    @property
+    def has_seen_more(self) -> bool:
+        """Whether the last exchange has shown a token for the first time."""
+        return bool(self._new)
+
+    def may_be_in(self, line: bytes) -> bool:
+        """Whether a line that was kept before may hold such a token, at a glance."""
+        return any(mark in line for mark in _MARKS) or any(not form.isascii() or _in_json(form) in line for form in self._new)
+
+    def again(self, taped: Taped) -> Taped:
+        """An exchange that was kept before, without the tokens that the last one has shown."""
+        return _without(taped, self._new)
 
     # ----------------------------------------------------------------------------------------------- where tokens are said
 
@@ -124,33 +126,59 @@ class Redactor:
             elif name in headers:
                 yield name, headers[name]
 
-    # ---------------------------------------------------------------------------------------------------------- the labels
-
     def label(self, token: bytes) -> bytes:
         """What stands for it. Nothing stands for nothing."""
-        if not token or re.fullmatch(_LABEL, token):
+        if not token or _LABEL.fullmatch(token):
             return token
         if token not in self._labels:
-            self._labels[token] = b"<token %d>" % (len(self._labels) + 1)
+            label = self._labels[token] = b"<token %d>" % (len(self._labels) + 1)
             if len(token) >= _LEAST_BYTES:
-                self._forms[self.hide(token)] = self._forms[token] = self._labels[token]  # one token may hold another
-                self._compile()
+                forms = {_hidden(token, self._forms): label, token: label}  # one token may hold another
+                self._forms |= forms
+                self._new |= forms
         return self._labels[token]
 
-    def _compile(self) -> None:
-        """The labels come last: one may be the beginning of a longer token, as far as that is hidden already."""
-        forms = sorted(self._forms, key=len, reverse=True)
-        self._all = [self._forms[form] for form in forms]
-        self._plain = re.compile(b"|".join([*map(re.escape, forms), _LABEL]))
-        self._any = re.compile(b"|".join([*(b"(%b)" % b"".join(map(_written, form)) for form in forms), _LABEL]))
 
-    def hide(self, data: bytes) -> bytes:
-        """The bytes, with a label for each token that was seen: as it is, or as a URL or a text in JSON may write it."""
-        if b"%" in data or b"\\u" in data:
-            return self._any.sub(lambda found: self._all[found.lastindex - 1] if found.lastindex else found[0], data)
-        return self._plain.sub(lambda found: self._forms.get(found[0], found[0]), data)
+# ----------------------------------------------------------------------------------------------------------------- hiding
+
+
+def _without(taped: Taped, forms: Mapping[bytes, bytes]) -> Taped:
+    request, response = taped.request, taped.response
+    headers = {name: _hidden(value, forms) for name, value in request.headers.items()}
+    asked = request._replace(target=_hidden(request.target, forms), headers=headers, body=_hidden(request.body, forms))
+    said = tuple((name, _hidden(value.encode("latin-1"), forms).decode("latin-1")) for name, value in response.headers)
+    return taped._replace(request=asked, response=response._replace(headers=said, body=_hidden(response.body, forms)))
+
+
+def _hidden(data: bytes, forms: Mapping[bytes, bytes]) -> bytes:
+    """The bytes, with a label for each token: as it is, or as a URL or a text in JSON may write it. The labels that are there
+    already stay, unless one is the beginning of a longer token.
+    """
+    found = [form for form in forms if form in data]
+    if b"%" in data or b"\\u" in data:
+        decoded = _ESCAPE.sub(_unescaped, data)
+        found += [form for form in forms if form in decoded and form not in found]
+    if not found:
+        return data
+    found.sort(key=len, reverse=True)
+    ways = [b"(%b)" % b"".join(map(_written, form)) for form in found]
+    pattern = re.compile(b"|".join([*ways, _LABEL.pattern]))
+    return pattern.sub(lambda match: forms[found[match.lastindex - 1]] if match.lastindex else match[0], data)
+
+
+_MARKS = (b"%", b"\\u", b'_base64"')  # of a line in which something may be written otherwise
+_ESCAPE = re.compile(rb"(?:%(?:25)*|\\u00)([0-9A-Fa-f]{2})")
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(match[1].decode())
+
+
+def _in_json(form: bytes) -> bytes:
+    """As it stands in a text of JSON."""
+    return json.dumps(form.decode("ascii"))[1:-1].encode()
 
 
 def _written(byte: int) -> bytes:
     """Every way to write a byte of a token."""
-    return rb"(?:%b|(?i:%%%02x|\\u00%02x))" % (re.escape(bytes([byte])), byte, byte)
+    return rb"(?:%b|(?i:%%(?:25)*%02x|\\u00%02x))" % (re.escape(bytes([byte])), byte, byte)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from kvfake.contract.asked import Value, got_value, is_done, place_of, set_value
+from kvfake.contract.asked import Value, got_value, is_done, listed, place_of, set_value, shown_values
 from kvfake.contract.before import Place, held_before
 from kvfake.contract.differing import differences
 from kvfake.contract.reasons import rows_of
-from kvfake.contract.seen import OWNER, PREFIX, Past, Seen
+from kvfake.contract.seen import KEY, OWNER, PREFIX, Past, Seen
 from kvfake.contract.tape import Recording, Taped
 from kvfake.contract.whose import Label, label_of, owners_of, with_csrf
 from kvfake.doors.felt import body_of
@@ -70,7 +71,8 @@ class Replay:
             response = self._answer(taped)
             what = differences(taped, response)
             if what:
-                seen = Seen(taped, response, owner, place, self._past_of(place), self._elsewhere(taped, place))
+                past_of = partial(self._past_of, place.namespace) if place is not None else _no_past
+                seen = Seen(taped, response, owner, place, past_of, self._elsewhere(taped, response, place))
                 yield Difference(taped, what, rows_of(seen))
                 if place is not None:
                     self._follow(taped, place, before)
@@ -114,39 +116,52 @@ class Replay:
     def _at(self, place: Operation | None) -> Entry | None:
         return None if place is None else self._world.store.get(place.namespace, place.key)
 
-    def _past_of(self, place: Operation | None) -> Past:
-        has_one_key = place is not None and place.verb in ("get", "set", "delete")
-        return self._past.get((place.namespace, place.key), Past()) if place is not None and has_one_key else Past()
+    def _past_of(self, namespace: Namespace, key: bytes) -> Past:
+        return self._past.get((namespace, key), Past())
 
-    def _elsewhere(self, taped: Taped, place: Operation | None) -> str:
-        """Whether what was got is another owner's doing at the same key, or was done below another prefix."""
-        if place is None or place.verb != "get":
+    def _elsewhere(self, taped: Taped, response: Response, place: Operation | None) -> str:
+        """As `Seen` says it, of the first key of which there is something to say."""
+        if place is None:
             return ""
-        got = got_value(taped)
-        if got is None:
-            return _between(self._deleted.get((place.namespace[0], place.key), place.namespace), place.namespace)
-        for namespace in self._world.store.namespaces():
-            entry = self._world.store.get(namespace, place.key)
-            if namespace[0] == place.namespace[0] and entry is not None and entry.value == got.data:
-                return _between(namespace, place.namespace)
-        return ""
+        here = place.namespace
+        got, want = shown_values(taped.response, place), shown_values(response, place)
+        others = [(key, got[key]) for key in want if key in got and got[key] != want[key]]
+        lost = set(listed(response)) - set(listed(taped.response)) if place.verb == "list" else set()
+        found = [self._lies(here, key, value.data) if value is not None else self._was_deleted(here, key) for key, value in others]
+        found += [self._was_deleted(here, key.encode()) for key in sorted(lost)]
+        return next(filter(None, found), "")
+
+    def _lies(self, here: Namespace, key: bytes, data: bytes) -> str:
+        store = self._world.store
+        for space in store.namespaces():
+            entry = store.get(space, key) if space[0] == here[0] and space != here else None
+            if entry is not None and entry.value == data:
+                return _between(space, here)
+        others = [entry for one in store.keys(here) if one != key and (entry := store.get(here, one)) is not None]
+        return KEY if any(entry.value == data for entry in others) else ""
+
+    def _was_deleted(self, here: Namespace, key: bytes) -> str:
+        if any(space == here and key.startswith(one) for (_, one), space in self._deleted.items()):
+            return KEY
+        return _between(self._deleted.get((here[0], key), here), here)
 
     def _remember(self, taped: Taped, place: Operation, before: Entry | None) -> None:
-        at, is_taken = (place.namespace, place.key), is_done(taped.response)
+        at, request, is_taken = (place.namespace, place.key), taped.request, is_done(taped.response)
         if place.verb == "set" and is_taken:
             replaced = before.value if before is not None else None
-            self._past[at] = Past(taped.request.target, "set", 0, replaced, taped.request.headers.get(b"content-type"))
+            self._past[at] = Past("set", request.method, request.target, request.headers.get(b"content-type"), replaced)
             self._deleted.pop((place.namespace[0], place.key), None)
         elif place.verb == "set":
-            self._past[at] = self._past_of(place)._replace(refused=taped.response.status)
+            self._past[at] = self._past_of(*at)._replace(refused=taped.response.status)
         elif place.verb == "delete" and is_taken:
-            self._past[at] = Past(last="delete")
+            self._past[at] = Past("delete")
             self._deleted[place.namespace[0], place.key] = place.namespace
 
     def _follow(self, taped: Taped, place: Operation, before: Entry | None) -> None:
         """Let the double hold there what the real store does."""
         if place.verb == "get" and taped.response.status in (200, 404):
             self._put(place, got_value(taped))
+            self._past.pop((place.namespace, place.key), None)  # whatever was done before, something else has come between
         elif place.verb in ("set", "delete") and not is_done(taped.response):
             self._put(place, before)
         elif place.verb == "delete":
@@ -160,6 +175,10 @@ class Replay:
         else:
             entry = self._entry(value) if isinstance(value, Value) else value
             self._world.store.set(place.namespace, place.key, entry)
+
+
+def _no_past(key: bytes) -> Past:
+    return Past()
 
 
 def _between(one: Namespace, other: Namespace) -> str:

@@ -13,14 +13,19 @@ from kvfake.contract.expected import TEXT, holds, put
 
 _REFUSED = "payload is not valid json: invalid input\n"
 
-_JSON = ('{"a":1}', "[]", '""', "0", "-0", "1.5e-7", "true", "false", "null", " [1] ")
-_NO_JSON = ("", " ", "{", "nul", "'a'", "{a:1}", "[1,]", "01", "1.", ".5", "+1", '"a', '"\\x"', "1 2", "//")
+_JSON = ("{}", '{"a":1}', "[]", '""', "0", "-0", "1.5e-7", "true", "false", "null", " [1] ")
+_NO_JSON = ("", " ", "{", "nul", "'a'", "{a:1}", "[1,]", "01", "1.", ".5", "+1", '"a', '"\\x"', "1 2", "//", "1/**/", '{"a":1,}')
 
 _GOS_JSON = (
     b'"\xff\xfe"',
     b'{"\xc3":1}',
     b'"\\ud800"',
+    b'"\\uDC00"',
+    b'"\\/\\b\\f"',
+    b'{"":1}',
+    b"1E5",
     b"1e999",
+    b"-1e999",
     b"-" + 5000 * b"9",
     b"0." + 5000 * b"1",
     4000 * b"[" + 4000 * b"]",
@@ -35,11 +40,14 @@ _NO_JSON_OF_GOS = (
     b"[NaN]",
     b"\xef\xbb\xbf1",
     b'"\n"',
+    b'"\t"',
     b'"\x00"',
     b'"\x1f"',
     b"\x0b1",
     b"\xa01",
     b"1\xa0",
+    b"1\xc2\xa0",
+    b"1\xe2\x80\xa8",
     b"1\x0c",
     b"1\0",
     b"1\x000\x00",

@@ -21,6 +21,8 @@ def the_path_is_matched_decoded(caller: Caller) -> None:
     holds_not(caller, f"{key}%20b", "2")
     put(caller, f"{key}%C3%A9", "3")
     holds(caller, f"{key}%c3%a9", "3")
+    put(caller, f"{key}%E9", "5")
+    holds(caller, f"{key}%e9", "5")
     put(caller, f"{key}+b", "4")
     holds(caller, f"{key}%2Bb", "4")
     holds_not(caller, f"{key}%20b", "4")

@@ -12,6 +12,10 @@ from kvfake.contract.caller import Caller
 from kvfake.contract.checks import row
 from kvfake.contract.expected import fields, items, store, stored
 
+_LONG = 300 * "l"
+_SENT_UNORDERED = [*"bB", *(f"a{end}" for end in ("%25", "_", "*", "%20b", "b", ".", "%3F", "%5B", "%5C", "%2520b"))]
+_SENT_UNORDERED += ["%C3%A9", _LONG + "2", _LONG + "1"]
+_WITH_A = ("a b", "a%", "a%20b", "a*", "a.", "a?", "a[", "a\\", "a_", "ab")  # in the order of their bytes
 _REPLACED = "\ufffd"  # stands in a list for a byte that is no UTF-8
 
 
@@ -22,13 +26,19 @@ def _listed(caller: Caller, query: str) -> list[Any]:
 @row("P07")
 def the_list_is_ascending_and_literal(caller: Caller) -> None:
     own = caller.key()
-    for end in ("b", "a%25", "a_", "a*", "a%20b", "B", "ab", "%C3%A9"):
+    for end in _SENT_UNORDERED:
         store(caller, own + end, "v")
     for begins, ends in (
-        ("", ("B", "a b", "a%", "a*", "a_", "ab", "b", "é")),
-        ("a", ("a b", "a%", "a*", "a_", "ab")),
-        ("a%25", ("a%",)),
+        ("", ("B", *_WITH_A, "b", _LONG + "1", _LONG + "2", "é")),
+        ("a", _WITH_A),
+        ("a%25", ("a%", "a%20b")),
+        ("a%2520", ("a%20b",)),
         ("a*", ("a*",)),
+        ("a.", ("a.",)),
+        ("a%3F", ("a?",)),
+        ("a%5B", ("a[",)),
+        ("a%5C", ("a\\",)),
+        (_LONG + "1", (_LONG + "1",)),
         ("a_", ("a_",)),
         ("a+b", ("a b",)),
         ("b", ("b",)),
@@ -38,6 +48,8 @@ def the_list_is_ascending_and_literal(caller: Caller) -> None:
     ):
         wanted, got = [own + end for end in ends], _listed(caller, f"?begins={own}{begins}")
         expect(got == wanted, f"the keys {wanted}", got)
+    got = [key for key in _listed(caller, f"?begins={own[1:]}") if own in str(key)]
+    expect(got == [], "no key that holds it elsewhere than at its beginning", got)
 
 
 @row("P07")
@@ -94,12 +106,19 @@ def everything_after_kv_is_the_key(caller: Caller) -> None:
         ("%252Fb", "%2Fb"),
         ("+b", "+b"),
         ("/", "/"),
+        ("%20end%20", " end "),
+        ("%F0%9F%98%80", "\U0001f600"),
+        ("e%CC%81", "e\u0301"),
+        (";a=1", ";a=1"),
+        ("%3Fa%23b", "?a#b"),
+        (".json", ".json"),
     ):
         _is_the_key(caller, own + sent, own + key)
     stored(caller, f"{own}/b", f"{own}%2Fb")
     stored(caller, f"{own}%2Bb", f"{own}+b")
     listed = sorted(map(str, _listed(caller, f"?begins={own}")))
-    wanted = sorted(own + end for end in (":U1", "::42", " key", "é", "/b/c", "/b", "%2Fb", "+b", "/"))
+    ends = (":U1", "::42", " key", "é", "/b/c", "/b", "%2Fb", "+b", "/", " end ", "\U0001f600", "e\u0301", ";a=1", "?a#b", ".json")
+    wanted = sorted(own + end for end in ends)
     expect(listed == wanted, f"the keys {wanted}", listed)
 
 

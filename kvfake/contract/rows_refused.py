@@ -12,6 +12,7 @@ from kvfake.contract.expected import ERROR, TEXT, TOO_LONG, holds, succeeds
 
 _LARGE = 9000 * "x"  # M14: over 8192 bytes
 _LONG = "ABC"  # M15: over two
+_TOO_LARGE = "size limit of 8Kb exceeded\n"
 
 
 def _string(size: int) -> str:
@@ -21,12 +22,22 @@ def _string(size: int) -> str:
 
 @row("M14")
 def a_value_may_have_8192_bytes(caller: Caller) -> None:
-    key = caller.key()
-    for chunked in (False, True):
-        succeeds(caller.kv("PUT", key, _string(8192), chunked=chunked))
+    own = caller.key()
+    for rest, method, chunked in ((own, "PUT", False), (own, "PUT", True), (own, "POST", False), (f"{PREFIX}/{own}", "PUT", False)):
+        succeeds(caller.kv(method, rest, _string(8192), chunked=chunked))
         for size in (8193, 100_000):
-            caller.kv("PUT", key, _string(size), chunked=chunked).expect(500, "size limit of 8Kb exceeded\n", TEXT)
-        holds(caller, key, _string(8192))
+            caller.kv(method, rest, _string(size), chunked=chunked).expect(500, _TOO_LARGE, TEXT)
+        holds(caller, rest, _string(8192))
+
+
+@row("M14")
+def it_is_measured_in_bytes(caller: Caller) -> None:
+    key = caller.key()
+    value = '"' + 4095 * "é" + '"'
+    succeeds(caller.kv("PUT", key, value))
+    for larger in (value.replace('"', '"x', 1), value + " ", '"' + 4096 * "é" + '"'):
+        caller.kv("PUT", key, larger).expect(500, _TOO_LARGE, TEXT)
+    holds(caller, key, value)
 
 
 def _prefix_is_too_long(caller: Caller, method: str, prefix: str) -> None:

@@ -10,6 +10,23 @@ from kvfake.contract.caller import BOT, PREFIX, Caller
 from kvfake.contract.checks import row
 from kvfake.contract.expected import JSON, holds, holds_not, put, succeeds
 
+_KINDS = (
+    "application/json",
+    "application/json; charset=UTF-8",
+    "text/plain",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    "x",
+)
+_VALUES = (
+    b' {"b": 1,\t"a": [ ] }\r\n',
+    b'{"b":1,"a":2}',
+    b"1.50",
+    b"12345678901234567890",
+    b'"\\u00e9\xc3\xa9"',
+    '"e\u0301 \ufb01 \U0001f600 <&>"'.encode(),  # each is rewritten by something that stores text
+)
+
 
 @row("M01")
 def the_base_path_is_the_plugins(caller: Caller) -> None:
@@ -23,9 +40,19 @@ def the_base_path_is_the_plugins(caller: Caller) -> None:
 @row("M02")
 def get_gives_exactly_the_stored_bytes(caller: Caller) -> None:
     key = caller.key()
-    for value in (b' {"b": 1,\t"a": [ ] }\r\n', b"1.50", b'"\\u00e9\xc3\xa9"'):
+    for value in _VALUES:
         put(caller, key, value)
         holds(caller, key, value)
+
+
+@row("M02")
+def a_key_is_known_by_every_letter(caller: Caller) -> None:
+    own = caller.key()
+    ends = ("a", "A", "a%20", "%20a", "e%CC%81", "%C3%A9", "%F0%9F%98%80", "%F0%9F%98%81", 200 * "x" + "a", 200 * "x" + "b")
+    for number, end in enumerate(ends):
+        put(caller, own + end, f"{number}")
+    for number, end in enumerate(ends):
+        holds(caller, own + end, f"{number}")
 
 
 @row("M03")
@@ -34,12 +61,17 @@ def post_and_put_both_set(caller: Caller) -> None:
     for method, value in (("POST", '"posted"'), ("PUT", '"put"'), ("POST", '"posted again"')):
         succeeds(caller.kv(method, key, value))
         holds(caller, key, value)
+    for method in ("POST", "PUT"):
+        for value in ('{"a":1}', '{"b":2}'):
+            succeeds(caller.kv(method, key, value))
+        holds(caller, key, '{"b":2}')
 
 
 @row("M04")
 def a_set_answers_changed_and_a_newline(caller: Caller) -> None:
     for method in ("PUT", "POST"):
-        caller.kv(method, caller.key(), "1").expect(200, '{"changed":true}\n', JSON)
+        for rest in (caller.key(), f"{PREFIX}/{caller.key()}"):
+            caller.kv(method, rest, "1").expect(200, '{"changed":true}\n', JSON)
 
 
 @row("M05")
@@ -60,7 +92,9 @@ def a_prefix_is_a_name_space_of_its_own(caller: Caller) -> None:
     holds(caller, key, "0")
     holds(caller, f"{PREFIX}/{key}", "1")
     for value in ("0", "1"):
-        holds_not(caller, f"{PREFIX[::-1]}/{key}", value)
+        for prefix in (PREFIX[::-1], PREFIX.upper(), f"{PREFIX[0]}x", f"x{PREFIX[1]}", PREFIX[0]):
+            holds_not(caller, f"{prefix}/{key}", value)
+    holds_not(caller, f"{PREFIX}{key}", "1")
     caller.kv("DELETE", f"{PREFIX}/{key}").expect(200)
     holds_not(caller, f"{PREFIX}/{key}", "1")
     holds(caller, key, "0")
@@ -96,10 +130,11 @@ def changed_is_always_true_or_says_whether_the_bytes_differ(caller: Caller) -> N
 @row("M18")
 def the_content_type_of_a_set_is_never_looked_at(caller: Caller) -> None:
     key = caller.key()
-    kinds = ("application/json", "application/json; charset=UTF-8", "text/plain", "application/x-www-form-urlencoded", "x")
-    for number, kind in enumerate(kinds):
-        succeeds(caller.kv("PUT", key, f"{number}", headers={"Content-Type": kind}))
-        holds(caller, key, f"{number}")
+    for method in ("PUT", "POST"):
+        for number, kind in enumerate(_KINDS):
+            value = f'"{method} {number}"'
+            succeeds(caller.kv(method, key, value, headers={"Content-Type": kind}))
+            holds(caller, key, value)
     for headers in ({"Content-Type": "text/plain"}, {}):
         refused = caller.kv("PUT", key, "none", headers=headers)
         expect(refused.status >= 400, "no text to be taken for JSON", refused.status)

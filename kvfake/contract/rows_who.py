@@ -52,6 +52,9 @@ def a_token_comes_from_four_places(caller: Caller) -> None:
     _ask(caller, _query(key, token)).expect(200, '"here"')
     encoded = "".join(f"%{byte:02X}" for byte in token.encode())
     _ask(caller, f"{key}?a=b&access%5Ftoken={encoded}").expect(200, '"here"')
+    for method in ("PUT", "POST", "DELETE"):
+        succeeds(_ask(caller, key, {"Authorization": f"token {token}"}, method))
+        succeeds(_ask(caller, _query(key, token), None, method))
 
 
 @row("M10")
@@ -94,6 +97,7 @@ def a_cookie_counts_for_a_get_alone_or_with_a_word_more(caller: Caller) -> None:
         ({"X-CSRF-Token": UNKNOWN}, 401),
         ({"X-CSRF-Token": UNKNOWN, "X-Requested-With": "XMLHttpRequest"}, 401),
         ({"X-Requested-With": "fetch"}, 401),
+        ({"X-Requested-With": "xmlhttprequest"}, 401),
         ({"X-Requested-With": "XMLHttpRequest"}, 200),
     ):
         for method in ("PUT", "POST", "DELETE"):

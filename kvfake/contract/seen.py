@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from functools import cached_property
 from math import isfinite
 from types import ModuleType
@@ -19,35 +20,42 @@ from kvfake.services import gorules, mattermost
 from kvfake.services.mattermost import COOKIE
 from kvfake.services.message import Operation, Response
 
-OWNER, PREFIX = "owner", "prefix"
+OWNER, PREFIX, KEY = "owner", "prefix", "key"
 
 _NOT_THE_SERVICE = (429, 502, 503, 504)
 _BEARER = re.compile(rb"Bearer [^ ]")
 
 
 class Past(NamedTuple):
-    """What was done where a difference is. ``set_as``: the target by which what lies there was set; ``last``: the verb that last
-    changed it; ``refused``: the status by which a set was refused since; ``replaced``: what lay there before; ``type``: the content
-    type with which it was set.
+    """What a recording has done at one place. ``last``: the verb that last changed it; ``method``, ``target`` and ``type``: those
+    of the set, and its content type; ``replaced``: what lay there before it; ``refused``: the status of a set that came after it.
     """
 
-    set_as: bytes = b""
     last: str = ""
-    refused: int = 0
-    replaced: bytes | None = None
+    method: str = ""
+    target: bytes = b""
     type: bytes | None = None
+    replaced: bytes | None = None
+    refused: int = 0
 
 
 class Seen:
-    """``owner`` is the token's, ``place`` what is asked for if it may be; ``elsewhere`` says whether what was got is what another
-    owner left at the same key, or the same below another prefix.
+    """``owner`` is the token's, ``place`` what is asked for if it may be, ``past_of`` what was done before at a key of its name
+    space. ``elsewhere`` says where else what was got lies: with another owner, below another prefix (at the same key), at another
+    key; or nothing. Where nothing was got, it says where that key was deleted; at another key is at one with which this begins.
     """
 
     def __init__(
-        self, taped: Taped, want: Response, owner: str | None, place: Operation | None, past: Past, elsewhere: str
+        self,
+        taped: Taped,
+        want: Response,
+        owner: str | None,
+        place: Operation | None,
+        past_of: Callable[[bytes], Past],
+        elsewhere: str,
     ) -> None:
         self.request, self.got, self.want = taped.request, taped.response, want
-        self.owner, self.place, self.past, self.elsewhere = owner, place, past, elsewhere
+        self.owner, self.place, self.past_of, self.elsewhere = owner, place, past_of, elsewhere
         self.path, _, self.query = self.request.target.partition(b"?")
         self.got_value = got_value(taped) if self.verb == "get" else None
 
@@ -90,7 +98,7 @@ class Seen:
 
     @property
     def prefix_as_set(self) -> bytes:
-        return _prefix(self.past.set_as.partition(b"?")[0])
+        return _prefix(self.past.target.partition(b"?")[0])
 
     @property
     def is_below_kv(self) -> bool:
@@ -105,10 +113,17 @@ class Seen:
             return True
         return False
 
+    # ------------------------------------------------------------------------------------------------------ what was before
+
+    @property
+    def past(self) -> Past:
+        """Of the one key that is asked for."""
+        return self.past_of(self.place.key) if self.place is not None and self.verb in ("get", "set", "delete") else Past()
+
     @property
     def is_set_otherwise(self) -> bool:
         """Whether what lies there was set by another way to write the same place."""
-        return self.past.set_as.partition(b"?")[0] not in (b"", self.path)
+        return self.past.target.partition(b"?")[0] not in (b"", self.path)
 
     @property
     def is_replaced(self) -> bool:
@@ -179,6 +194,11 @@ def _prefix(path: bytes) -> bytes:
 
 
 def _finite(text: str) -> float:
-    if not isfinite(float(text)):
+    number = float(text)
+    if not isfinite(number):
         raise ValueError(text)
-    return float(text)
+    return number
+
+
+Rule = tuple[str, Callable[[Seen], Any]]
+"""A row, and whether a difference is its business."""

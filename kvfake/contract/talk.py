@@ -77,8 +77,7 @@ class HttpTalk:
     def answer_to(self, call: Call) -> Answer:
         """The next answer. Raises ``OSError`` and ``HTTPException``."""
         self._incoming.end = time.monotonic() + self._seconds
-        with HTTPResponse(cast(socket.socket, self._file), method=call.method) as response:
-            response.begin()
+        with self._begun(call.method) as response:
             body = bytearray()
             while piece := response.read(_READ_BYTES):
                 body += piece
@@ -92,6 +91,14 @@ class HttpTalk:
                 name = name.lower()
                 headers[name] = f"{headers[name]}, {value}" if name in headers else value
             return Answer(call, response.status, headers, bytes(body))
+
+    def _begun(self, method: str) -> HTTPResponse:
+        """The final answer; those before it (100, 103) say nothing."""
+        while True:
+            response = HTTPResponse(cast(socket.socket, self._file), method=method)
+            response.begin()
+            if response.status >= 200:
+                return response
 
     def is_closed(self) -> bool:
         self._incoming.end = time.monotonic() + self._seconds

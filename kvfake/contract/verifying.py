@@ -61,7 +61,7 @@ def _tokens(parser: ArgumentParser, options: Namespace) -> dict[str, str]:
         flag = TOKENS[who]
         if token is None and who == known[0]:
             parser.error(f"verify --against --service {options.service} needs {flag} (or the variable {VARIABLES[flag][0]})")
-        if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+        if token is not None and not (token and token.isascii() and token.isprintable() and " " not in token):
             parser.error(f"{flag}: expected a token of printable characters without blanks")
     return {who: token for who, token in given.items() if token is not None}
 
@@ -122,6 +122,9 @@ class _Run:
                 verdict = judge(caller, row, checks(), UNSEEABLE.get(row.id))
                 report.verdicts.append(verdict)
                 self._say(*report.lines(verdict))
+                if verdict.outcome == DIFFERS:  # it may be that there is no store any more
+                    self._line.close()
+                    check_answers(self._line, caller, service, known[:1], self._hide)
                 with ending.waiting():
                     caller.clean()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from kvfake.contract.caller import UNKNOWN
@@ -170,6 +171,26 @@ def with_newline(request: Request, response: Response) -> Response:
     return response._replace(body=response.body + b"\n") if request.method == "GET" and is_kv(request) else response
 
 
+@hears("M02", "keys are known in any case")
+def any_case_keys(request: Request) -> Request:
+    return request._replace(target=re.sub(rb"(/kv/%b)A" % KEY, rb"\1a", request.target))
+
+
+@hears("M02", "keys are cut")
+def short_keys(request: Request) -> Request:
+    return request._replace(target=re.sub(rb"(/kv/%bx{40})x+[ab]" % KEY, rb"\1", request.target))
+
+
+@hears("M02", "text is normalised")
+def composed(request: Request) -> Request:
+    return request._replace(body=request.body.replace("e\u0301".encode(), "é".encode())) if is_set(request) else request
+
+
+@hears("M02", "numbers are rounded")
+def floats(request: Request) -> Request:
+    return request._replace(body=request.body.replace(b"12345678901234567890", b"12345678901234567000"))
+
+
 @hears("M03", "POST is not allowed")
 def no_post(request: Request) -> Request | Response:
     return Response(405) if request.method == "POST" and is_kv(request) else request
@@ -187,6 +208,13 @@ def keeps_the_first(request: Request, answer: Callable[[Request], Response]) -> 
     return answer(request)
 
 
+@wraps("M03", "POST merges objects")
+def merges(request: Request, answer: Callable[[Request], Response]) -> Response:
+    before = answer(request._replace(method="GET")).body if request.method == "POST" and is_kv(request) else b""
+    is_object = before.startswith(b'{"') and request.body.startswith(b'{"')
+    return answer(request._replace(body=before[:-1] + b"," + request.body[1:]) if is_object else request)
+
+
 @says("M04", "a set answers 201")
 def created(request: Request, response: Response) -> Response:
     return response._replace(status=201) if is_set(request) and response.status == 200 else response
@@ -201,6 +229,11 @@ def no_newline(request: Request, response: Response) -> Response:
 def changed_in_text(request: Request, response: Response) -> Response:
     text = (("Content-Type", "text/plain"),)
     return response._replace(headers=text) if is_set(request) and response.status == 200 else response
+
+
+@says("M04", "a set under a prefix answers nothing")
+def silent_under_a_prefix(request: Request, response: Response) -> Response:
+    return response._replace(body=b"") if is_set(request) and re.search(rb"/kv/kv/", request.target) else response
 
 
 @says("M05", "delete answers {}")
@@ -227,6 +260,11 @@ def no_prefix(request: Request) -> Request:
 @hears("M06", "there is no prefix")
 def no_prefix_at_all(request: Request) -> Request | Response:
     return Response(404) if re.search(rb"/kv/[a-z]{1,2}/", request.target) else request
+
+
+@hears("M06", "of the prefix only a byte counts")
+def one_byte(request: Request) -> Request:
+    return request._replace(target=re.sub(rb"/kv/([a-z])[a-z]/", rb"/kv/\1/", request.target))
 
 
 @says("M07", "a missing key is a 404")
@@ -349,6 +387,11 @@ def containers_only(request: Request) -> Request:
     return request._replace(body=b"") if is_set(request) and request.body.strip()[:1] not in (b"{", b"[") else request
 
 
+@hears("M13", "an empty object is refused")
+def empty_object(request: Request) -> Request:
+    return request._replace(body=b"") if is_set(request) and request.body == b"{}" else request
+
+
 @hears("M14", "an 8193rd byte is taken")
 def one_more(request: Request) -> Request:
     return request._replace(body=request.body[:8191] + b'"') if is_set(request) and len(request.body) == 8193 else request
@@ -357,6 +400,18 @@ def one_more(request: Request) -> Request:
 @hears("M14", "an 8192nd byte is refused")
 def one_less(request: Request) -> Request:
     return request._replace(body=request.body + b" ") if is_set(request) and len(request.body) == 8192 else request
+
+
+@hears("M14", "the limit is counted in characters")
+def in_characters(request: Request) -> Request:
+    return (
+        request._replace(body=request.body.replace("é".encode(), b"e")) if is_set(request) and len(request.body) > 8192 else request
+    )
+
+
+@hears("M14", "a POST has no limit")
+def post_without_limit(request: Request) -> Request:
+    return request._replace(body=b"1") if request.method == "POST" and len(request.body) > 8192 else request
 
 
 @says("M14", "a large value is a 413")
@@ -794,6 +849,11 @@ def deleted_by_all(request: Request) -> Request:
     return request
 
 
+@hears("P02", "an mget looks into every project")
+def mget_of_all(request: Request) -> Request:
+    return with_header(request, b"authorization", b"Bearer project-token") if b"/mget" in request.target else request
+
+
 @says("P03", "a set says nothing of when")
 def no_updated(request: Request, response: Response) -> Response:
     def cut(record: Any) -> Any:
@@ -879,6 +939,11 @@ def missing_without_error(request: Request, response: Response) -> Response:
     return response._replace(body=b"") if response.status == 404 and is_key else response
 
 
+@says("P05", "a key that was deleted is a 410")
+def gone(request: Request, response: Response) -> Response:
+    return response._replace(status=410) if response.status == 404 and re.search(rb"/kv/%b$" % KEY, request.target) else response
+
+
 @says("P05", "a get answers the value alone")
 def value_alone(request: Request, response: Response) -> Response:
     is_get = request.method == "GET" and re.search(rb"/kv/%b" % KEY, request.target)
@@ -901,6 +966,14 @@ def delete_404(request: Request, answer: Callable[[Request], Response]) -> Respo
 @hears("P06", "a delete deletes nothing")
 def persist_no_delete(request: Request) -> Request | Response:
     return Response(200) if request.method == "DELETE" and is_persist(request) else request
+
+
+@wraps("P06", "a delete deletes whatever begins so")
+def deletes_more(request: Request, answer: Callable[[Request], Response]) -> Response:
+    key = re.search(rb"/kv/(%b)$" % KEY, request.target)
+    if request.method == "DELETE" and key is not None:
+        answer(request._replace(target=request.target + b"b"))
+    return answer(request)
 
 
 @says("P07", "the list is in an object")
@@ -929,6 +1002,16 @@ def pattern(request: Request) -> Request:
     return request._replace(target=re.sub(rb"(begins=%ba)[*_]" % KEY, rb"\1", request.target))
 
 
+@hears("P07", "a dot in begins is any character")
+def any_character(request: Request) -> Request:
+    return request._replace(target=re.sub(rb"(begins=%ba)\.$" % KEY, rb"\1", request.target))
+
+
+@hears("P07", "begins is decoded twice")
+def begins_twice(request: Request) -> Request:
+    return request._replace(target=re.sub(rb"(begins=.*)%25", rb"\1%", request.target))
+
+
 @hears("P07", "begins is not looked at")
 def no_begins(request: Request) -> Request:
     return request._replace(target=re.sub(rb"begins=", rb"ends=", request.target))
@@ -942,6 +1025,15 @@ def any_case_begins(request: Request, answer: Callable[[Request], Response]) -> 
     text = begins[1].decode().lower()
     whole = answer(request._replace(target=request.target.partition(b"?")[0]))
     return mapped(whole, lambda keys: [key for key in keys if key.lower().startswith(text)])
+
+
+@wraps("P07", "begins is looked for anywhere")
+def anywhere(request: Request, answer: Callable[[Request], Response]) -> Response:
+    begins = re.search(rb"begins=([0-9a-f]{31})$", request.target)
+    if begins is None:
+        return answer(request)
+    whole = answer(request._replace(target=request.target.partition(b"?")[0]))
+    return mapped(whole, lambda keys: [key for key in keys if begins[1].decode() in key])
 
 
 @says("P08", "mget leaves out what is missing")
@@ -961,6 +1053,11 @@ def once(request: Request) -> Request:
 @hears("P08", "mget answers in the order of the keys themselves")
 def in_order(request: Request) -> Request:
     return remapped(request, lambda asked: {"keys": sorted(asked["keys"])}) if b"/mget" in request.target else request
+
+
+@hears("P08", "mget decodes its keys")
+def mget_decodes(request: Request) -> Request:
+    return request._replace(body=request.body.replace(b"%41", b"A")) if b"/mget" in request.target else request
 
 
 @hears("P09", "a 262,144th byte is refused")
@@ -993,9 +1090,32 @@ def thirteenth_month(request: Request, response: Response) -> Response:
     return response._replace(body=re.sub(rb"-\d\d-\d\dT", b"-13-01T", response.body))
 
 
+@says("P10", "updated is when the first set was")
+def never_changed(request: Request, response: Response) -> Response:
+    return response._replace(body=re.sub(rb"T[\d:.]+Z", b"T00:00:00.000000Z", response.body))
+
+
+@says("P10", "updated is the local time")
+def local_time(request: Request, response: Response) -> Response:
+    def shift(found: re.Match[bytes]) -> bytes:
+        return (datetime.fromisoformat(found[1].decode()) + timedelta(hours=2)).isoformat(timespec="microseconds").encode() + b"Z"
+
+    return response._replace(body=re.sub(rb"(\d{4}-\d\d-\d\dT[\d:.]+)Z", shift, response.body))
+
+
 @says("P10", "updated has three decimals")
 def three_decimals(request: Request, response: Response) -> Response:
     return response._replace(body=re.sub(rb"(\.\d{3})\d{3}Z", rb"\1Z", response.body))
+
+
+@hears("P12", "blanks at the end of a key are cut off")
+def blanks_cut(request: Request) -> Request:
+    return request._replace(target=re.sub(rb"(?:%20)+$", b"", request.target)) if is_persist(request) else request
+
+
+@hears("P12", "a key ends at a semicolon")
+def parameters(request: Request) -> Request:
+    return request._replace(target=request.target.partition(b";")[0]) if is_persist(request) else request
 
 
 @hears("P12", "a key is decoded twice")
@@ -1033,6 +1153,22 @@ def parsed(request: Request, response: Response) -> Response:
         )
 
     return mapped(response, open_up) if is_persist(request) and response.status == 200 else response
+
+
+@hears("P13", "blanks around a value are cut off")
+def trimmed(request: Request) -> Request:
+    def trim(payload: Any) -> Any:
+        return {**payload, "value": payload["value"].strip()}
+
+    return remapped(request, trim) if request.method == "PUT" and is_persist(request) else request
+
+
+@says("P13", "mget takes null for nothing")
+def null_is_nothing(request: Request, response: Response) -> Response:
+    def lose(found: Any) -> Any:
+        return [None if one and one["value"] == "null" else one for one in found]
+
+    return mapped(response, lose) if b"/mget" in request.target else response
 
 
 @says("P13", "error is an object")

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 import kvfake
-from kvfake.contract.recording import Tape
-from kvfake.doors.connection import Answer
+from kvfake.contract.recording import PassThrough, Tape
+from kvfake.doors.connection import Answer, Connection
 from kvfake.doors.neighbours import not_whole
+from kvfake.doors.passing import Upstream
+from kvfake.doors.server import Server
 from kvfake.services.message import Request, Response
 from tests.support.doors import TOKENS, Door, SocketDoor, serving
 
@@ -36,9 +38,11 @@ def recorded(path: Path, wrong: Any = None, wrong_wire: Any = None, against: str
         return kept
 
     double = kvfake.Double(profile="plugin-1.2", strict=True, token=TOKENS)
-    with serving(double, keeping, wrong_wire) as door:
-        yield door
-    tape.close()
+    try:
+        with serving(double, keeping, wrong_wire) as door:
+            yield door
+    finally:
+        tape.close()
 
 
 KV = "/plugins/com.mattermost.apps/api/v1/kv"
@@ -63,6 +67,9 @@ def an_app(door: Door) -> None:
     kv("GET", "name")
     kv("GET", "p/name")
     kv("GET", "name", token="user-token")
+    kv("PUT", "pa/name", "1")
+    kv("PUT", "pb/name", "2")
+    kv("GET", "pa/name")
     kv("PUT", "a%2520b", "1")
     kv("PUT", "a%20b", "2")
     kv("GET", "a%2520b")
@@ -79,9 +86,30 @@ def an_app(door: Door) -> None:
     persist("GET", "kv/name", token="other-project-token")
     persist("GET", "kv?begins=convo::")
     persist("POST", "mget", {"keys": ["name", "nothing", "convo::1"]})
+    persist("PUT", "kv/convo::2", {"value": "another's"}, "other-project-token")
+    persist("POST", "mget", {"keys": ["name", "convo::2"]}, "other-project-token")
     persist("DELETE", "kv/name", token="other-project-token")
     persist("GET", "kv/name", token="other-project-token")
     persist("GET", "kv/name")
-    persist("PUT", "kv/name", {"value": 5})
+    persist("PUT", "kv/name", {"no": "value"})
     persist("GET", "kv/name", token="no-such-token")
     persist("GET", "kv/a%20key")
+
+
+@contextmanager
+def standing_before(real_url: str, path: Path) -> Iterator[str]:
+    """The URL of a pass-through to the real server, whose exchanges are kept in the file."""
+    tape = Tape(str(path), real_url, pytest.fail)
+    through = PassThrough(Upstream(real_url, 10), tape)
+    server = Server(lambda: Connection(through.answer), "127.0.0.1", 0)
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.stop()
+        tape.close()
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """The exchanges in the file, as they stand there."""
+    return [json.loads(line) for line in path.read_text().splitlines()[1:]]
