@@ -663,6 +663,32 @@ def test_lists_and_mgets_that_others_have_changed(compare: Compare, tape: Writte
     assert said.lines[-1] == "15 exchanges: 4 the same, 11 differ (P06 1, P07 4, P08 3, not explained 3)"
 
 
+def test_answers_that_are_hardly_any(compare: Compare, tape: Written) -> None:
+    """Whatever comes is compared: also a character that JSON can say and UTF-8 cannot."""
+    odd = "\ud800"
+    tape.persist("GET", "kv", [odd, 5, None, {}])
+    tape.persist("GET", "kv?begins=%ED%A0%80", [odd])
+    answers: list[Any] = [
+        json.dumps(odd),
+        [odd],
+        {"key": [], "value": odd},
+        record(odd, odd, odd),
+        5,
+        "[" * 10_000,
+        {"error": [odd]},
+    ]
+    for answer in answers:
+        tape.persist("GET", "kv/name", answer)
+        tape.persist("PUT", "kv/name", answer, {"value": odd})
+        tape.persist("POST", "mget", [answer], {"keys": ["name"]})
+        tape.persist("POST", "mget", answer, {"keys": ["name"]})
+        tape.kv("GET", "name", answer)
+        tape.kv("PUT", "name", answer, "1")
+    said = compare()
+    assert (said.code, said.err) == (1, "")
+    assert said.lines[-1].startswith("44 exchanges: ")
+
+
 def test_an_error_of_the_real_server(compare: Compare, tape: Written) -> None:
     """Is Persist's to have; Mattermost's rows know of none but their own."""
     tape.kv("GET", "name", "the database is locked\n", status=500, headers=TEXT)

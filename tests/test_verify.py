@@ -530,10 +530,9 @@ def test_a_server_may_close_each_connection(verify: Verify) -> None:
     """Where it says so nothing differs, but that requests cannot be sent all at once."""
 
     def closing(right: Answer) -> Answer:
-        def close(request: Request) -> Response:
+        def close(request: Request) -> Any:
             response = right(request)
-            assert isinstance(response, Response)
-            return response._replace(close=True)
+            return response._replace(close=True) if isinstance(response, Response) else response
 
         return close
 

@@ -74,7 +74,7 @@ def set_value(taped: Taped) -> Value | None:
     payload = json_of(taped.request.body)
     text = payload.get("value") if isinstance(payload, dict) else None
     shown = value_of_record(json_of(taped.response.body))
-    return Value(text.encode("utf-8", "replace"), shown.updated if shown else None) if isinstance(text, str) else None
+    return Value(bytes_of(text), shown.updated if shown else None) if isinstance(text, str) else None
 
 
 def got_value(taped: Taped) -> Value | None:
@@ -114,7 +114,7 @@ def value_of_record(record: Any) -> Value | None:
     updated = record.get("updated") if isinstance(record, dict) else None
     if not isinstance(value, str):
         return None
-    return Value(value.encode("utf-8", "replace"), updated if isinstance(updated, str) else None)
+    return Value(bytes_of(value), updated if isinstance(updated, str) else None)
 
 
 def json_of(body: bytes) -> Any:
@@ -123,3 +123,8 @@ def json_of(body: bytes) -> Any:
         return load_json(body)
     except (ValueError, RecursionError):
         return None
+
+
+def bytes_of(text: str) -> bytes:
+    """UTF-8, also of a text that JSON can say and UTF-8 cannot."""
+    return text.encode("utf-8", "replace")

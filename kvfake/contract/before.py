@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from kvfake.contract.asked import Value, got_value, is_done, json_of, place_of, value_of_record
+from kvfake.contract.asked import Value, bytes_of, got_value, is_done, json_of, place_of, value_of_record
 from kvfake.contract.tape import Taped
 from kvfake.services import persist
 from kvfake.services.message import Operation
@@ -61,7 +61,7 @@ class _Before:
     def list(self, taped: Taped, operation: Operation) -> None:
         for key in _list(taped):
             if isinstance(key, str) and key not in self._shown[operation.namespace]:
-                self.values.setdefault((operation.namespace, key.encode("utf-8", "replace")), _SOMETHING)
+                self.values.setdefault((operation.namespace, bytes_of(key)), _SOMETHING)
 
     def _learn(self, place: Place, value: Value | None) -> None:
         """What is known of a place for the first time."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvfake.contract.asked import json_of, listed, shown_values
+from kvfake.contract.asked import bytes_of, json_of, listed, shown_values
 from kvfake.contract.differing import has_error, header, media_type
 from kvfake.contract.seen import KEY, OWNER, Rule, Seen
 from kvfake.services import persist
@@ -32,7 +32,8 @@ def _is_moment(seen: Seen) -> bool:
 
 def _records(response: Response) -> list[dict[str, Any]]:
     said = json_of(response.body)
-    return [one for one in (said if isinstance(said, list) else [said]) if isinstance(one, dict) and "key" in one]
+    several = said if isinstance(said, list) else [said]
+    return [one for one in several if isinstance(one, dict) and isinstance(one.get("key"), str)]
 
 
 def _is_record(said: Any) -> bool:
@@ -52,8 +53,8 @@ def _is_no_string(seen: Seen) -> bool:
 
 def _mean_the_same(got: str, want: str) -> bool:
     """Two strings that are not the same, though they are to whoever reads JSON: null may be nothing."""
-    is_same = json_of(got.encode()) == json_of(want.encode()) and (
-        json_of(want.encode()) is not None or (want == "null" and not got)
+    is_same = json_of(bytes_of(got)) == json_of(bytes_of(want)) and (
+        json_of(bytes_of(want)) is not None or (want == "null" and not got)
     )
     return is_same or got.strip() == want.strip()
 
@@ -78,7 +79,7 @@ def _is_bound(seen: Seen) -> bool:
 
 def _is_size(seen: Seen) -> bool:
     value = seen.payload.get("value") if isinstance(seen.payload, dict) else None
-    is_large = isinstance(value, str) and len(value.encode("utf-8", "replace")) > _LARGE_BYTES
+    is_large = isinstance(value, str) and len(bytes_of(value)) > _LARGE_BYTES
     return is_large and seen.is_set and (seen.got.status >= 400) != (seen.want.status >= 400)
 
 
@@ -94,7 +95,7 @@ def _is_no_list(seen: Seen) -> bool:
     is_whole = isinstance(json_of(seen.got.body), list) and len(json_of(seen.got.body)) == len(got)
     begins = persist.shown(seen.place.key)
     is_odd = sorted(got) == sorted(want) or not all(key.startswith(begins) for key in got)
-    return not is_whole or is_odd or any(seen.past_of(key.encode()).last == "set" for key in want if key not in got)
+    return not is_whole or is_odd or any(seen.past_of(bytes_of(key)).last == "set" for key in want if key not in got)
 
 
 def _is_no_answer_of_mget(seen: Seen) -> bool:
@@ -134,7 +135,7 @@ def _is_deleted_otherwise(seen: Seen) -> bool:
     """It is there after it was deleted, or not there after another key was, with which it begins."""
     if seen.verb == "list":
         more = set(listed(seen.got)) - set(listed(seen.want))
-        return seen.elsewhere == KEY or any(seen.past_of(key.encode()).last == "delete" for key in more)
+        return seen.elsewhere == KEY or any(seen.past_of(bytes_of(key)).last == "delete" for key in more)
     is_there = seen.got_value is not None
     return (seen.past.last == "delete" and is_there) or (seen.elsewhere == KEY and seen.verb == "get" and not is_there)
 

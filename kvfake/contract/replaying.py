@@ -12,7 +12,7 @@ from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from kvfake.contract.asked import Value, got_value, is_done, listed, place_of, set_value, shown_values
+from kvfake.contract.asked import Value, bytes_of, got_value, is_done, listed, place_of, set_value, shown_values
 from kvfake.contract.before import Place, held_before
 from kvfake.contract.differing import differences
 from kvfake.contract.reasons import rows_of
@@ -71,8 +71,8 @@ class Replay:
             response = self._answer(taped)
             what = differences(taped, response)
             if what:
-                past_of = partial(self._past_of, place.namespace) if place is not None else _no_past
-                seen = Seen(taped, response, owner, place, past_of, self._elsewhere(taped, response, place))
+                past_of, elsewhere = partial(self._past_of, place), self._elsewhere(taped, response, place)
+                seen = Seen(taped, response, owner, place, past_of, elsewhere)
                 yield Difference(taped, what, rows_of(seen))
                 if place is not None:
                     self._follow(taped, place, before)
@@ -116,8 +116,9 @@ class Replay:
     def _at(self, place: Operation | None) -> Entry | None:
         return None if place is None else self._world.store.get(place.namespace, place.key)
 
-    def _past_of(self, namespace: Namespace, key: bytes) -> Past:
-        return self._past.get((namespace, key), Past())
+    def _past_of(self, place: Operation | None, key: bytes) -> Past:
+        """What was done at a key beside that place, or there."""
+        return self._past.get((place.namespace, key), Past()) if place is not None else Past()
 
     def _elsewhere(self, taped: Taped, response: Response, place: Operation | None) -> str:
         """As `Seen` says it, of the first key of which there is something to say."""
@@ -128,7 +129,7 @@ class Replay:
         others = [(key, got[key]) for key in want if key in got and got[key] != want[key]]
         lost = set(listed(response)) - set(listed(taped.response)) if place.verb == "list" else set()
         found = [self._lies(here, key, value.data) if value is not None else self._was_deleted(here, key) for key, value in others]
-        found += [self._was_deleted(here, key.encode()) for key in sorted(lost)]
+        found += [self._was_deleted(here, bytes_of(key)) for key in sorted(lost)]
         return next(filter(None, found), "")
 
     def _lies(self, here: Namespace, key: bytes, data: bytes) -> str:
@@ -152,7 +153,7 @@ class Replay:
             self._past[at] = Past("set", request.method, request.target, request.headers.get(b"content-type"), replaced)
             self._deleted.pop((place.namespace[0], place.key), None)
         elif place.verb == "set":
-            self._past[at] = self._past_of(*at)._replace(refused=taped.response.status)
+            self._past[at] = self._past_of(place, place.key)._replace(refused=taped.response.status)
         elif place.verb == "delete" and is_taken:
             self._past[at] = Past("delete")
             self._deleted[place.namespace[0], place.key] = place.namespace
@@ -175,10 +176,6 @@ class Replay:
         else:
             entry = self._entry(value) if isinstance(value, Value) else value
             self._world.store.set(place.namespace, place.key, entry)
-
-
-def _no_past(key: bytes) -> Past:
-    return Past()
 
 
 def _between(one: Namespace, other: Namespace) -> str:
