@@ -32,7 +32,7 @@ from kvfake.settings import (
 
 if TYPE_CHECKING:
     from kvfake import Double
-    from kvfake.contract.real import RealService
+    from kvfake.contract.real.worlds import RealService
     from kvfake.session import Factory
 
 
@@ -77,7 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _tokens_of(worker: str) -> dict[str, str]:
-    from kvfake.contract.real_session import tokens_of
+    from kvfake.contract.real.session import tokens_of
 
     return tokens_of(os.environ, worker)
 
@@ -87,7 +87,7 @@ def _real_service(config: pytest.Config, asked: dict[str, Any]) -> RealService |
     if not asked.get("against"):
         return None
     from kvfake.contract import Failed
-    from kvfake.contract.real_session import real_service
+    from kvfake.contract.real.session import real_service
 
     with _telling(ValueError, Failed):
         given = _tokens_of(getattr(config, "workerinput", {}).get("workerid", ""))
@@ -226,7 +226,7 @@ def _skipping_what_is_lacking(item: pytest.Item) -> Iterator[None]:
 
 def _lacking_in(wrong: Exception) -> list[str]:
     """What it wants for: a fixture of a wider scope may have failed for it before this test began, and fails again."""
-    from kvfake.contract.real_store import Lacking
+    from kvfake.contract.real.store import Lacking
 
     return [str(wrong)] if isinstance(wrong, Lacking) else []
 

@@ -43,14 +43,18 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit code."""
     parser, options = parse(sys.argv[1:] if argv is None else argv)
     try:
-        return _DO.get(options.command, _values)(parser, options)
+        code = _DO.get(options.command, _values)(parser, options)
+        sys.stdout.flush()
+        return code
     except _Failed as failed:
         _complain(str(failed))
         return failed.code
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has heard enough; nor does Python get to flush the rest
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as failed:  # of stdout: what else can fail is told where it does
+        if not isinstance(failed, BrokenPipeError):  # then whoever read our output has heard enough
+            _complain(f"cannot write to stdout: {failed.strerror}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor does Python get to flush the rest
         return FAILED
 
 
@@ -183,5 +187,11 @@ def _answered(url: str) -> Iterator[None]:
         raise _Failed(f"no kvfake server answers at {url}: {why} (kvfake serve starts one, --url names another)") from None
 
 
-_CONTRACT = {"verify": "verifying", "explain": "explaining", "openapi": "openapi", "record": "recording", "compare": "comparing"}
+_CONTRACT = {  # the module of each
+    "verify": "live.verifying",
+    "explain": "explaining",
+    "openapi": "openapi.describing",
+    "record": "replay.recording",
+    "compare": "replay.comparing",
+}
 _DO = {"serve": _serve, "run": _run, "env": _env, "wait": _wait, **dict.fromkeys(_CONTRACT, _contract)}  # the others are of values

@@ -16,7 +16,7 @@ from kvfake.world.exchange import Exchange
 from kvfake.world.fake import Fake
 
 if TYPE_CHECKING:
-    from kvfake.contract.real import RealService
+    from kvfake.contract.real.worlds import RealService
 
 _NOBODY = {"strict": True, "token": (), "seed": None, "fallback": None}
 

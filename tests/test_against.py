@@ -294,6 +294,7 @@ def test_what_cannot_be_deleted_is_told(real: Double, pytester: pytest.Pytester)
 
 def test_a_mapping_says_what_the_real_server_answered(real: Double, pytester: pytest.Pytester) -> None:
     """Where it was not what the service answers."""
+    real.faults.add(method="PUT", key="refused", status=503)
     real.faults.add(service="persist", method="GET", key="broken", status=200, body="no record", times=None)
     real.faults.add(service="persist", method="GET", status=200, body='{"no": "list"}', times=None)
     result = run_against(
@@ -301,8 +302,10 @@ def test_a_mapping_says_what_the_real_server_answered(real: Double, pytester: py
         real,
         """
         def test_refused(kvfake):
-            with pytest.raises(RuntimeError, match="PUT .*/kv/ABC/k was answered 500 'prefix"):
+            with pytest.raises(ValueError, match='prefix "ABC" is longer than the limit'):
                 kvfake.mattermost.with_prefix("ABC")["k"] = 1
+            with pytest.raises(RuntimeError, match="PUT .*/kv/refused was answered 503"):
+                kvfake.mattermost["refused"] = 1
             with pytest.raises(RuntimeError, match="expected a record of Persist's, got 200 'no record'"):
                 kvfake.persist["broken"]
             with pytest.raises(RuntimeError, match="expected a list of keys, got 200"):

@@ -17,7 +17,7 @@ import kvfake
 from kvfake.cli import main
 from kvfake.contract.call import Differs
 from kvfake.contract.caller import Caller
-from kvfake.contract.rows import checks
+from kvfake.contract.rows.register import checks
 from tests.rows.wrong import WRONG, Wrong
 from tests.support.doors import TOKENS
 from tests.support.lines import WHO, DoorLine

@@ -16,7 +16,7 @@ from openapi_spec_validator import validate
 
 import kvfake
 from kvfake.cli import main
-from kvfake.contract.openapi import description
+from kvfake.contract.openapi.describing import description
 from kvfake.control import app, powers, worlds
 from kvfake.services import mattermost, persist
 from kvfake.services.fidelity import ROWS

@@ -16,9 +16,9 @@ import pytest
 
 import kvfake
 from kvfake.cli import main
-from kvfake.contract import redacting
-from kvfake.contract.recording import Tape
-from kvfake.contract.redacting import Redactor
+from kvfake.contract.replay import redacting
+from kvfake.contract.replay.recording import Tape
+from kvfake.contract.replay.redacting import Redactor
 from kvfake.double import Double
 from kvfake.services.message import Request, Response
 from tests.support.process import Running, asked

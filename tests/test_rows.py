@@ -11,7 +11,7 @@ import kvfake
 from kvfake.contract.call import Answer, Call, Differs
 from kvfake.contract.caller import Caller
 from kvfake.contract.checks import UNSEEABLE, Check
-from kvfake.contract.rows import checks
+from kvfake.contract.rows.register import checks
 from kvfake.double import Double
 from kvfake.services.fidelity import ROWS
 from kvfake.services.mattermost import KV
@@ -65,16 +65,14 @@ class Watched(DoorLine):
 
 
 KEY = "[0-9a-f]{32}"
-SET_HERE = re.compile(f"{KV}/(kv/|kv%2F|k%20/)?{KEY}[^/]*|(/api/v1)?/persist/kv/[./]*{KEY}.*")
+SET_HERE = re.compile(f"{KV}/(kv/|kv%2F)?{KEY}[^/]*|(/api/v1)?/persist/kv/[./]*{KEY}.*")
 READING = {"GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND"}
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_a_check_changes_nothing_but_keys_of_its_own(check: Check, profile: str) -> None:
-    """It may be asked of a live server: whatever is no reading names a new key, and nothing is set but in two name spaces (and in
-    one more, for a row that cannot be seen without).
-    """
+    """It may be asked of a live server: whatever is no reading names a new key, and nothing is set but in two name spaces."""
     with opened(SocketDoor.name, profile=profile, strict=True, token=TOKENS) as door:
         line = Watched(door)
         caller = Caller(line, WHO, profile=profile)
@@ -182,9 +180,12 @@ def test_a_long_prefix_is_a_name_space_of_its_own_where_it_is_taken(door: str) -
 
 @pytest.mark.shows("M25")
 @every_door
-def test_two_bytes_may_be_one_letter(door: str) -> None:
+def test_a_short_prefix_is_padded_and_a_letter_may_be_two_bytes(door: str) -> None:
     """A check sets in no name space but two."""
     with opened(door, profile="plugin-1.2", token=TOKENS) as asked:
+        assert ask(asked, "PUT", "p/key", "0").status == 200
+        assert ask(asked, "GET", "p%20/key").text == "0"
+        assert ask(asked, "GET", "%20p/key").text == "{}"
         assert ask(asked, "PUT", "%C3%A9/key", "1").status == 200
         assert ask(asked, "GET", "%C3%A9/key").text == "1"
 

@@ -20,10 +20,10 @@ from kvfake.cli import main
 from kvfake.contract.call import Call, Differs, Unreachable
 from kvfake.contract.caller import BOT, OTHER_PROJECT, PLAIN_USER, PROJECT, USER, Caller
 from kvfake.contract.checks import UNSEEABLE, Check
-from kvfake.contract.hiding import Hide
-from kvfake.contract.judging import DIFFERS, HOLDS, UNSEEN, judge, look
-from kvfake.contract.line import HttpLine
-from kvfake.contract.rows import checks
+from kvfake.contract.live.hiding import Hide
+from kvfake.contract.live.judging import DIFFERS, HOLDS, UNSEEN, judge, look
+from kvfake.contract.live.line import HttpLine
+from kvfake.contract.rows.register import checks
 from kvfake.doors.connection import Answer
 from kvfake.double import Double
 from kvfake.services.fidelity import ROWS
@@ -503,7 +503,7 @@ def test_a_redirecting_server_says_which_url_to_give(verify: Verify) -> None:
 
 
 def test_an_answer_without_end_is_told(verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kvfake.contract.talk.MAX_BODY_BYTES", 100_000)
+    monkeypatch.setattr("kvfake.contract.live.talk.MAX_BODY_BYTES", 100_000)
     with listening(saying(answer("200 OK", 200_000 * b"x"))) as port:
         assert verify.refused("--against", f"http://127.0.0.1:{port}", *OF_MATTERMOST).endswith("answers more than 100000 bytes")
 

@@ -18,7 +18,7 @@ from werkzeug.test import Client
 
 import kvfake
 from kvfake.contract.checks import Check
-from kvfake.contract.rows import checks
+from kvfake.contract.rows.register import checks
 from kvfake.doors.environ import call
 from kvfake.double import Double
 from kvfake.services.mattermost import KV

@@ -654,7 +654,7 @@ def doubles(request: Request) -> Request:
 
 @hears("M25", "blanks of a prefix count")
 def blanks(request: Request) -> Request:
-    return request._replace(target=re.sub(rb"/([a-z])%20/", rb"/\1_/", request.target))
+    return request._replace(target=re.sub(rb"/kv/([a-z]?)%20/", rb"/kv/\1_/", request.target))
 
 
 @hears("M25", "a prefix of blanks is one")

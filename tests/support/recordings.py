@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import kvfake
-from kvfake.contract.recording import PassThrough, Tape
+from kvfake.contract.replay.recording import PassThrough, Tape
 from kvfake.doors.connection import Answer, Connection
 from kvfake.doors.neighbours import not_whole
 from kvfake.doors.passing import Upstream

@@ -1,0 +1,1 @@
+"""Asking a server for every row: the way there, and what is said of it."""

@@ -1,0 +1,1 @@
+"""The OpenAPI description of both services and of control."""

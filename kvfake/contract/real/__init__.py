@@ -1,0 +1,1 @@
+"""A suite that runs before a real server."""

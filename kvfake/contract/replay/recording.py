@@ -1,0 +1,175 @@
+"""Standing before a real server, and keeping what an app and it say to each other.
+
+Law: everything is passed on as it came, and every answer as it is; what is kept of that is what `redacting` gives
+out. It answers nothing itself but whether it is there, and what cannot be passed on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping
+from functools import partial
+from threading import Lock
+from typing import Any
+from urllib.parse import urljoin
+
+from kvfake import __version__
+from kvfake.contract import UNREACHABLE, Failed
+from kvfake.contract.call import Call, Unreachable
+from kvfake.contract.live.hiding import printable
+from kvfake.contract.live.line import HttpLine
+from kvfake.contract.replay import tape
+from kvfake.contract.replay.redacting import Redactor, is_beside
+from kvfake.doors.connection import Connection
+from kvfake.doors.neighbours import not_whole
+from kvfake.doors.nethttp import split_absolute
+from kvfake.doors.passing import Upstream
+from kvfake.doors.replies import refusal
+from kvfake.doors.server import Server
+from kvfake.ledger import Lines
+from kvfake.running import ENDING, held
+from kvfake.services import mattermost, persist
+from kvfake.services.message import JSON, Request, Response
+from kvfake.settings import PORT_OF_SERVE_ONLY, REAL, SERVER, from_environment, from_flags, resolve
+from kvfake.started import address_of
+
+FAILED = 1
+HEALTH = b"/_kvfake/health"
+VIA = "1.1 kvfake-record"
+
+_KEY_BYTES = 16
+_STORES = (f"{mattermost.KV}/", f"{persist.API}/persist/kv/", "/persist/kv/")
+
+
+class Tape:
+    """The file of a recording. Raises ``OSError`` where it cannot be opened."""
+
+    def __init__(self, path: str, against: str, complain: Callable[[str], None]) -> None:
+        self._lines = Lines(path, complain, private=True, first=tape.header(against))
+        self._redactor = Redactor()
+        self._lock = Lock()
+        self._count = 0
+
+    def write(self, request: Request, response: Response) -> None:
+        """One exchange. A token that it is the first to show is hidden in those before it too."""
+        with self._lock:
+            self._count += 1
+            taped = self._redactor.taped(self._count, request, response)
+            if self._redactor.has_seen_more:
+                self._lines.change(self._again)
+            self._lines.add(tape.line_of(taped))
+
+    def _again(self, line: bytes) -> str:
+        if not line.startswith(b'{"number"') or not self._redactor.may_be_in(line):
+            return line.decode()
+        return tape.line_of(self._redactor.again(tape.exchange_of(line)))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has every exchange."""
+        return self._lines.is_whole
+
+    def close(self) -> None:
+        self._lines.close()
+
+
+class PassThrough:
+    """What answers in the real server's place: the real server."""
+
+    def __init__(self, upstream: Upstream, tape: Tape) -> None:
+        self._upstream, self._tape = upstream, tape
+
+    def answer(self, request: Request) -> Response | Callable[[], Response]:
+        target = request.target if request.target.startswith(b"/") else split_absolute(request.target)[1]
+        if request.method == "GET" and target.partition(b"?")[0] == HEALTH:
+            health = {"status": "ok", "kvfake": __version__, "url": self._upstream.url}
+            return Response(200, JSON, json.dumps(health).encode())
+        if not target.startswith(b"/"):
+            return refusal(400, f"cannot pass that on to {self._upstream.url}: expected a path")
+        return not_whole(request) or partial(self._pass_on, request._replace(target=target))
+
+    def _pass_on(self, request: Request) -> Response:
+        asked = request
+        if not is_beside(request.target):  # what is kept is to be read and compared
+            asked = request._replace(headers={**request.headers, b"accept-encoding": b"identity"})
+        response = self._upstream.ask(asked, request.target, VIA)
+        self._tape.write(request, response)
+        return response
+
+
+# --------------------------------------------------------------------------------------------------------------- the command
+
+
+def command(parser: ArgumentParser, options: Namespace) -> int:
+    """``kvfake record``, until Ctrl-C."""
+    settings = _settings(parser, options)
+    url = check(settings, options.timeout)
+    upstream = Upstream(url, options.timeout, settings["ca_file"], settings["insecure"])
+    try:
+        server = Server(lambda: Connection(pass_through.answer), settings["host"], settings["port"])
+    except (OSError, UnicodeError) as failed:  # the latter for a host that cannot be a name
+        where = f"{settings['host']}:{settings['port']}"
+        raise Failed(f"cannot listen on {where}: {getattr(failed, 'strerror', None) or failed}", FAILED) from None
+    try:
+        kept = Tape(options.output, url, _complain)
+    except OSError as failed:
+        server.stop()
+        raise Failed(f"cannot write {options.output}: {failed.strerror}", FAILED) from None
+    pass_through = PassThrough(upstream, kept)
+    with held(ENDING):
+        server.start()
+        sys.stdout.write(f"kvfake is listening on {address_of(settings['host'], server.port)}\n")
+        sys.stdout.flush()
+        signal.sigwait(ENDING)
+        server.stop()
+        kept.close()
+        return 0 if kept.is_whole else FAILED
+
+
+def _settings(parser: ArgumentParser, options: Namespace) -> dict[str, Any]:
+    try:
+        environment = from_environment(os.environ, SERVER, REAL, without=PORT_OF_SERVE_ONLY)
+        settings = resolve(from_flags(vars(options)), environment, {"port": 0}, scopes=(SERVER, REAL))
+    except ValueError as wrong:
+        parser.error(str(wrong))
+    if settings["against"] is None:
+        parser.error("record: expected --against URL, the site URL of a real server")
+    return settings
+
+
+def check(settings: Mapping[str, Any], seconds: float) -> str:
+    """The URL of the site. Raises `Failed` where there is no server that could be recorded: none that answers, or none of the
+    services'.
+    """
+    key = secrets.token_hex(_KEY_BYTES)
+    with HttpLine(settings["against"], seconds, settings["ca_file"], settings["insecure"]) as line:
+        try:
+            whys = []
+            for path in _STORES:
+                whys.append(_why_not(line, path + key))
+                if not whys[-1]:
+                    return line.url
+        except Unreachable as why:
+            raise Failed(str(why), UNREACHABLE) from None
+    raise Failed(f"{line.url} {whys[0]}", UNREACHABLE)
+
+
+def _why_not(line: HttpLine, below: str) -> str:
+    """Why nothing of a service's answers there, if so. Nobody says who asks: it may refuse."""
+    answer = line.send(Call("GET", line.base + below, {}))
+    if 300 <= answer.status < 400:
+        location = urljoin(line.url + below, answer.headers.get("location", ""))
+        return f"redirects to {printable(location.removesuffix(below))}: give that URL"
+    if answer.text.lstrip().startswith("<"):
+        return f"answers HTML (status {answer.status}), not the store: is that the site URL of Mattermost, or the URL of Persist?"
+    return ""
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"kvfake: {text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,1 @@
+"""The rows as checks, which any server can be asked."""
