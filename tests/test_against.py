@@ -118,6 +118,8 @@ def test_journal_faults_and_neighbours_work_before_the_real_server(real: Double,
             assert kvfake.journal[1].status == 401
             kvfake.journal.assert_requested("PUT", key="a", times=1)
             assert kvfake.journal[0].response.json() == {"changed": True}
+            refused = requests.put(kvfake.mattermost.url_for("b"), data="no JSON", headers=kvfake.mattermost.headers)
+            assert refused.status_code == kvfake.journal[-1].status == 400
 
         def test_faults(kvfake):
             kvfake.faults.add(status=503)

@@ -797,6 +797,14 @@ def test_importing_the_command_does_nothing(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+def test_a_full_disk_is_one_line() -> None:
+    """Not a traceback."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "kvfake", "explain"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "kvfake: cannot write to stdout: No space left on device\n")
+
+
 def test_output_may_be_cut_off() -> None:
     """A reader that has heard enough causes no traceback."""
     with served() as (_, url):
