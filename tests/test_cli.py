@@ -801,7 +801,9 @@ def test_importing_the_command_does_nothing(capsys: pytest.CaptureFixture[str]) 
 def test_a_full_disk_is_one_line() -> None:
     """Not a traceback."""
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([sys.executable, "-m", "kvfake", "explain"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "kvfake", "explain"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
     assert (done.returncode, done.stderr) == (1, "kvfake: cannot write to stdout: No space left on device\n")
 
 
