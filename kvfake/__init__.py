@@ -5,12 +5,14 @@ Importing this module is nearly free: what it exports is loaded when it is first
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # as checkers read it; importing typing would take most of the time of importing this
 
 __version__ = "0.1.0"
 __all__ = ["Double", "FidelityWarning", "start", "wsgi_app"]
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from kvfake.doors.wsgi import WsgiApp
     from kvfake.double import Double
     from kvfake.started import start
