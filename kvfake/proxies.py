@@ -6,20 +6,25 @@ Law: names and texts of an environment; the standard library only.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
+_THIS_MACHINE = "127.0.0.1"
 _EVERYTHING = "*"  # counts for curl and urllib only where it stands alone
 
 
 def no_proxy(url: str, environ: Mapping[str, str]) -> dict[str, str]:
     """``NO_PROXY``, and ``no_proxy`` where that is what counts, with this machine and the double's host added."""
+    wanted = _wanted("/".join(url.split("/", 3)[:3]))
+    found = {"NO_PROXY": ",".join(wanted)}
+    for name in ("NO_PROXY", "no_proxy"):
+        known = [part for part in map(str.strip, environ.get(name, "").split(",")) if part]
+        if known:
+            found[name] = _EVERYTHING if known == [_EVERYTHING] else ",".join(dict.fromkeys([*known, *wanted]))
+    return found
+
+
+@lru_cache(maxsize=16)  # tests ask for every double of one server
+def _wanted(origin: str) -> tuple[str, ...]:
     from urllib.parse import urlsplit
 
-    wanted = dict.fromkeys(["127.0.0.1", urlsplit(url).hostname or "127.0.0.1"])
-    found = {}
-    for name in ("NO_PROXY", "no_proxy"):
-        known = [part.strip() for part in environ.get(name, "").split(",") if part.strip()]
-        if known == [_EVERYTHING]:
-            found[name] = _EVERYTHING
-        elif known or name == "NO_PROXY":
-            found[name] = ",".join([*known, *(host for host in wanted if host not in known)])
-    return found
+    return tuple(dict.fromkeys([_THIS_MACHINE, urlsplit(origin).hostname or _THIS_MACHINE]))
