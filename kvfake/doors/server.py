@@ -21,7 +21,7 @@ from kvfake.doors.timers import Timers
 from kvfake.services.message import Response
 
 _BACKLOG = 1024
-_READ_BYTES = 65_536
+_FEW_BYTES, _MANY_BYTES = 4096, 262_144  # to read at once: of most requests; of one that goes on. The room is made at each call
 _MAX_ACCEPTS_AT_ONCE = 64
 _LINGER_SECONDS = 2.0  # how long a client that was answered early may go on speaking
 _MAX_IDLE_SECONDS = 300.0  # Mattermost's ServiceSettings.ReadTimeout and WriteTimeout
@@ -32,12 +32,12 @@ _ACCEPT_PAUSE_SECONDS = 0.1  # after the system has run out of file descriptors
 class _Peer:
     """One connection: its socket, its conversation, and the actions that the socket could not take yet."""
 
-    __slots__ = ("connection", "fd", "is_lingering", "left", "mask", "moment", "socket")
+    __slots__ = ("connection", "fd", "is_lingering", "left", "mask", "moment", "room", "socket")
 
     def __init__(self, sock: socket.socket, connection: Connection, moment: float) -> None:
         self.socket, self.fd, self.connection, self.moment = sock, sock.fileno(), connection, moment
         self.left: tuple[Action, ...] = ()
-        self.mask = READ
+        self.mask, self.room = READ, _FEW_BYTES
         self.is_lingering = False
 
 
@@ -113,7 +113,8 @@ class Server:
                 actions, peer.left = peer.left, ()
                 self._carry_out(peer, actions)
                 return
-            data = peer.socket.recv(_READ_BYTES)
+            data = peer.socket.recv(peer.room)
+            peer.room = _FEW_BYTES if len(data) < _FEW_BYTES else _MANY_BYTES
             if peer.is_lingering:
                 if not data:
                     self._drop(peer)
