@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 BENCH_DIR ?= .bench
+WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))  # many tests wait: for processes, or for time to pass
 
 .PHONY: serve test lint types names bench clean
 
@@ -10,7 +11,7 @@ serve: .venv/serve
 
 test: .venv/test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n auto
+	$(BIN)/coverage run -m pytest -n $(WORKERS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

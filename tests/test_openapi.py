@@ -136,6 +136,7 @@ each_profile = pytest.mark.parametrize(
 
 @pytest.mark.timeout(BOUND_SECONDS)
 @each_profile
+@pytest.mark.once
 def test_the_services_are_as_described(tmp_path: Path, profile: str, phases: tuple[str, ...]) -> None:
     """Whatever schemathesis asks, with a token and without, also with values at the limits; the profiles share a description."""
     described = description()
@@ -154,6 +155,7 @@ def test_the_services_are_as_described(tmp_path: Path, profile: str, phases: tup
 
 @pytest.mark.timeout(BOUND_SECONDS)
 @each_profile
+@pytest.mark.once
 def test_control_is_as_described(tmp_path: Path, profile: str, phases: tuple[str, ...]) -> None:
     """Also that it refuses, where it has a token, whoever does not bring it."""
     described = description()
@@ -166,6 +168,7 @@ def test_control_is_as_described(tmp_path: Path, profile: str, phases: tuple[str
 
 
 @pytest.mark.timeout(BOUND_SECONDS)
+@pytest.mark.once
 def test_a_description_that_is_wrong_is_noticed(tmp_path: Path) -> None:
     """So the runs above do look: a status that is not described, a field of another type."""
     described = description()
@@ -179,6 +182,7 @@ def test_a_description_that_is_wrong_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(BOUND_SECONDS)
+@pytest.mark.once
 def test_a_server_that_is_wrong_is_noticed(tmp_path: Path) -> None:
     """What is excused is what the plugin's rows say and nothing else: a 500 with another text is a failure."""
     with kvfake.start(strict=True) as double:
