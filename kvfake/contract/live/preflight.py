@@ -48,17 +48,22 @@ def _takes_a_value(caller: Caller, service: str, who: str) -> bool:
 
 def _why_not(line: HttpLine, answer: Answer, service: str, option: str, hide: Callable[[str], str]) -> str:
     words = shortened(hide(answer.text.strip()), _MAX_SHOWN_CHARACTERS)
-    if 300 <= answer.status < 400:
-        location = shortened(hide(_whereto(line, answer)), _MAX_SHOWN_CHARACTERS)
-        return (
-            f"redirects to {location}: give that URL" if location else f"redirects (status {answer.status}), and does not say where"
-        )
     if answer.status in _NOTHING_BEHIND:
         return f"answers {answer.status}, and nothing behind it does: {words}"
-    if words.removeprefix("\ufeff").lstrip().startswith("<"):
-        return f"answers HTML (status {answer.status}), not the store: {_HINTS[service == mattermost.NAME]}"
-    if answer.status == 401:
+    why = why_no_store(line, answer, _HINTS[service == mattermost.NAME], hide)
+    if not why and answer.status == 401:
         return f"does not know the token of {option}: {words}"
+    return why
+
+
+def why_no_store(line: HttpLine, answer: Answer, hint: str, hide: Callable[[str], str]) -> str:
+    """Why that is the answer of no store at all, if so: it leads elsewhere, or is a page. Else nothing."""
+    if 300 <= answer.status < 400:
+        location = shortened(hide(_whereto(line, answer)), _MAX_SHOWN_CHARACTERS)
+        where = f"to {location}: give that URL" if location else f"(status {answer.status}), and does not say where"
+        return f"redirects {where}"
+    if answer.text.lstrip("\ufeff").lstrip().startswith("<"):
+        return f"answers HTML (status {answer.status}), not the store: {hint}"
     return ""
 
 

@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from threading import Lock
 from typing import Any
-from urllib.parse import urljoin
 
 from kvfake import __version__
 from kvfake.contract import UNREACHABLE, Failed
 from kvfake.contract.call import Call, Unreachable
 from kvfake.contract.live.hiding import printable
 from kvfake.contract.live.line import HttpLine
+from kvfake.contract.live.preflight import why_no_store
 from kvfake.contract.replay import tape
 from kvfake.contract.replay.redacting import Redactor, is_beside
 from kvfake.doors.connection import Connection
@@ -43,6 +43,7 @@ HEALTH = b"/_kvfake/health"
 VIA = "1.1 kvfake-record"
 
 _KEY_BYTES = 16
+_HINT = "is that the site URL of Mattermost, or the URL of Persist?"
 _STORES = (f"{mattermost.KV}/", f"{persist.API}/persist/kv/", "/persist/kv/")
 
 
@@ -151,23 +152,13 @@ def check(settings: Mapping[str, Any], seconds: float) -> str:
         try:
             whys = []
             for path in _STORES:
-                whys.append(_why_not(line, path + key))
+                answer = line.send(Call("GET", line.base + path + key, {}))  # nobody says who asks: it may refuse
+                whys.append(why_no_store(line, answer, _HINT, printable))
                 if not whys[-1]:
                     return line.url
         except Unreachable as why:
             raise Failed(str(why), UNREACHABLE) from None
     raise Failed(f"{line.url} {whys[0]}", UNREACHABLE)
-
-
-def _why_not(line: HttpLine, below: str) -> str:
-    """Why nothing of a service's answers there, if so. Nobody says who asks: it may refuse."""
-    answer = line.send(Call("GET", line.base + below, {}))
-    if 300 <= answer.status < 400:
-        location = urljoin(line.url + below, answer.headers.get("location", ""))
-        return f"redirects to {printable(location.removesuffix(below))}: give that URL"
-    if answer.text.lstrip().startswith("<"):
-        return f"answers HTML (status {answer.status}), not the store: is that the site URL of Mattermost, or the URL of Persist?"
-    return ""
 
 
 def _complain(text: str) -> None:
