@@ -11,7 +11,7 @@ import kvfake
 from tests.clients.official import build, copied, download, output, tool
 from tests.support.process import KVFAKE
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.once]
 
 SERVERS_OWN = "the server's own"
 
