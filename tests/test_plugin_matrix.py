@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.once
 BOUND = 60  # seconds for one suite
 INI = """
     [pytest]
