@@ -86,10 +86,10 @@ def _real_service(config: pytest.Config, asked: dict[str, Any]) -> RealService |
     """The real server that the session runs against, if it does."""
     if not asked.get("against"):
         return None
-    from kvfake.contract import Failed
     from kvfake.contract.real.session import real_service
+    from kvfake.trouble import Failed
 
-    with _telling(ValueError, Failed):
+    with _telling("kvfake", ValueError, Failed):
         given = _tokens_of(getattr(config, "workerinput", {}).get("workerid", ""))
         return real_service(asked["against"], asked.get("ca_file"), bool(asked.get("insecure")), given)
 
@@ -133,24 +133,22 @@ def kvfake_factory(pytestconfig: pytest.Config, kvfake_settings: dict[str, Any])
     """Make doubles for any scope: ``kvfake_factory(**settings)`` is a `kvfake.Double` that lives as long as the session."""
     from kvfake.session import Factory
 
-    try:
+    with _telling("kvfake_settings", TypeError, ValueError):
         asked = _asked_for(pytestconfig, from_keywords(kvfake_settings, SERVER, WORLD))
-    except (TypeError, ValueError) as wrong:
-        raise pytest.fail.Exception(f"kvfake_settings: {wrong}", pytrace=False) from None
     factory = Factory(asked, _real_service(pytestconfig, asked))
     pytestconfig.stash[_SESSION] = factory
     yield factory
-    with _telling(RuntimeError):
+    with _telling("kvfake", RuntimeError):
         factory.close()
 
 
 @contextmanager
-def _telling(*kinds: type[Exception]) -> Iterator[None]:
-    """What goes wrong with a real server is told in its own words, without a traceback."""
+def _telling(where: str, *kinds: type[Exception]) -> Iterator[None]:
+    """What goes wrong there, and is of these kinds, fails the test in its own words, without a traceback."""
     try:
         yield
     except kinds as wrong:
-        raise pytest.fail.Exception(f"kvfake: {wrong}", pytrace=False) from None
+        raise pytest.fail.Exception(f"{where}: {wrong}", pytrace=False) from None
 
 
 @pytest.fixture
@@ -161,19 +159,13 @@ def kvfake(request: pytest.FixtureRequest, kvfake_factory: Factory) -> Iterator[
         if marker.args:
             pytest.fail(f"@pytest.mark.kvfake takes settings by name ({_NAMES}), got {marker.args[0]!r}", pytrace=False)
         settings = {**marker.kwargs, **settings}
-    try:
+    with _telling("@pytest.mark.kvfake", TypeError, ValueError), _telling("kvfake", RuntimeError):
         double = kvfake_factory(**settings)
-    except (TypeError, ValueError) as wrong:
-        raise pytest.fail.Exception(f"@pytest.mark.kvfake: {wrong}", pytrace=False) from None
-    except RuntimeError as wrong:
-        raise pytest.fail.Exception(f"kvfake: {wrong}", pytrace=False) from None
     for marker in reversed(list(request.node.iter_markers("kvfake_fault"))):
-        try:
+        with _telling("@pytest.mark.kvfake_fault", TypeError, ValueError):
             double.faults.add(*marker.args, **marker.kwargs)
-        except (TypeError, ValueError) as wrong:
-            raise pytest.fail.Exception(f"@pytest.mark.kvfake_fault: {wrong}", pytrace=False) from None
     yield double
-    with _telling(RuntimeError):
+    with _telling("kvfake", RuntimeError):
         double.close()
 
 

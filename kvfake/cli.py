@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvfake.parser import parse
 from kvfake.settings import COMMAND, PERSIST, PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_flags, resolve
+from kvfake.trouble import Failed
 
 if TYPE_CHECKING:
     from kvfake.ledger import Files
@@ -31,14 +32,6 @@ _FORMATS: dict[str, Callable[[dict[str, str]], str]] = {
 }
 
 
-class _Failed(Exception):
-    """What goes wrong, in one line, and the exit code that says so."""
-
-    def __init__(self, text: str, code: int = FAILED) -> None:
-        super().__init__(text)
-        self.code = code
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit code."""
     parser, options = parse(sys.argv[1:] if argv is None else argv)
@@ -46,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         code = _DO.get(options.command, _values)(parser, options)
         sys.stdout.flush()
         return code
-    except _Failed as failed:
+    except Failed as failed:
         _complain(str(failed))
         return failed.code
     except KeyboardInterrupt:
@@ -80,14 +73,14 @@ def _bind(settings: dict[str, Any]) -> tuple[Started, Files]:
     except (OSError, UnicodeError) as failed:  # the latter for a host that cannot be a name
         reason = getattr(failed, "strerror", None) or str(failed)
         where = f"{settings['host']}:{settings['port']}"
-        raise _Failed(f"cannot listen on {where}: {reason} (--port takes another, --port 0 a free one)") from None
+        raise Failed(f"cannot listen on {where}: {reason} (--port takes another, --port 0 a free one)") from None
     except ValueError as wrong:  # in the seed
-        raise _Failed(str(wrong)) from None
+        raise Failed(str(wrong)) from None
     try:
         files = Files(settings["journal"], settings["export"], _complain)
     except OSError as failed:
         double.close()
-        raise _Failed(f"cannot write {failed.filename}: {failed.strerror}") from None
+        raise Failed(f"cannot write {failed.filename}: {failed.strerror}") from None
     if files.ledger is not None:
         double.listen(files.ledger.write)
     return double, files
@@ -151,13 +144,10 @@ def _wait(parser: ArgumentParser, options: Namespace) -> int:
 def _values(parser: ArgumentParser, options: Namespace) -> int:
     if options.service == PERSIST and options.prefix is not None:
         parser.error("--prefix: expected none with --service persist")
-    from kvfake.values import COMMANDS, Failed
+    from kvfake.values import COMMANDS
 
-    try:
-        with _answered(options.url):
-            COMMANDS[options.command](options, sys.stdout.buffer)
-    except Failed as failed:
-        raise _Failed(str(failed)) from None
+    with _answered(options.url):
+        COMMANDS[options.command](options, sys.stdout.buffer)
     sys.stdout.buffer.flush()
     return 0
 
@@ -165,12 +155,7 @@ def _values(parser: ArgumentParser, options: Namespace) -> int:
 def _contract(parser: ArgumentParser, options: Namespace) -> int:
     from importlib import import_module
 
-    from kvfake.contract import Failed
-
-    try:
-        code: int = import_module(f"kvfake.contract.{_CONTRACT[options.command]}").command(parser, options)
-    except Failed as failed:
-        raise _Failed(str(failed), failed.code) from None
+    code: int = import_module(f"kvfake.contract.{_CONTRACT[options.command]}").command(parser, options)
     return code
 
 
@@ -182,9 +167,9 @@ def _answered(url: str) -> Iterator[None]:
     try:
         yield
     except Refused as why:
-        raise _Failed(f"the server at {url} refuses: {why}") from None
+        raise Failed(f"the server at {url} refuses: {why}") from None
     except NoAnswer as why:
-        raise _Failed(f"no kvfake server answers at {url}: {why} (kvfake serve starts one, --url names another)") from None
+        raise Failed(f"no kvfake server answers at {url}: {why} (kvfake serve starts one, --url names another)") from None
 
 
 _CONTRACT = {  # the module of each

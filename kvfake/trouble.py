@@ -1,9 +1,17 @@
-"""What went wrong where nobody can be told of it but whoever reads stderr.
+"""What went wrong: in one line for whoever gave a command, or on stderr where nobody else can be told of it.
 
-Law: it shows, and decides nothing. What it needs is imported when something goes wrong.
+Law: it says and shows, and decides nothing. What it needs is imported when something goes wrong.
 """
 
 from __future__ import annotations
+
+
+class Failed(Exception):
+    """A command cannot be done; the text says why, in one line, and ``code`` is the exit code that says so."""
+
+    def __init__(self, text: str, code: int = 1) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def show_traceback() -> None:

@@ -19,6 +19,7 @@ from urllib.parse import quote, urlencode
 from kvfake.asking import ELSE, NoAnswer, ask
 from kvfake.doors.body import MAX_BODY_BYTES
 from kvfake.services import mattermost, persist
+from kvfake.trouble import Failed
 from kvfake.world.document import leaves, members, text_of, write
 from kvfake.world.views import dump_json
 from kvfake.world.world import BOT, PROJECT
@@ -33,10 +34,6 @@ _CHECKS = {mattermost.NAME: mattermost.check_value, persist.NAME: persist.check_
 
 Place = tuple[bytes, bytes, bytes, bytes]
 """Service, owner, prefix, key."""
-
-
-class Failed(Exception):
-    """It cannot be done; the text says why, in one line."""
 
 
 # ----------------------------------------------------------------------------------------------------------- many values

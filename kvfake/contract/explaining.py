@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import textwrap
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from kvfake.contract import Failed
+from kvfake.contract.saying import say
 from kvfake.services.fidelity import ROWS, SAME, SOURCES, Row
 from kvfake.services.message import ROWS as MARKS
+from kvfake.trouble import Failed
 
 _SHOWN_BY = Path(__file__).with_name("shown_by.json")
 _COLUMNS_OF_A_PIPE, _FEWEST_COLUMNS = 100, 40
@@ -30,9 +30,7 @@ def command(parser: ArgumentParser, options: Namespace) -> int:
     parts = [_explained(row, tests[row.id], columns) for row in rows]
     if not options.rows:
         parts.append("Sources\n" + "".join(_lines(f"{word:{_LABEL}}", meaning, columns) for word, meaning in SOURCES.items()))
-    text = "\n".join(parts)
-    sys.stdout.buffer.write(text.encode(sys.stdout.encoding, "backslashreplace"))
-    sys.stdout.flush()
+    say("\n".join(parts))
     return 0
 
 

@@ -50,6 +50,8 @@ _MISSING = {  # M07
     "null": Response(200, JSON, b"null\n"),
     "404": NOT_FOUND,
 }
+SAYS_NOTHING = tuple(response.body for response in _MISSING.values() if response.status == 200)
+"""M07: bodies from which nobody can tell a key that is not there from one that holds the same."""
 _CHANGED = Response(200, JSON, b'{"changed":true}\n')  # M04
 _UNCHANGED = Response(200, JSON, b'{"changed":false}\n', rows=("M17",))
 _DELETED = Response(200)  # M05

@@ -13,11 +13,12 @@ from http.client import HTTPException
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from kvfake.contract import UNREACHABLE, Failed
+from kvfake.contract import UNREACHABLE
 from kvfake.contract.call import Answer, Call, Unreachable
 from kvfake.contract.live.talk import LEAST_SECONDS, HttpTalk, what_happened, written
 from kvfake.doors.passing import tls_context
 from kvfake.services.persist import API
+from kvfake.trouble import Failed
 
 _PORTS = {"http": 80, "https": 443}
 

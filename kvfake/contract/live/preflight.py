@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable
 from urllib.parse import urljoin
 
-from kvfake.contract import UNREACHABLE, Failed
+from kvfake.contract import UNREACHABLE
 from kvfake.contract.call import Answer, Call
 from kvfake.contract.caller import TOKENS, Caller
 from kvfake.contract.live.hiding import shortened
@@ -17,6 +17,7 @@ from kvfake.contract.live.judging import probe
 from kvfake.contract.live.line import HttpLine
 from kvfake.services import mattermost
 from kvfake.settings import PROFILES
+from kvfake.trouble import Failed
 
 _OF_A_REAL_SERVER = "plugin-1.2"
 _NOTHING_BEHIND = (502, 503, 504)
@@ -30,8 +31,7 @@ def check_answers(line: HttpLine, caller: Caller, service: str, who: Iterable[st
         answer = probe(caller, service, one)
         why = _why_not(line, answer, service, TOKENS[one], hide)
         if not why and answer.status >= 400 and not _takes_a_value(caller, service, one):
-            words = shortened(hide(answer.text.strip()), _MAX_SHOWN_CHARACTERS)
-            why = f"answers {answer.status}, and takes no value: {words} ({_HINTS[service == mattermost.NAME]})"
+            why = f"answers {answer.status}, and takes no value: {_words(answer, hide)} ({_HINTS[service == mattermost.NAME]})"
         if why:
             raise Failed(f"{line.url} {why}", UNREACHABLE)
 
@@ -47,13 +47,16 @@ def _takes_a_value(caller: Caller, service: str, who: str) -> bool:
 
 
 def _why_not(line: HttpLine, answer: Answer, service: str, option: str, hide: Callable[[str], str]) -> str:
-    words = shortened(hide(answer.text.strip()), _MAX_SHOWN_CHARACTERS)
     if answer.status in _NOTHING_BEHIND:
-        return f"answers {answer.status}, and nothing behind it does: {words}"
+        return f"answers {answer.status}, and nothing behind it does: {_words(answer, hide)}"
     why = why_no_store(line, answer, _HINTS[service == mattermost.NAME], hide)
     if not why and answer.status == 401:
-        return f"does not know the token of {option}: {words}"
+        return f"does not know the token of {option}: {_words(answer, hide)}"
     return why
+
+
+def _words(answer: Answer, hide: Callable[[str], str]) -> str:
+    return shortened(hide(answer.text.strip()), _MAX_SHOWN_CHARACTERS)
 
 
 def why_no_store(line: HttpLine, answer: Answer, hint: str, hide: Callable[[str], str]) -> str:

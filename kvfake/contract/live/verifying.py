@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from kvfake.contract import DIFFERENT, UNREACHABLE, Failed
+from kvfake.contract import DIFFERENT, UNREACHABLE
 from kvfake.contract.call import Unreachable
 from kvfake.contract.caller import BOT, OTHER_PROJECT, PLAIN_USER, PROJECT, TOKENS, USER, Caller
 from kvfake.contract.checks import UNSEEABLE
@@ -25,10 +25,12 @@ from kvfake.contract.live.line import HttpLine
 from kvfake.contract.live.preflight import check_answers, profile_of
 from kvfake.contract.live.report import Report
 from kvfake.contract.rows.register import checks
+from kvfake.contract.saying import say
 from kvfake.parser import TOKENS as VARIABLES
 from kvfake.services import mattermost, persist
 from kvfake.services.fidelity import ROWS
 from kvfake.settings import BY_NAME, PROFILES, REAL, SERVER, WORLD, from_environment, from_flags, of, resolve
+from kvfake.trouble import Failed
 
 _OF = {mattermost.NAME: ("M", (BOT, USER), (PLAIN_USER,)), persist.NAME: ("P", (PROJECT, OTHER_PROJECT), ())}
 """How the rows of a service begin; whom its store knows, of which the first must be given; whom it does not."""
@@ -117,9 +119,10 @@ class _Run:
         check_answers(self._line, caller, service, [who for who in known if who in self._tokens], self._hide)
         report.profile = caller.profile = self._profile or profile_of(self._line)
         self._say(report.heading())
+        every_check = checks()
         for row in ROWS.values():
             if row.id.startswith(letter):
-                verdict = judge(caller, row, checks(), UNSEEABLE.get(row.id))
+                verdict = judge(caller, row, every_check, UNSEEABLE.get(row.id))
                 report.verdicts.append(verdict)
                 self._say(*report.lines(verdict))
                 if verdict.outcome == DIFFERS:  # it may be that there is no store any more
@@ -141,10 +144,9 @@ class _Run:
         """The last line, and the files."""
         report = self._report
         if self._options.json:
-            sys.stdout.write(json.dumps(report.as_json(), indent=2) + "\n")
+            say(json.dumps(report.as_json(), indent=2) + "\n")
         elif report.stopped is None:
             self._say(report.summary())
-        sys.stdout.flush()
         if self._options.junit is not None:
             try:
                 Path(self._options.junit).write_bytes(report.as_junit(self._options.require == "all"))
@@ -153,6 +155,4 @@ class _Run:
 
     def _say(self, *lines: str) -> None:
         if not self._options.json:
-            text = "".join(f"{line}\n" for line in lines)
-            sys.stdout.buffer.write(text.encode(sys.stdout.encoding, "backslashreplace"))
-            sys.stdout.flush()
+            say("".join(f"{line}\n" for line in lines))

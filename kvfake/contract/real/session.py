@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kvfake.contract import UNREACHABLE, Failed
+from kvfake.contract import UNREACHABLE
 from kvfake.contract.call import Unreachable
 from kvfake.contract.caller import BOT, PROJECT, USER, Caller
 from kvfake.contract.live.hiding import Hide
@@ -16,6 +16,7 @@ from kvfake.contract.live.preflight import check_answers
 from kvfake.contract.real.worlds import BOT_TOKEN, PROJECT_TOKEN, USER_TOKEN, RealService
 from kvfake.doors.passing import Upstream
 from kvfake.services import mattermost, persist
+from kvfake.trouble import Failed
 
 TIMEOUT_SECONDS = 30.0  # of a silence
 

@@ -18,7 +18,6 @@ from kvfake.services.message import Request, Response
 from kvfake.stores import Entry, Namespace
 from kvfake.world.clock import Clock, microseconds
 
-_MISSING = (b"{}", b"null\n")  # M07: a key that is not there cannot be told from one that holds this
 _WHO = (b"authorization", b"cookie", b"x-csrf-token", b"x-requested-with")  # what says who asks (M10, M26)
 _SETS = ("PUT", "POST")
 _NO_ANSWER = 502  # and more: the server may have done it
@@ -76,7 +75,7 @@ class RealStore:
 
     def get(self, namespace: Namespace, key: bytes) -> Entry | None:
         response = self._send("GET", namespace, _path(namespace, key), ok=(200, 404))
-        if response.status == 404 or (namespace[0] == mattermost.NAME and response.body in _MISSING):
+        if response.status == 404 or (namespace[0] == mattermost.NAME and response.body in mattermost.SAYS_NOTHING):
             return None
         return Entry(response.body, 0) if namespace[0] == mattermost.NAME else _entry(response)
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from kvfake.contract.real.store import Lacking, Made, RealClock, RealStore
 from kvfake.doors.passing import Upstream
+from kvfake.parser import TOKENS
 from kvfake.services import mattermost, persist
 from kvfake.services.message import Operation, Refusal, Request, Response
 from kvfake.stores.pretended import PretendedStore
@@ -21,7 +22,7 @@ from kvfake.world.fake import BrokenFault, Fake
 from kvfake.world.owners import Mint, Owners
 from kvfake.world.world import APP, BOT, PROJECT, World
 
-BOT_TOKEN, USER_TOKEN, PROJECT_TOKEN = "MATTERMOST_BOT_TOKEN", "MATTERMOST_USER_TOKEN", "BEEPBOOP_TOKEN"
+BOT_TOKEN, USER_TOKEN, PROJECT_TOKEN = (TOKENS[flag][0] for flag in ("--bot-token", "--user-token", "--project-token"))
 """The variables that hold a session's tokens."""
 
 _ONE_OF = {BOT_TOKEN: "bot", USER_TOKEN: "user", PROJECT_TOKEN: "project"}

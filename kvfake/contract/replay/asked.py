@@ -13,7 +13,6 @@ from kvfake.services import gorules, mattermost, persist
 from kvfake.services.message import Operation, Refusal, Request, Response
 from kvfake.world.views import load_json
 
-_MISSING = (b"{}", b"null\n")  # M07: not told from a value that is the same
 _HARMLESS = {mattermost.NAME: b"0", persist.NAME: b'{"value":""}'}  # a body that no service refuses
 
 
@@ -87,7 +86,7 @@ def _value_of(service: str, response: Response) -> Value | None:
         return None
     if service == persist.NAME:
         return value_of_record(json_of(response.body))
-    return Value(response.body) if response.body not in _MISSING and gorules.json_valid(response.body) else None
+    return Value(response.body) if response.body not in mattermost.SAYS_NOTHING and gorules.json_valid(response.body) else None
 
 
 def shown_values(response: Response, place: Operation | None) -> dict[bytes, Value | None]:

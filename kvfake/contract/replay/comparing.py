@@ -6,7 +6,6 @@ Law: options in, lines on stdout, an exit code. It decides nothing of what diffe
 from __future__ import annotations
 
 import os
-import sys
 import textwrap
 from argparse import ArgumentParser, Namespace
 from collections import Counter
@@ -17,6 +16,7 @@ from kvfake.contract.live.hiding import printable
 from kvfake.contract.replay import tape
 from kvfake.contract.replay.asked import token_of
 from kvfake.contract.replay.replaying import Difference, Replay
+from kvfake.contract.saying import say
 from kvfake.services.fidelity import ROWS
 from kvfake.settings import BY_NAME, WORLD, from_environment, from_flags, resolve
 
@@ -40,13 +40,11 @@ def command(parser: ArgumentParser, options: Namespace) -> int:
         _print(_lines(difference))
     _print(_shared(replay))
     _print([_summary(replay, first_rows)])
-    sys.stdout.flush()
     return DIFFERENT if first_rows else 0
 
 
 def _print(lines: Iterator[str] | list[str]) -> None:
-    for line in lines:
-        sys.stdout.buffer.write((printable(line) + "\n").encode(sys.stdout.encoding, "backslashreplace"))
+    say("".join(f"{printable(line)}\n" for line in lines))
 
 
 def _lines(difference: Difference) -> Iterator[str]:

@@ -18,7 +18,7 @@ from threading import Lock
 from typing import Any
 
 from kvfake import __version__
-from kvfake.contract import UNREACHABLE, Failed
+from kvfake.contract import UNREACHABLE
 from kvfake.contract.call import Call, Unreachable
 from kvfake.contract.live.hiding import printable
 from kvfake.contract.live.line import HttpLine
@@ -37,6 +37,7 @@ from kvfake.services import mattermost, persist
 from kvfake.services.message import JSON, Request, Response
 from kvfake.settings import PORT_OF_SERVE_ONLY, REAL, SERVER, from_environment, from_flags, resolve
 from kvfake.started import address_of
+from kvfake.trouble import Failed
 
 FAILED = 1
 HEALTH = b"/_kvfake/health"

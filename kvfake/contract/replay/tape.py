@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kvfake.contract import UNREACHABLE, Failed
+from kvfake.contract import UNREACHABLE
 from kvfake.services import mattermost, persist
 from kvfake.services.message import Request, Response
 from kvfake.services.payload import kind_of
+from kvfake.trouble import Failed
 
 MARK = "kvfake_recording"
 VERSION = 1
