@@ -83,7 +83,7 @@ pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 
 @given(request=requests, query=st.just(b"") | queries, headers=st.just({}) | headers, is_below=st.booleans())
 @example(("POST", "/faults", b'{"status": 503, "key": {"matches": "[[a]--b]"}}'), b"", {}, False)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_whatever_comes(request: tuple[str, str, bytes], query: bytes, headers: dict[bytes, bytes], is_below: bool) -> None:
     """It is done or refused, in JSON; nobody else's page is told; the journal is empty; and the next request works."""
     method, path, body = request
@@ -109,7 +109,6 @@ def test_whatever_comes(request: tuple[str, str, bytes], query: bytes, headers: 
 
 @given(host=st.binary(), origin=st.binary(), is_known=st.booleans())
 @example(host=b":80:80", origin=b"", is_known=True)
-@settings(deadline=None)
 def test_whoever_asks(host: bytes, origin: bytes, is_known: bool) -> None:
     """A name that means nothing is refused as one that is foreign."""
     named = b"localhost" + host if is_known else host

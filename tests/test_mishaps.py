@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 import requests
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.util import Retry
 from werkzeug.test import Client
@@ -412,10 +412,8 @@ def test_a_late_last_answer_ends_the_conversation() -> None:
 
 
 SECONDS = st.floats(0, MAX_DELAY_SECONDS)
-unhurried = settings(deadline=None)
 
 
-@unhurried
 @given(message=st.binary(max_size=3000), over=SECONDS)
 def test_pieces_are_the_message_in_time(message: bytes, over: float) -> None:
     """However it is cut, it is whole, at most two hundred pieces with a wait between any two, and does not take longer."""
@@ -427,7 +425,6 @@ def test_pieces_are_the_message_in_time(message: bytes, over: float) -> None:
     assert [isinstance(piece, bytes) for piece in pieces] == [place % 2 == 0 for place in range(len(pieces))]
 
 
-@unhurried
 @given(mishap=st.builds(Mishap, SECONDS, SECONDS, st.sampled_from(["", *SEVERS])), head=st.binary(), body=st.binary())
 def test_whatever_befalls_an_answer(mishap: Mishap, head: bytes, body: bytes) -> None:
     """No byte comes that is not the answer's, unless it is garbage; only a cut answer ends the connection; time is kept."""
@@ -450,7 +447,6 @@ def delays(delay: Any, seed: int, count: int = 20) -> list[float]:
     return [answer.mishap.delay for answer in answers if answer.mishap is not None]
 
 
-@unhurried
 @given(bounds=st.tuples(SECONDS, SECONDS), seed=st.integers())
 def test_a_uniform_delay_keeps_its_bounds_and_repeats(bounds: tuple[float, float], seed: int) -> None:
     """The same seed draws the same."""
@@ -460,7 +456,6 @@ def test_a_uniform_delay_keeps_its_bounds_and_repeats(bounds: tuple[float, float
     assert drawn == delays((least, most), seed)
 
 
-@unhurried
 @given(median=st.floats(0.001, MAX_DELAY_SECONDS), sigma=st.floats(0, 10), seed=st.integers())
 def test_a_lognormal_delay_has_a_bound_and_repeats(median: float, sigma: float, seed: int) -> None:
     """However long its tail."""

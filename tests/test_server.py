@@ -22,6 +22,7 @@ from kvfake.doors.server import Server
 from kvfake.double import Double
 from kvfake.services.message import Request, Response
 from tests.support.doors import serving
+from tests.support.process import PATIENCE_SECONDS
 from tests.support.wire import Wire, request_bytes
 
 LIST = request_bytes("GET", "/persist/kv", {"Authorization": "Bearer t"})
@@ -37,9 +38,9 @@ def port_of(double: Double) -> int:
     return int(double.url.rpartition(":")[2])
 
 
-def until(condition: object, seconds: float = 5) -> bool:
+def until(condition: object) -> bool:
     assert callable(condition)
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE_SECONDS
     while not condition() and time.monotonic() < end:
         time.sleep(0.005)
     return bool(condition())

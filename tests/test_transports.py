@@ -672,7 +672,7 @@ async def test_a_late_answer_leaves_the_loop_to_others() -> None:
             await anyio.sleep(0.005)
         assert came == [f"{KV}/k"]
         group.start_soon(get, "/app")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10 * 0.5  # they waited side by side
     assert len(came) == 14
 
 
