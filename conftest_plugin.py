@@ -11,7 +11,7 @@ import os
 import re
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -94,6 +94,13 @@ def _real_service(config: pytest.Config, asked: dict[str, Any]) -> RealService |
         return real_service(asked["against"], asked.get("ca_file"), bool(asked.get("insecure")), given)
 
 
+def _ending_tidily() -> AbstractContextManager[None]:
+    """On SIGTERM the running test comes to its end: so it deletes what it set."""
+    from kvfake.contract.live.ending import sigterm_calls
+
+    return sigterm_calls(lambda number: pytest.exit("SIGTERM", returncode=128 + number))
+
+
 def _asked_for(config: pytest.Config, overridden: dict[str, Any]) -> dict[str, Any]:
     """Every setting that was set for the whole session: flag, variable, ``kvfake_settings``, ini option."""
     return {
@@ -135,9 +142,11 @@ def kvfake_factory(pytestconfig: pytest.Config, kvfake_settings: dict[str, Any])
 
     with _telling("kvfake_settings", TypeError, ValueError):
         asked = _asked_for(pytestconfig, from_keywords(kvfake_settings, SERVER, WORLD))
-    factory = Factory(asked, _real_service(pytestconfig, asked))
+    real = _real_service(pytestconfig, asked)
+    factory = Factory(asked, real)
     pytestconfig.stash[_SESSION] = factory
-    yield factory
+    with _ending_tidily() if real is not None else nullcontext():
+        yield factory
     with _telling("kvfake", RuntimeError):
         factory.close()
 

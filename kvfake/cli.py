@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvfake.parser import parse
 from kvfake.settings import COMMAND, PERSIST, PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_flags, resolve
-from kvfake.trouble import Failed
+from kvfake.trouble import NO_ADDRESS, Failed, cannot_listen
 
 if TYPE_CHECKING:
     from kvfake.ledger import Files
@@ -70,10 +70,8 @@ def _bind(settings: dict[str, Any]) -> tuple[Started, Files]:
 
     try:
         double = Started(settings)
-    except (OSError, UnicodeError) as failed:  # the latter for a host that cannot be a name
-        reason = getattr(failed, "strerror", None) or str(failed)
-        where = f"{settings['host']}:{settings['port']}"
-        raise Failed(f"cannot listen on {where}: {reason} (--port takes another, --port 0 a free one)") from None
+    except NO_ADDRESS as failed:
+        raise Failed(f"{cannot_listen(settings, failed)} (--port takes another, --port 0 a free one)") from None
     except ValueError as wrong:  # in the seed
         raise Failed(str(wrong)) from None
     try:

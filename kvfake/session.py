@@ -12,6 +12,7 @@ from kvfake import story
 from kvfake.double import Double
 from kvfake.settings import SERVER, WORLD, from_keywords, resolve
 from kvfake.started import Started
+from kvfake.trouble import NO_ADDRESS, cannot_listen
 from kvfake.world.exchange import Exchange
 from kvfake.world.fake import Fake
 
@@ -50,9 +51,8 @@ class Factory:
         values = resolve(_NOBODY, self._settings, {"port": 0}, scopes=(SERVER, WORLD))
         try:
             started = Started(values, resolve(self._settings, scopes=(WORLD,)), self._real.worlds if self._real else Fake)
-        except OSError as failed:
-            where, why = f"{values['host']}:{values['port']}", failed.strerror or failed
-            raise RuntimeError(f"cannot listen on {where}: {why} (without a port each worker takes a free one)") from None
+        except NO_ADDRESS as failed:
+            raise RuntimeError(f"{cannot_listen(values, failed)} (without a port each worker takes a free one)") from None
         started.server.start()
         return started
 

@@ -5,6 +5,8 @@ Law: it says and shows, and decides nothing. What it needs is imported when some
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class Failed(Exception):
     """A command cannot be done; the text says why, in one line, and ``code`` is the exit code that says so."""
@@ -12,6 +14,16 @@ class Failed(Exception):
     def __init__(self, text: str, code: int = 1) -> None:
         super().__init__(text)
         self.code = code
+
+
+NO_ADDRESS = (OSError, UnicodeError)
+"""Why a server cannot listen; the latter for a host that cannot be a name."""
+
+
+def cannot_listen(settings: Mapping[str, object], failed: Exception) -> str:
+    """Where, and why, in one line."""
+    reason = getattr(failed, "strerror", None) or failed
+    return f"cannot listen on {settings['host']}:{settings['port']}: {reason}"
 
 
 def show_traceback() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +98,48 @@ def test_the_app_and_the_test_meet_on_the_real_server(real: Double, pytester: py
     )
     result.assert_outcomes(passed=3)
     assert nothing_is_left(real)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_session_that_is_told_to_end_leaves_nothing(real: Double, pytester: pytest.Pytester, number: signal.Signals) -> None:
+    """Ctrl-C, or a system that ends a job: the running test deletes what it set, and no other test begins."""
+    result = run_against(
+        pytester,
+        real,
+        f"""
+        import os, signal, time
+
+        def test_that_is_interrupted(kvfake):
+            kvfake.mattermost["name"] = "Ada"
+            assert kvfake.mattermost["name"] == "Ada"
+            os.kill(os.getpid(), {number})
+            time.sleep(20)
+
+        def test_that_never_begins(kvfake):
+            pass
+        """,
+    )
+    assert result.ret == {signal.SIGINT: pytest.ExitCode.INTERRUPTED, signal.SIGTERM: 128 + signal.SIGTERM}[number]
+    assert [exchange.method for exchange in real.journal if exchange.key == "name"] == ["PUT", "GET", "DELETE"]
+    assert nothing_is_left(real)
+
+
+def test_a_suite_that_hears_sigterm_itself_goes_on_to(real: Double, pytester: pytest.Pytester) -> None:
+    """Its handler stays."""
+    result = run_against(
+        pytester,
+        real,
+        """
+        import os, signal
+        heard = []
+        signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+
+        def test_it(kvfake):
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert heard
+        """,
+    )
+    result.assert_outcomes(passed=1)
 
 
 def test_journal_faults_and_neighbours_work_before_the_real_server(real: Double, pytester: pytest.Pytester) -> None:

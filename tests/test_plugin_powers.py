@@ -234,6 +234,17 @@ def test_a_port_that_is_taken_says_so(pytester: pytest.Pytester) -> None:
     assert f"kvfake: cannot listen on 127.0.0.1:{port}: Address already in use (without a port each worker" in text_of(result)
 
 
+def test_a_host_that_cannot_be_a_name_says_so(pytester: pytest.Pytester) -> None:
+    """It is the server that cannot listen, and no setting of the test."""
+    suite(pytester, """
+    def test_it(kvfake):
+        pass
+    """)  # fmt: skip
+    result = run(pytester, f"--kvfake-host={'a' * 70}")
+    result.assert_outcomes(errors=1)
+    assert f"kvfake: cannot listen on {'a' * 70}:0: " in text_of(result)
+
+
 def test_the_header_hides_the_control_token(pytester: pytest.Pytester) -> None:
     """It is a secret as any other."""
     suite(pytester, "")

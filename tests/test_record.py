@@ -121,7 +121,7 @@ def test_a_taken_port_leaves_the_recording_of_the_other(real: Double, file: Path
     with taken_port() as port:
         assert main(["record", "--against", real.url, "-o", str(file), "--port", str(port)]) == 1
     out, err = capsys.readouterr()
-    assert (out, the_line(err)) == ("", f"cannot listen on 127.0.0.1:{port}: Address already in use")
+    assert (out, the_line(err)) == ("", f"cannot listen on 127.0.0.1:{port}: Address already in use (--port takes another)")
     assert file.read_text() == "another's"
     assert main(["record", "--against", real.url, "-o", str(file), "--host", "a" * 70]) == 1
     assert the_line(capsys.readouterr().err).startswith(f"cannot listen on {'a' * 70}:0: ")

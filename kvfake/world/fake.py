@@ -25,6 +25,8 @@ from kvfake.world.owners import Mint
 from kvfake.world.world import World
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from kvfake.world.fault import Fault
 
 WORLD_MARK = "/~"
@@ -142,10 +144,10 @@ class Fake:
             operation = service.read(request, path, query, base, owner)
         except Refusal as refusal:
             response = refusal.response
-        if world.faults.active:
+        if world.is_elsewhere or world.faults.active:
             asked = Asked(service.NAME, operation, owner, request, path, query)
             job = partial(self._answer_through_faults, service, asked, None if operation else response, world, began)
-            return job if world.faults.call_out else job()
+            return job if world.is_elsewhere or world.faults.call_out else job()
         with world.lock:
             if operation is not None:
                 moment = world.clock.now() if operation.verb == "set" else 0
@@ -163,24 +165,27 @@ class Fake:
             fault = self._due(asked, world, began)
         except BrokenFault as broken:
             return broken.response
-
-        def answered(store: KeyValues) -> Response:
-            profile, moment = world.profiles[service.NAME], world.clock.now()
-            return refused or service.answer(asked.operation, store, profile, moment)
-
-        with world.lock:
+        with self._in_order(world):
             if fault is None:
-                response = answered(world.store)
+                response = self._done(service, asked, refused, world)
             else:
                 misfortune = fault.misfortune
                 meant: Response | None = None
                 if misfortune.is_done:
-                    meant = answered(world.store)
+                    meant = self._done(service, asked, refused, world)
                 elif misfortune.acknowledges:
-                    meant = Response(200) if refused else answered(PretendedStore(world.store))
+                    meant = Response(200) if refused else _done_by(service, asked, world, PretendedStore(world.store))
                 response = misfortune.answer(meant, service.failure)
             self._record(world, asked, response, began, fault)
         return response
+
+    def _in_order(self, world: World) -> AbstractContextManager[Any]:
+        """What is done in this block is recorded in the order in which it is done."""
+        return world.lock
+
+    def _done(self, service: ModuleType, asked: Asked, refused: Response | None, world: World) -> Response:
+        """The service's answer, which has done what it was asked."""
+        return refused or _done_by(service, asked, world, world.store)
 
     def _due(self, asked: Asked, world: World, began: float) -> Fault | None:
         """The fault that the request meets, which has run what it runs before. Raises `BrokenFault`."""
@@ -221,6 +226,11 @@ class Fake:
         if world is None:
             raise Ended(f"{self._mark}-{serial}")
         return world
+
+
+def _done_by(service: ModuleType, asked: Asked, world: World, store: KeyValues) -> Response:
+    response: Response = service.answer(asked.operation, store, world.profiles[service.NAME], world.clock.now())
+    return response
 
 
 SERVICES: dict[str, ModuleType] = {service.NAME: service for service in (mattermost, persist)}

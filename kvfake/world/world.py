@@ -55,6 +55,9 @@ class World:
         "url",
     )
 
+    is_elsewhere = False
+    """Whether its values lie on another server, which takes its time."""
+
     def __init__(self, id: str, serial: int, url: str, mint: Mint, settings: Mapping[str, Any]) -> None:
         self.id, self.serial, self.url, self.settings = id, serial, url, settings
         self.lock = RLock()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -71,3 +71,14 @@ class Ending:
         yield
         self._may_come = True
         self._let_come()
+
+
+@contextmanager
+def sigterm_calls(call: Callable[[int], object]) -> Iterator[None]:
+    """In this block SIGTERM calls that, unless somebody else has asked for it, or this is not the main thread."""
+    is_ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if is_ours:
+        signal.signal(signal.SIGTERM, lambda number, frame: call(number))
+    yield
+    if is_ours:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -7,7 +7,7 @@ server's. Tokens are the real ones. Whatever a world sets there it deletes when 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -15,10 +15,9 @@ from kvfake.contract.real.store import Lacking, Made, RealClock, RealStore
 from kvfake.doors.passing import Upstream
 from kvfake.parser import TOKENS
 from kvfake.services import mattermost, persist
-from kvfake.services.message import Operation, Refusal, Request, Response
-from kvfake.stores.pretended import PretendedStore
+from kvfake.services.message import Response
 from kvfake.world.exchange import Asked
-from kvfake.world.fake import BrokenFault, Fake
+from kvfake.world.fake import Fake
 from kvfake.world.owners import Mint, Owners
 from kvfake.world.world import APP, BOT, PROJECT, World
 
@@ -92,6 +91,7 @@ class RealWorld(World):
     """One test's view of the real server."""
 
     __slots__ = ("made", "tokens")
+    is_elsewhere = True
 
     def __init__(self, id: str, serial: int, url: str, mint: Mint, settings: Mapping[str, Any], real: RealService) -> None:
         fallback = settings["fallback"] or real.upstream.url
@@ -132,41 +132,16 @@ class RealWorlds(Fake):
         assert isinstance(world, RealWorld)
         world.made.delete()
 
-    def answer(
-        self, service: ModuleType, request: Request, path: bytes, query: bytes, base: bytes, world: World | None
-    ) -> Response | Callable[[], Response]:
-        began = self.seconds()
-        token = service.token(request, query)
-        whose = world or self.of_token(token)
-        if not isinstance(whose, RealWorld):
-            return super().answer(service, request, path, query, base, world)
-        owner = whose.owners.who(service.NAME, token)
-        operation: Operation | None = None
+    def _in_order(self, world: World) -> AbstractContextManager[Any]:
+        return nullcontext() if world.is_elsewhere else super()._in_order(world)  # nobody waits for another's answer
+
+    def _done(self, service: ModuleType, asked: Asked, refused: Response | None, world: World) -> Response:
+        if not isinstance(world, RealWorld):
+            return super()._done(service, asked, refused, world)
+        _, operation, owner, request, path, query = asked.parts
         try:
-            operation = service.read(request, path, query, base, owner)
-            whose.tokens.check(service.NAME, owner or "", token)
-        except Refusal:
-            pass
+            if operation is not None:
+                world.tokens.check(service.NAME, owner or "", service.token(request, query))
         except Lacking as lacking:
             return Response(501, body=f"kvfake: {lacking}\n".encode())
-        asked = Asked(service.NAME, operation, owner, request, path, query)
-        return partial(self._pass_on, service, asked, path + b"?" + query if query else path, request, whose, began)
-
-    def _pass_on(
-        self, service: ModuleType, asked: Asked, target: bytes, request: Request, world: RealWorld, began: float
-    ) -> Response:
-        try:
-            fault = self._due(asked, world, began)
-        except BrokenFault as broken:
-            return broken.response
-        response: Response | None = None
-        if fault is None or fault.misfortune.is_done:
-            response = world.made.send(request, target)
-        elif fault.misfortune.acknowledges:
-            store, profile = PretendedStore(world.store), world.profiles[service.NAME]
-            response = service.answer(asked.operation, store, profile, world.clock.now()) if asked.operation else Response(200)
-        if fault is not None:
-            response = fault.misfortune.answer(response, service.failure)
-        assert response is not None
-        self._record(world, asked, response, began, fault)
-        return response
+        return world.made.send(request, path + b"?" + query if query else path)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
 
-from kvfake.contract.replay.asked import Value, bytes_of, got_value, is_done, json_of, place_of, value_of_record
+from kvfake.contract.replay.asked import Value, bytes_of, is_done, json_of, listed, place_of, shown_values
 from kvfake.contract.replay.tape import Taped
 from kvfake.services import persist
 from kvfake.services.message import Operation
@@ -38,9 +37,9 @@ class _Before:
         self._known: set[Place] = set()  # what is there, or is not, is known from here on
         self._shown: defaultdict[Namespace, set[str]] = defaultdict(set)  # the keys of those, as a list shows them
 
-    def get(self, taped: Taped, operation: Operation) -> None:
-        if taped.response.status in (200, 404):
-            self._learn((operation.namespace, operation.key), got_value(taped))
+    def read(self, taped: Taped, operation: Operation) -> None:
+        for key, value in shown_values(taped.response, operation).items():
+            self._learn((operation.namespace, key), value)
 
     def set(self, taped: Taped, operation: Operation) -> None:
         if is_done(taped.response):
@@ -52,15 +51,9 @@ class _Before:
         if is_done(taped.response):
             self._learn((operation.namespace, operation.key), None)
 
-    def mget(self, taped: Taped, operation: Operation) -> None:
-        records = _list(taped)
-        if len(records) == len(operation.keys):
-            for key, record in zip(operation.keys, records, strict=True):
-                self._learn((operation.namespace, key), value_of_record(record))
-
     def list(self, taped: Taped, operation: Operation) -> None:
-        for key in _list(taped):
-            if isinstance(key, str) and key not in self._shown[operation.namespace]:
+        for key in listed(taped.response):
+            if key not in self._shown[operation.namespace]:
                 self.values.setdefault((operation.namespace, bytes_of(key)), _SOMETHING)
 
     def _learn(self, place: Place, value: Value | None) -> None:
@@ -72,9 +65,4 @@ class _Before:
                 self.values[place] = value
 
 
-def _list(taped: Taped) -> list[Any]:
-    said = json_of(taped.response.body)
-    return said if taped.response.status == 200 and isinstance(said, list) else []
-
-
-_LOOKS = {"get": _Before.get, "set": _Before.set, "delete": _Before.delete, "mget": _Before.mget, "list": _Before.list}
+_LOOKS = {"get": _Before.read, "mget": _Before.read, "set": _Before.set, "delete": _Before.delete, "list": _Before.list}

@@ -37,7 +37,7 @@ from kvfake.services import mattermost, persist
 from kvfake.services.message import JSON, Request, Response
 from kvfake.settings import PORT_OF_SERVE_ONLY, REAL, SERVER, from_environment, from_flags, resolve
 from kvfake.started import address_of
-from kvfake.trouble import Failed
+from kvfake.trouble import NO_ADDRESS, Failed, cannot_listen
 
 FAILED = 1
 HEALTH = b"/_kvfake/health"
@@ -114,9 +114,8 @@ def command(parser: ArgumentParser, options: Namespace) -> int:
     upstream = Upstream(url, options.timeout, settings["ca_file"], settings["insecure"])
     try:
         server = Server(lambda: Connection(pass_through.answer), settings["host"], settings["port"])
-    except (OSError, UnicodeError) as failed:  # the latter for a host that cannot be a name
-        where = f"{settings['host']}:{settings['port']}"
-        raise Failed(f"cannot listen on {where}: {getattr(failed, 'strerror', None) or failed}", FAILED) from None
+    except NO_ADDRESS as failed:
+        raise Failed(f"{cannot_listen(settings, failed)} (--port takes another)", FAILED) from None
     try:
         kept = Tape(options.output, url, _complain)
     except OSError as failed:
