@@ -122,8 +122,8 @@ def _head(message: Message) -> bytes:
 
 def _request(message: Message) -> Request:
     """A fresh one: once it is answered its headers are the journal's."""
-    head = HeadReader().read(_head(message))
-    return Request(head.method, head.target, head.headers, message.partition(b"\r\n\r\n")[2])
+    method, target, head = HeadReader().read(_head(message))
+    return Request(method, target, head.headers, message.partition(b"\r\n\r\n")[2])
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ class Connection:
         self._heard: bytes | bytearray = b""
         self._searched = 0  # so much of what was heard is known not to end a head
         self._has_checked_line = False
+        self._method, self._target = "", b""  # of the request that was read last
         self._head: Head | None = None  # of the request whose body is being read, or whose job is running
         self._body: Body | None = None
         self._headers: dict[bytes, bytes] | None = None  # of the last request,
@@ -92,7 +93,7 @@ class Connection:
             blank = len(heard) - len(heard.lstrip(b"\r\n"))
             self._heard = heard = heard[min(blank, _MAX_BLANK_BYTES_AFTER_POST) :]
             self._follows_post = not heard
-        end = _end_of_head(heard, self._searched)
+        end = self._reader.end_of_same(heard) or _end_of_head(heard, self._searched)
         if end > MAX_HEAD_BYTES or (end < 0 and len(heard) > MAX_HEAD_BYTES):
             return self._refuse(BadHead(TOO_LARGE))
         try:
@@ -100,15 +101,16 @@ class Connection:
                 return self._wait_for_head(heard)
             self._searched, self._has_checked_line = 0, False
             self._heard = heard[end:]
-            head = self._reader.read(bytes(heard[:end]))
+            self._method, self._target, head = self._reader.read(bytes(heard[:end]))
         except BadHead as bad:
             return self._refuse(bad)
-        self._head = head
         length = head.length
         if length is not None and length <= len(self._heard) and not head.expects:
-            body, self._heard = bytes(self._heard[:length]), self._heard[length:]
+            body = b""
+            if length:
+                body, self._heard = bytes(self._heard[:length]), self._heard[length:]
             return self._ask(head, body)
-        self._body = incoming = ChunkedBody() if length is None else Body(length)
+        self._head, self._body = head, (incoming := ChunkedBody() if length is None else Body(length))
         if head.expects is None:
             return self._ask_early(head, incoming)
         actions = self._read_body(incoming) if self._heard else _NOTHING
@@ -125,40 +127,42 @@ class Connection:
         return _NOTHING
 
     def _read_body(self, body: Body) -> tuple[Action, ...]:
-        assert self._head is not None
+        head = self._head
+        assert head is not None
         self._heard = body.feed(bytes(self._heard))
         if self._is_half_closed and not body.is_done and not body.broken:
             body.end()
         if body.is_done:
-            return self._ask(self._head, body.bytes)
-        return self._ask_early(self._head, body) if body.broken or body.is_too_long else _NOTHING
+            self._head = self._body = None
+            return self._ask(head, body.bytes)
+        return self._ask_early(head, body) if body.broken or body.is_too_long else _NOTHING
 
     # ---------------------------------------------------------------------------------------------------------- answering
 
     def _ask_early(self, head: Head, body: Body) -> tuple[Action, ...]:
         """Answer a request whose body did not come to its end, or never will."""
         self._is_cut_short = True
+        self._head = self._body = None
         return self._ask(head, body.bytes, body.broken)
 
     def _ask(self, head: Head, body: bytes, broken: str = "") -> tuple[Action, ...]:
-        self._body = None
         if head.expects is None:
             answer: Response | Job = _EXPECTATION_FAILED
         else:
             if head.headers is not self._headers:
                 self._headers, self._shown = head.headers, shown_headers(head.headers)
-            answer = self._answer(Request(head.method, head.target, head.headers, body, broken, self._shown))
-        if not isinstance(answer, Response):
-            return (answer,)
-        self._head = None
-        return self._reply(head, answer)
+            answer = self._answer(Request(self._method, self._target, head.headers, body, broken, self._shown))
+        if isinstance(answer, Response):
+            return self._reply(head, answer)
+        self._head = head
+        return (answer,)
 
     def _reply(self, head: Head, response: Response) -> tuple[Action, ...]:
         if self._log is not None:
             is_lost = response.mishap is not None and response.mishap.is_unanswered
-            self._log(head.method, head.target, *((0, 0) if is_lost else (response.status, len(response.body))))
+            self._log(self._method, self._target, *((0, 0) if is_lost else (response.status, len(response.body))))
         keep_alive = head.keep_alive and not response.close and not self._is_cut_short
-        body = b"" if head.method == "HEAD" or response.status in WITHOUT_LENGTH else response.body
+        body = b"" if self._method == "HEAD" or response.status in WITHOUT_LENGTH else response.body
         message = message_of(response, body, keep_alive, head.is_old)
         actions: tuple[Action, ...] = (message,)
         if response.mishap is not None:
@@ -167,7 +171,7 @@ class Connection:
                 self._has_ended = True
                 return actions
         if keep_alive:
-            self._has_served, self._follows_post = True, head.method == "POST"
+            self._has_served, self._follows_post = True, self._method == "POST"
             return actions
         return (*actions, *self._end(linger=response.close or self._is_cut_short or bool(self._heard)))
 

@@ -33,13 +33,11 @@ _BAD_CODING = ("501 Not Implemented", "Unsupported transfer encoding")
 
 
 class Head(NamedTuple):
-    """What the head of a request says. ``headers`` are the same object where the last request of the connection said the same;
-    nobody changes them. ``length`` is ``None`` for a chunked body; ``expects`` says whether the client waits for
-    ``100 Continue``, and is ``None`` where it expects something else.
+    """What the lines of a head say below the first; nobody changes it, as the connection's next request may say the same.
+    ``length`` is ``None`` for a chunked body; ``expects`` says whether the client waits for ``100 Continue``, and is ``None``
+    where it expects something else.
     """
 
-    method: str
-    target: bytes
     headers: dict[bytes, bytes]
     is_old: bool
     keep_alive: bool
@@ -47,10 +45,7 @@ class Head(NamedTuple):
     expects: bool | None
 
 
-_Said = tuple[dict[bytes, bytes], bool, bool, int | None, bool | None]
-"""A `Head` but for its first line."""
-
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([^\x00-\x20\x7f]+) HTTP/([0-9])\.([0-9])\r?")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~\x80-\xff]+) HTTP/([0-9])\.([0-9])\r?")
 _FOLD = re.compile(rb"[ \t]*\r?\n[ \t]+")
 _FRAMES = (b"content-length:", b"transfer-encoding:", b"upgrade:", b"proxy-connection:")
 _FRAMING = re.compile(rb"^(content-length|transfer-encoding|upgrade|proxy-connection):([^\n]*)\n", re.IGNORECASE | re.MULTILINE)
@@ -72,7 +67,7 @@ class HeadReader:
         self._headers: dict[bytes, bytes] = {}
         self._has_two_hosts = False
         self._last_read: tuple[bytes, bytes, bytes] | None = None  # the lines of the head that was read last, and its version
-        self._last_said: _Said = ({}, False, False, 0, False)
+        self._last_said = Head({}, False, False, 0, False)
 
     def _new_parser(self) -> HttpRequestParser:
         parser = HttpRequestParser(self)
@@ -92,19 +87,27 @@ class HeadReader:
         elif name == b"host":
             self._has_two_hosts = True
 
-    def read(self, head: bytes) -> Head:
-        """``head`` ends with its blank line. Raises `BadHead`, for the first of the reasons that ``net/http`` would find."""
+    def end_of_same(self, heard: bytes | bytearray) -> int:
+        """Where the head ends if its lines are those that were read last, and no blank line needs to be looked for; else 0."""
+        if self._last_read is None:
+            return 0
+        start, lines = heard.find(b"\n") + 1, self._last_read[0]
+        return start + len(lines) if heard.startswith(lines, start) else 0
+
+    def read(self, head: bytes) -> tuple[str, bytes, Head]:
+        """Method, target, and the rest of a head that ends with its blank line. Raises `BadHead`, for the first of the reasons that
+        ``net/http`` would find.
+        """
         line, _, block = head.partition(b"\n")
         method, target, major, minor = request_line(line)
         if (block, major, minor) != self._last_read:  # on one connection most clients say the same again and again
             self._last_read = None
             self._last_said = self._read(method, major, minor, block)
-            if b"host" in self._last_said[0]:  # else the method decides whether it is refused
+            if b"host" in self._last_said.headers:  # else the method decides whether it is refused
                 self._last_read = (block, major, minor)
-        headers, is_old, keep_alive, length, expects = self._last_said
-        return Head(method.decode(), target, headers, is_old, keep_alive, length, expects)
+        return method.decode(), target, self._last_said
 
-    def _read(self, method: bytes, major: bytes, minor: bytes, block: bytes) -> _Said:
+    def _read(self, method: bytes, major: bytes, minor: bytes, block: bytes) -> Head:
         """What the lines say."""
         if b"\n " in block or b"\n\t" in block:
             block = _FOLD.sub(b" ", block)
@@ -138,7 +141,7 @@ class HeadReader:
         if b"connection" in headers:
             tokens = _tokens(headers[b"connection"])
             keep_alive = b"keep-alive" in tokens if is_old else b"close" not in tokens
-        return headers, is_old, keep_alive, length, _expectation(headers.get(b"expect", b""))
+        return Head(headers, is_old, keep_alive, length, _expectation(headers.get(b"expect", b"")))
 
     def _parse(self, block: bytes) -> bool:
         """Read the lines into ``_headers``; whether there was a name with a blank, which is refused later than other faults."""

@@ -148,15 +148,18 @@ class Server:
                     self._jobs.run(action, partial(self._answered, peer))
                     return
             actions = peer.connection.advance()
-        self._watch(peer, READ)
+        if peer.mask != READ:
+            self._watch(peer, READ)
 
     @staticmethod
     def _send(sock: socket.socket, data: bytes) -> int:
         """As much as the socket takes now."""
         sent = 0
-        with suppress(BlockingIOError):
+        try:  # not `suppress`: it takes as long as a call
             while sent < len(data):
                 sent += sock.send(data[sent:] if sent else data)
+        except BlockingIOError:
+            pass
         return sent
 
     def _watch(self, peer: _Peer, mask: int) -> None:
