@@ -18,7 +18,7 @@ ECHOED = Response(200, (("Content-Type", "text/plain"),), b"")
 
 def echo(request: Request) -> Response:
     """Answers with what was asked."""
-    return ECHOED._replace(body=b"%s %b %b %s" % (request.method.encode(), request.target, request.body, request.broken.encode()))
+    return ECHOED.replace(body=b"%s %b %b %s" % (request.method.encode(), request.target, request.body, request.broken.encode()))
 
 
 def hear(connection: Connection, *pieces: bytes) -> list[Action]:
@@ -218,7 +218,7 @@ MIB = b"x" * (1024 * 1024)
 
 def test_a_long_body_is_kept_whole() -> None:
     """Up to 64 MiB, and the next request is served right."""
-    connection = Connection(lambda request: ECHOED._replace(body=b"%d" % len(request.body)))
+    connection = Connection(lambda request: ECHOED.replace(body=b"%d" % len(request.body)))
     head = b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % MAX_BODY_BYTES
     assert bodies(hear(connection, head, *[MIB] * 64, GET)) == [b"%d" % MAX_BODY_BYTES, b"0"]
 
@@ -228,7 +228,7 @@ def test_a_long_body_is_kept_whole() -> None:
 )
 def test_a_body_without_end_is_answered_before_it(frame: bytes, piece: bytes) -> None:
     """Over 64 MiB: whoever answers sees a byte more than that; then the conversation ends."""
-    connection = Connection(lambda request: ECHOED._replace(body=b"%d" % len(request.body)))
+    connection = Connection(lambda request: ECHOED.replace(body=b"%d" % len(request.body)))
     actions = hear(connection, b"PUT /a HTTP/1.1\r\nHost: x\r\n" + frame + b"\r\n\r\n", *[piece] * 65)
     assert bodies(actions) == [b"%d" % (MAX_BODY_BYTES + 1)]
     assert actions[-1] == End(linger=True)
@@ -236,9 +236,7 @@ def test_a_body_without_end_is_answered_before_it(frame: bytes, piece: bytes) ->
 
 def test_what_may_block_is_handed_out() -> None:
     """A job is an action; until its response is there nothing else is answered."""
-    connection = Connection(
-        lambda request: (lambda: ECHOED._replace(body=b"late")) if request.target == b"/slow" else echo(request)
-    )
+    connection = Connection(lambda request: (lambda: ECHOED.replace(body=b"late")) if request.target == b"/slow" else echo(request))
     (job,) = hear(connection, GET.replace(b"/a", b"/slow") + GET + GET)
     assert callable(job)
     assert hear(connection, GET) == []

@@ -238,7 +238,7 @@ def changing(**changes: Any) -> Any:
         def wrongly(request: Request) -> Any:
             response = right(request)
             if isinstance(response, Response) and request.method in ("PUT", "POST") and response.status == 200:
-                return response._replace(**changes)
+                return response.replace(**changes)
             return response
 
         return wrongly
@@ -353,7 +353,7 @@ def echoing(right: Answer) -> Answer:
         encoded = "".join(f"%{ord(character):02X}" for character in said)
         body = f"{said} {encoded} {quote(quote(said, safe=''))} {json.dumps(said)} " + 100 * said
         headers = (("Location", f"/?access_token={quote(said)}"), ("Set-Cookie", f"MMAUTHTOKEN={TOKENS[BOT]}"))
-        return response._replace(body=body.encode(), headers=headers)
+        return response.replace(body=body.encode(), headers=headers)
 
     return wrongly
 
@@ -532,7 +532,7 @@ def test_a_server_may_close_each_connection(verify: Verify) -> None:
     def closing(right: Answer) -> Answer:
         def close(request: Request) -> Any:
             response = right(request)
-            return response._replace(close=True) if isinstance(response, Response) else response
+            return response.replace(close=True) if isinstance(response, Response) else response
 
         return close
 

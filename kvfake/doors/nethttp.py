@@ -8,9 +8,10 @@ target), continuation lines, and the lines that frame the body (two equal length
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from httptools import HttpParserError, HttpRequestParser
+
+from kvfake.plain import Plain
 
 MAX_HEAD_BYTES = (1 << 20) + 4096  # http.DefaultMaxHeaderBytes, and what bufio reads beyond it
 
@@ -32,17 +33,19 @@ TOO_LARGE = "431 Request Header Fields Too Large"
 _BAD_CODING = ("501 Not Implemented", "Unsupported transfer encoding")
 
 
-class Head(NamedTuple):
+class Head(Plain):
     """What the lines of a head say below the first; nobody changes it, as the connection's next request may say the same.
     ``length`` is ``None`` for a chunked body; ``expects`` says whether the client waits for ``100 Continue``, and is ``None``
     where it expects something else.
     """
 
-    headers: dict[bytes, bytes]
-    is_old: bool
-    keep_alive: bool
-    length: int | None
-    expects: bool | None
+    __slots__ = ("expects", "headers", "is_old", "keep_alive", "length")
+
+    def __init__(
+        self, headers: dict[bytes, bytes], is_old: bool, keep_alive: bool, length: int | None, expects: bool | None
+    ) -> None:
+        self.headers, self.is_old, self.keep_alive = headers, is_old, keep_alive
+        self.length, self.expects = length, expects
 
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~\x80-\xff]+) HTTP/([0-9])\.([0-9])\r?")

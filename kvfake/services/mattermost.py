@@ -192,7 +192,7 @@ def answer(operation: Operation, store: KeyValues, profile: Profile, moment: int
     else:
         store.delete(where, operation.key)
         response = _DELETED
-    return response._replace(rows=rows + response.rows) if rows else response
+    return response.replace(rows=rows + response.rows) if rows else response
 
 
 def prefix_too_long(prefix: bytes) -> str:

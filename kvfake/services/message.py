@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from kvfake.plain import Plain
 from kvfake.stores import Namespace
 
 Headers = tuple[tuple[str, str], ...]
@@ -16,30 +17,38 @@ ROWS = "Kvfake-Rows"
 """The header that names the facts in which an answer was kinder than the service."""
 
 
-class Request(NamedTuple):
+class Request(Plain):
     """What came in. Names of headers are lower-case; the target is raw, as it stood in the request line.
 
     ``broken`` says why the body could not be read to its end, in the words of Go's reader; ``body`` is what came before. ``shown``
     are the headers without tokens, where whoever made the request knows them already.
     """
 
-    method: str
-    target: bytes
-    headers: dict[bytes, bytes]
-    body: bytes = b""
-    broken: str = ""
-    shown: dict[bytes, bytes] | None = None
+    __slots__ = ("body", "broken", "headers", "method", "shown", "target")
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        headers: dict[bytes, bytes],
+        body: bytes = b"",
+        broken: str = "",
+        shown: dict[bytes, bytes] | None = None,
+    ) -> None:
+        self.method, self.target, self.headers = method, target, headers
+        self.body, self.broken, self.shown = body, broken, shown
 
 
-class Operation(NamedTuple):
+class Operation(Plain):
     """What a request asks of a service, once it is known that it may: who, which verb, where, and with what."""
 
-    verb: str
-    owner: str
-    namespace: Namespace
-    key: bytes = b""
-    value: bytes = b""
-    keys: tuple[bytes, ...] = ()
+    __slots__ = ("key", "keys", "namespace", "owner", "value", "verb")
+
+    def __init__(
+        self, verb: str, owner: str, namespace: Namespace, key: bytes = b"", value: bytes = b"", keys: tuple[bytes, ...] = ()
+    ) -> None:
+        self.verb, self.owner, self.namespace = verb, owner, namespace
+        self.key, self.value, self.keys = key, value, keys
 
 
 TRUNCATE, GARBAGE, RESET, SILENCE = "truncate", "garbage", "reset", "silence"
@@ -71,17 +80,24 @@ class Mishap(NamedTuple):
         return self.sever not in ("", TRUNCATE)
 
 
-class Response(NamedTuple):
+class Response(Plain):
     """What goes out. ``close`` ends the connection after it; ``rows`` are the facts in which it was kinder than the service;
     ``mishap`` is what befalls it on its way.
     """
 
-    status: int
-    headers: Headers = ()
-    body: bytes = b""
-    close: bool = False
-    rows: tuple[str, ...] = ()
-    mishap: Mishap | None = None
+    __slots__ = ("body", "close", "headers", "mishap", "rows", "status")
+
+    def __init__(
+        self,
+        status: int,
+        headers: Headers = (),
+        body: bytes = b"",
+        close: bool = False,
+        rows: tuple[str, ...] = (),
+        mishap: Mishap | None = None,
+    ) -> None:
+        self.status, self.headers, self.body = status, headers, body
+        self.close, self.rows, self.mishap = close, rows, mishap
 
 
 class Refusal(Exception):

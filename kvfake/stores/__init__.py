@@ -14,17 +14,21 @@ Guarantees that every store gives, and that its users rely on:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from kvfake.plain import Plain
 
 Namespace = tuple[str, str, bytes]
 """Service, owner, prefix: what keeps one owner's values from another's."""
 
 
-class Entry(NamedTuple):
+class Entry(Plain):
     """A value as it was given, and when it was set: microseconds since 1970, UTC."""
 
-    value: bytes
-    updated: int
+    __slots__ = ("updated", "value")
+
+    def __init__(self, value: bytes, updated: int) -> None:
+        self.value, self.updated = value, updated
 
 
 class KeyValues(Protocol):

@@ -57,7 +57,7 @@ class Journal(Sequence[Exchange]):
         headers, size = request.shown or shown_headers(request.headers), len(body) + len(response.body)
         verb, key, keys = (None, None, ()) if operation is None else (operation.verb, operation.key, operation.keys)
         if size > self._max_body_bytes:
-            body, response = body[: self._max_body_bytes], response._replace(body=response.body[: self._max_body_bytes])
+            body, response = body[: self._max_body_bytes], response.replace(body=response.body[: self._max_body_bytes])
             size = len(body) + len(response.body)
         if keys:
             size += sum(map(len, keys))

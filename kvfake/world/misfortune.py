@@ -60,16 +60,16 @@ class Misfortune:
         elif response is None:
             response = Response(500, body=_GARBAGE)
         elif self.status is not None:
-            response = response._replace(status=self.status)
+            response = response.replace(status=self.status)
         if self.status == HTTPStatus.TOO_MANY_REQUESTS:
-            response = response._replace(headers=merged(response.headers, (("Retry-After", _RETRY_AFTER_SECONDS),)))
+            response = response.replace(headers=merged(response.headers, (("Retry-After", _RETRY_AFTER_SECONDS),)))
         if self._body is not None:
-            response = response._replace(body=self._body)
+            response = response.replace(body=self._body)
         if response.status in WITHOUT_BODY:
-            response = response._replace(body=b"")
+            response = response.replace(body=b"")
         seconds, over = self._delay(self.random)
         mishap = Mishap(min(seconds, MAX_DELAY_SECONDS), over, self._sever)
-        return response._replace(headers=merged(response.headers, self._headers), mishap=mishap)
+        return response.replace(headers=merged(response.headers, self._headers), mishap=mishap)
 
 
 def _reason(status: int) -> str:

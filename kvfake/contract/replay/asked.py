@@ -49,7 +49,7 @@ def place_of(request: Request, owner: str) -> Operation | None:
     service = service_of(request.target)
     path, _, query = request.target.partition(b"?")
     is_mget = path.endswith(b"/mget")
-    harmless = request if is_mget else request._replace(body=_HARMLESS[service.NAME])
+    harmless = request if is_mget else request.replace(body=_HARMLESS[service.NAME])
     try:
         operation: Operation = service.read(harmless, path, query, b"", owner)
     except Refusal:

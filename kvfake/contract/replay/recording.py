@@ -93,12 +93,12 @@ class PassThrough:
             return Response(200, JSON, json.dumps(health).encode())
         if not target.startswith(b"/"):
             return refusal(400, f"cannot pass that on to {self._upstream.url}: expected a path")
-        return not_whole(request) or partial(self._pass_on, request._replace(target=target))
+        return not_whole(request) or partial(self._pass_on, request.replace(target=target))
 
     def _pass_on(self, request: Request) -> Response:
         asked = request
         if not is_beside(request.target):  # what is kept is to be read and compared
-            asked = request._replace(headers={**request.headers, b"accept-encoding": b"identity"})
+            asked = request.replace(headers={**request.headers, b"accept-encoding": b"identity"})
         response = self._upstream.ask(asked, request.target, VIA)
         self._tape.write(request, response)
         return response

@@ -145,9 +145,9 @@ class Redactor:
 def _without(taped: Taped, forms: Mapping[bytes, bytes]) -> Taped:
     request, response = taped.request, taped.response
     headers = {name: _hidden(value, forms) for name, value in request.headers.items()}
-    asked = request._replace(target=_hidden(request.target, forms), headers=headers, body=_hidden(request.body, forms))
+    asked = request.replace(target=_hidden(request.target, forms), headers=headers, body=_hidden(request.body, forms))
     said = tuple((name, _hidden(value.encode("latin-1"), forms).decode("latin-1")) for name, value in response.headers)
-    return taped._replace(request=asked, response=response._replace(headers=said, body=_hidden(response.body, forms)))
+    return taped._replace(request=asked, response=response.replace(headers=said, body=_hidden(response.body, forms)))
 
 
 def _hidden(data: bytes, forms: Mapping[bytes, bytes]) -> bytes:

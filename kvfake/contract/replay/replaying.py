@@ -111,7 +111,7 @@ class Replay:
     def _answer(self, taped: Taped) -> Response:
         response = self._site.answer(taped.request, self._base)
         assert isinstance(response, Response)  # nothing of the stores is a job
-        return response._replace(body=body_of(taped.request, response))
+        return response.replace(body=body_of(taped.request, response))
 
     def _at(self, place: Operation | None) -> Entry | None:
         return None if place is None else self._world.store.get(place.namespace, place.key)

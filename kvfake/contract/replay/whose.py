@@ -152,4 +152,4 @@ def _csrf(request: Request) -> tuple[bytes, bytes] | None:
 
 def _with_csrf_of(taped: Taped, cookie: bytes) -> Taped:
     headers = {**taped.request.headers, b"x-csrf-token": CSRF_MARK.encode() + cookie}
-    return taped._replace(request=taped.request._replace(headers=headers))
+    return taped._replace(request=taped.request.replace(headers=headers))
