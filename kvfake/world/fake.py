@@ -137,7 +137,7 @@ class Fake:
         began = self.seconds()
         token = service.token(request, query)
         if world is None:
-            world = self.of_token(token)
+            world = self.of_token(token) if self._serial else self.own
         owner = world.owners.who(service.NAME, token)
         operation: Operation | None = None
         try:
@@ -217,7 +217,7 @@ class Fake:
 
     def of_token(self, token: bytes) -> World:
         """The world that issued the token, else the server's own. Raises `Ended`."""
-        if self._serial == 0 or self.own.owners.knows(token):
+        if self.own.owners.knows(token):
             return self.own
         serial = self._mint.serial_of(token)
         if not serial:

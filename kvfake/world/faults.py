@@ -24,11 +24,11 @@ FaultsState = list[tuple["Fault", tuple[Any, ...]]]
 class Faults:
     """The faults of one world. A request meets the first of them whose turn it is; each counts every request that it means."""
 
-    __slots__ = ("_active", "_gone", "_lock", "_made")
+    __slots__ = ("_gone", "_lock", "_made", "active")
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._active: tuple[Fault, ...] = ()
+        self.active: tuple[Fault, ...] = ()  # those that can still strike, oldest first
         self._made = 0
         self._gone: list[Fault] = []
 
@@ -72,30 +72,25 @@ class Faults:
         from kvfake.world.fault import DEFAULTS, Fault
 
         with self._lock:
-            if len(self._active) >= MAX_FAULTS:
+            if len(self.active) >= MAX_FAULTS:
                 raise ValueError(f"there are {MAX_FAULTS} faults: remove some, or faults.clear()")
             fault = Fault(self.remove, self._made + 1, {name: given[name] for name in DEFAULTS})
             self._made += 1
-            self._active = (*self._active, fault)
+            self.active = (*self.active, fault)
         return fault
-
-    @property
-    def active(self) -> tuple[Fault, ...]:
-        """Those that can still strike, oldest first."""
-        return self._active
 
     @property
     def call_out(self) -> bool:
         """Whether one of them calls a user's function, which may take its time."""
-        return any(fault.when is not None or fault.before is not None for fault in self._active)
+        return any(fault.when is not None or fault.before is not None for fault in self.active)
 
     def due(self, asked: Asked) -> Fault | None:
         """The fault that the request meets, counted."""
         struck: Fault | None = None
-        meant = [fault for fault in self._active if fault.means(asked)]  # a user's function may use the world: no lock
+        meant = [fault for fault in self.active if fault.means(asked)]  # a user's function may use the world: no lock
         with self._lock:
             for fault in meant:
-                if fault in self._active and fault.comes_due() and struck is None:
+                if fault in self.active and fault.comes_due() and struck is None:
                     struck = fault
             if struck is not None:
                 struck.hits += 1
@@ -108,32 +103,32 @@ class Faults:
             self._take_out(fault)
 
     def _take_out(self, fault: Fault) -> None:
-        if fault in self._active:
-            self._active = tuple(other for other in self._active if other is not fault)
+        if fault in self.active:
+            self.active = tuple(other for other in self.active if other is not fault)
             self._gone = [*self._gone[1 - _MAX_GONE :], fault]
 
     def clear(self) -> None:
         """Remove them all, and forget them."""
         with self._lock:
-            self._active = ()
+            self.active = ()
             self._gone.clear()
 
     def state(self) -> FaultsState:
         """For `restore`."""
-        return [(fault, fault.state()) for fault in self._active]
+        return [(fault, fault.state()) for fault in self.active]
 
     def restore(self, state: FaultsState) -> None:
         """Those that could strike then can strike again, and have counted what they had; all others are forgotten."""
         with self._lock:
             for fault, counted in state:
                 fault.restore(counted)
-            self._active = tuple(fault for fault, _ in state)
+            self.active = tuple(fault for fault, _ in state)
             self._gone.clear()
 
     @property
     def known(self) -> list[Fault]:
         """Those that strike no more, as far as they are remembered, and those that can."""
-        return [*self._gone, *self._active]
+        return [*self._gone, *self.active]
 
     @property
     def never_struck(self) -> list[Fault]:
@@ -147,7 +142,7 @@ class Faults:
             raise AssertionError("these faults never struck:\n" + "\n".join(f"  {fault}" for fault in unused))
 
     def __iter__(self) -> Iterator[Fault]:
-        return iter(self._active)
+        return iter(self.active)
 
     def __len__(self) -> int:
-        return len(self._active)
+        return len(self.active)
