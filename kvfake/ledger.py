@@ -9,15 +9,12 @@ import errno
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
 
-from kvfake.world import datafile
 from kvfake.world.exchange import Exchange
 from kvfake.world.world import World
 
@@ -49,16 +46,19 @@ class Lines:
 
     def change(self, change: Callable[[bytes], str]) -> None:
         """Write every line anew; a terminal or a pipe keeps what it got."""
+        from pathlib import Path
+
+        place = Path(self._path)
 
         def write(file: BinaryIO) -> None:
-            before = Path(self._path).read_bytes()
+            before = place.read_bytes()
             after = b"".join([_encoded(change(line)) for line in before.splitlines(keepends=True)])
             if after != before:
                 file.seek(0)
                 file.truncate()
                 file.write(after)
 
-        if Path(self._path).is_file():
+        if place.is_file():
             self._do(write)
 
     def _do(self, write: Callable[[BinaryIO], object]) -> None:
@@ -85,10 +85,9 @@ class Lines:
 
 
 def _opened(path: str, private: bool) -> BinaryIO:
-    if not private:
-        return Path(path).open("wb")
-    file: BinaryIO = open(path, "wb", opener=partial(os.open, mode=0o600))  # noqa: SIM115 - closed by close
-    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # one that was there before; not a terminal, which is others' too
+    mode = 0o600 if private else 0o666
+    file: BinaryIO = open(path, "wb", opener=partial(os.open, mode=mode))  # noqa: SIM115 - closed by close
+    if private and stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # one that was there before; not a terminal, which is others' too
         os.fchmod(file.fileno(), 0o600)
     return file
 
@@ -125,6 +124,8 @@ class Files:
     def finish(self, dump: Callable[[], Mapping[str, Any]]) -> bool:
         """Write what is written at the end; whether every file is as it should be."""
         if self._export is not None:
+            from kvfake.world import datafile
+
             try:
                 datafile.write(self._export, dump())
             except OSError as failed:
@@ -135,6 +136,9 @@ class Files:
 
 def _check(path: str) -> None:
     """``OSError`` where a file of values could not be written, as far as that can be known before."""
+    import tempfile
+    from pathlib import Path
+
     place = Path(os.path.realpath(path))
     if place.is_dir():
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)

@@ -7,7 +7,6 @@ request; `kvfake.world.fake` does.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Mapping
 from threading import RLock
 from typing import Any, NamedTuple
@@ -144,6 +143,8 @@ class World:
 
     def user_id(self, owner: str) -> str:
         """A Mattermost id (26 of a-z and 2-7) for an owner, the same at each call."""
+        import hashlib
+
         digest = hashlib.blake2b(f"{self.id} {owner}".encode(), digest_size=16).digest()
         return base64.b32encode(digest).decode()[:26].lower()
 
