@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -18,18 +18,41 @@ from kvfake.doors.environ import reason
 from kvfake.doors.jobs import answer_of
 from kvfake.doors.mishaps import befall
 from kvfake.services.message import ROWS, Headers, Mishap, Request, Response
+from kvfake.world.exchange import shown_headers
+
+Said = Sequence[tuple[str | bytes, str | bytes]]
 
 
-def request_of(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> Request:
-    """A request of a client in this process, with its headers as `kvfake.doors.nethttp` hears them."""
+class Ear:
+    """Hears the requests of a client in this process, with their headers as `kvfake.doors.nethttp` hears them. Most clients say the
+    same headers again and again: the last are remembered.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Said, dict[bytes, bytes], dict[bytes, bytes]] = ([], {}, {})
+
+    def request(self, method: str, target: bytes, said: Said, body: bytes) -> Request:
+        """What was asked; ``said`` are the headers in their order."""
+        last, headers, shown = self._last
+        if said != last:
+            headers = _heard(said)
+            shown = shown_headers(headers)
+            self._last = said, headers, shown
+        return Request(method, target, headers, body, "", shown)
+
+
+def _heard(said: Said) -> dict[bytes, bytes]:
     heard: dict[bytes, bytes] = {}
-    for name, value in headers:
-        name = name.lower()
+    for name, value in [(_bytes(name).lower(), _bytes(value)) for name, value in said]:
         if name not in heard:
             heard[name] = value.strip(b" \t")
         elif name == b"cookie":
             heard[name] += b"; " + value
-    return Request(method, target, heard, body)
+    return heard
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode("latin-1") if isinstance(text, str) else text
 
 
 def done(job: Job, patience: float | None) -> Response:

@@ -15,7 +15,7 @@ import anyio.to_thread
 import h11
 import httpx
 
-from kvfake.doors.felt import actions_of, body_of, done, head_of, hear, request_of
+from kvfake.doors.felt import Ear, actions_of, body_of, done, head_of, hear
 from kvfake.doors.site import Site
 from kvfake.services.message import Request, Response
 
@@ -24,10 +24,10 @@ class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """``httpx.Client(transport=double.httpx_transport())``; every host is the double."""
 
     def __init__(self, site: Site) -> None:
-        self._site = site
+        self._site, self._ear = site, Ear()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        asked = _asked(request, request.read())
+        asked = self._asked(request, request.read())
         response = self._site.answer(asked)
         if not isinstance(response, Response):
             with _as_httpx():
@@ -40,7 +40,7 @@ class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         return _begun(step, coming)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        asked = _asked(request, await request.aread())
+        asked = self._asked(request, await request.aread())
         response = self._site.answer(asked)
         if not isinstance(response, Response):
             with _as_httpx():
@@ -52,10 +52,9 @@ class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
             await anyio.sleep(step)
         return _begun(step, coming)
 
-
-def _asked(request: httpx.Request, body: bytes) -> Request:
-    target = request.extensions.get("target") or request.url.raw_path
-    return request_of(request.method, target, request.headers.raw, body)
+    def _asked(self, request: httpx.Request, body: bytes) -> Request:
+        target = request.extensions.get("target") or request.url.raw_path
+        return self._ear.request(request.method, target, request.headers.raw, body)
 
 
 def _patience(request: httpx.Request) -> Any:

@@ -19,7 +19,7 @@ from urllib3.response import HTTPResponse
 from urllib3.util.request import body_to_chunks
 
 from kvfake.doors.actions import Action, Job
-from kvfake.doors.felt import actions_of, body_of, done, head_of, hear, request_of
+from kvfake.doors.felt import Ear, actions_of, body_of, done, head_of, hear
 from kvfake.doors.site import Site
 from kvfake.services.message import Request, Response
 
@@ -31,10 +31,10 @@ class RequestsAdapter(HTTPAdapter):
 
     def __init__(self, site: Site) -> None:
         super().__init__()
-        self._site = site
+        self._site, self._ear = site, Ear()
 
     def send(self, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
-        asked = _asked(request)
+        asked = self._asked(request)
         answer = self._site.answer(asked)
         if isinstance(answer, Response) and answer.mishap is None:
             raw = _whole(asked, answer)
@@ -42,15 +42,10 @@ class RequestsAdapter(HTTPAdapter):
                 return self.build_response(request, raw)
         return _Wired(_Line(asked, answer)).send(request, *args, **more)
 
-
-def _asked(request: requests.PreparedRequest) -> Request:
-    headers = [(_bytes(name), _bytes(value)) for name, value in request.headers.items()]
-    headers.append((b"Host", urlsplit(request.url or "").netloc.rpartition("@")[2].encode()))
-    return request_of(request.method or "", request.path_url.encode(), headers, _body(request))
-
-
-def _bytes(text: Any) -> bytes:
-    return text.encode("latin-1") if isinstance(text, str) else text
+    def _asked(self, request: requests.PreparedRequest) -> Request:
+        host = urlsplit(request.url or "").netloc.rpartition("@")[2]
+        said = [*request.headers.items(), ("Host", host)]
+        return self._ear.request(request.method or "", request.path_url.encode(), said, _body(request))
 
 
 def _body(request: requests.PreparedRequest) -> bytes:
