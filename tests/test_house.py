@@ -18,6 +18,7 @@ FLOORS = {
     "kvfake.settings": 0,
     "kvfake.proxies": 0,
     "kvfake.trouble": 0,
+    "kvfake.plain": -1,  # below the ground, as its stores are made of it
     "kvfake.stores": 0,
     "kvfake.services": 1,
     "kvfake.world": 2,

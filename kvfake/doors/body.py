@@ -7,6 +7,7 @@ httptools reads chunks too, but does not say where a message ends, and has other
 from __future__ import annotations
 
 import re
+from io import BytesIO
 
 from kvfake.services.gorules import quoted
 
@@ -42,7 +43,7 @@ class Body:
 
     def __init__(self, length: int) -> None:
         self._left = length
-        self._kept = bytearray()
+        self._kept = BytesIO()  # gives what it holds without a copy
         self.is_done = False
         self.broken = ""
 
@@ -50,7 +51,7 @@ class Body:
         """Take what belongs to the body; what follows it is given back."""
         piece, rest = (data, b"") if len(data) <= self._left else (data[: self._left], data[self._left :])
         self._left -= len(piece)
-        self._kept += piece[: MAX_BODY_BYTES + 1 - len(self._kept)]
+        self._kept.write(piece[: MAX_BODY_BYTES + 1 - self._kept.tell()])
         self.is_done = not self._left
         return rest
 
@@ -61,11 +62,11 @@ class Body:
     @property
     def is_too_long(self) -> bool:
         """Whether nobody should wait for its end."""
-        return len(self._kept) > MAX_BODY_BYTES
+        return self._kept.tell() > MAX_BODY_BYTES
 
     @property
     def bytes(self) -> bytes:
-        return bytes(self._kept)
+        return self._kept.getvalue()
 
 
 class ChunkedBody(Body):

@@ -187,7 +187,8 @@ def _ok(body: bytes) -> Response:
 
 
 def _record(key: bytes, entry: Entry) -> bytes:
-    return b'{"key":%b,"value":%b,"updated":"%b"}' % (_key(key), json_string(entry.value), updated(entry.updated).encode())
+    parts = (b'{"key":', _key(key), b',"value":', json_string(entry.value), b',"updated":"', updated(entry.updated).encode(), b'"}')
+    return b"".join(parts)  # formatting copies a large value twice
 
 
 def _key(key: bytes) -> bytes:

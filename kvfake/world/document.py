@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kvfake.services import gorules
-from kvfake.services.payload import kind_of
+from kvfake.services.payload import kind_of, without_strings
 
 MAX_LEVELS = 504  # what `views.load_json` shows of a value, and the four above it: file, service, owner, prefix
 
@@ -72,12 +72,9 @@ def read(path: str | os.PathLike[str]) -> object:
     return parse(Path(path).read_bytes(), os.fspath(path))
 
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)  # one that has no end goes to the end: linear
-
-
 def parse(data: bytes, name: str) -> object:
     """What the bytes hold, strictly; ``name`` is that of the file. Raises `DataError`."""
-    if data.count(b"[") + data.count(b"{") > MAX_LEVELS and gorules.json_levels(_STRING.sub(b"", data)) > MAX_LEVELS:
+    if data.count(b"[") + data.count(b"{") > MAX_LEVELS and gorules.json_levels(without_strings(data)) > MAX_LEVELS:
         raise DataError(f"{name}: it is nested more than {MAX_LEVELS} levels deep")
     try:
         return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_refuse)
