@@ -101,8 +101,11 @@ def test_the_app_and_the_test_meet_on_the_real_server(real: Double, pytester: py
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_a_session_that_is_told_to_end_leaves_nothing(real: Double, pytester: pytest.Pytester, number: signal.Signals) -> None:
+def test_a_session_that_is_told_to_end_leaves_nothing(
+    real: Double, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
     """Ctrl-C, or a system that ends a job: the running test deletes what it set, and no other test begins."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # coverage would listen for SIGTERM itself
     result = run_against(
         pytester,
         real,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import struct
@@ -20,6 +21,7 @@ from kvfake.cli import main
 from kvfake.contract.call import Call, Differs, Unreachable
 from kvfake.contract.caller import BOT, OTHER_PROJECT, PLAIN_USER, PROJECT, USER, Caller
 from kvfake.contract.checks import UNSEEABLE, Check
+from kvfake.contract.live.ending import sigterm_calls
 from kvfake.contract.live.hiding import Hide
 from kvfake.contract.live.judging import DIFFERS, HOLDS, UNSEEN, judge, look
 from kvfake.contract.live.line import HttpLine
@@ -750,6 +752,18 @@ def test_signals_are_handled_as_before_afterwards(verify: Verify) -> None:
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == [before[0], signal.SIG_IGN]
     finally:
         signal.signal(signal.SIGTERM, before[1])
+
+
+def test_sigterm_may_call() -> None:
+    """Where it would have ended the process; afterwards it would again."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with sigterm_calls(heard.append):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert (heard, signal.getsignal(signal.SIGTERM)) == ([signal.SIGTERM], signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_thread_may_verify(verify: Verify) -> None:
