@@ -325,6 +325,7 @@ def record_day(file: Path, wrong: Wrong, *, with_checks: bool) -> None:
 ABOVE = [wrong for wrong in WRONG if wrong.wire is None]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("wrong", ABOVE, ids=lambda wrong: f"{wrong.row}-{wrong.what}")
 def test_a_wrong_service_is_told_under_its_row(compare: Compare, file: Path, wrong: Wrong) -> None:
     """A recording of it differs, and its row is among those that explain why."""

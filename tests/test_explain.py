@@ -109,6 +109,7 @@ def test_it_can_be_piped_to_what_stops_reading() -> None:
 # --------------------------------------------------------------------------------------------------------------- the tests
 
 
+@pytest.mark.once
 def test_the_names_of_the_tests_are_those_that_pytest_collects() -> None:
     """``make names`` would change nothing: the names that ``explain`` tells are tests, and all of them."""
     env = {name: value for name, value in environment({}).items() if not name.startswith(("COVERAGE", "PYTEST"))}

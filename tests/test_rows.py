@@ -85,6 +85,7 @@ def test_a_check_changes_nothing_but_keys_of_its_own(check: Check, profile: str)
     assert all(SET_HERE.fullmatch(call.target) for call in done if call.method != "DELETE")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.row}-{wrong.what}")
 def test_a_wrong_service_is_seen(wrong: Wrong) -> None:
     """A check of the row tells what differs on a service that is wrong in it. The values of others are left alone there, too."""

@@ -217,6 +217,7 @@ def test_what_is_no_kvfake_is_taken_for_the_plugin(verify: Verify, double: Doubl
 # ---------------------------------------------------------------------------------------------------------- wrong services
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.row}-{wrong.what}")
 def test_a_wrong_service_differs_in_its_row(wrong: Wrong) -> None:
     """Under one of the profiles at least."""

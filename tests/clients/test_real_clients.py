@@ -27,6 +27,7 @@ NAME = "Ada Lovelace, née Byron 🧮"
 KEYS = ["a key", "a/b", "convo::42", "users:U1"]
 
 
+@pytest.mark.once
 class TestTheGoDriver:
     """`appclient` of mattermost-plugin-apps v1.2.2; the stories are in ``go/driver_test.go``."""
 
@@ -113,6 +114,7 @@ def call(double: Double) -> dict[str, str]:
     return {**double.env, "KVFAKE_TEST_CONTEXT": json.dumps(double.mattermost.context(acting_user="ada"))}
 
 
+@pytest.mark.once
 class TestTheNodeClient:
     """`beepboop-persist` 1.0.0, set up by the environment alone; the stories are in ``node/persist.test.js``."""
 
