@@ -127,6 +127,24 @@ def test_a_session_that_is_told_to_end_leaves_nothing(
     assert nothing_is_left(real)
 
 
+def test_the_server_of_the_session_answers_for_itself(real: Double, pytester: pytest.Pytester) -> None:
+    """What belongs to no test, such as a request without a token at its root, does not go to the real server, faults or not."""
+    result = run_against(
+        pytester,
+        real,
+        """
+        def test_it(kvfake):
+            root = kvfake.url.partition("/~")[0]
+            key = root + "/plugins/com.mattermost.apps/api/v1/kv/name"
+            assert requests.get(key).status_code == 401
+            requests.post(root + "/_kvfake/faults", json={"status": 503, "key": "another"}).raise_for_status()
+            assert requests.get(key).status_code == 401
+        """,
+    )
+    result.assert_outcomes(passed=1)
+    assert not real.journal.filter(key="name")
+
+
 def test_a_suite_that_hears_sigterm_itself_goes_on_to(real: Double, pytester: pytest.Pytester) -> None:
     """Its handler stays."""
     result = run_against(
