@@ -79,6 +79,8 @@ def sigterm_calls(call: Callable[[int], object]) -> Iterator[None]:
     is_ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if is_ours:
         signal.signal(signal.SIGTERM, lambda number, frame: call(number))
-    yield
-    if is_ours:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
