@@ -76,6 +76,21 @@ def test_it_does_not_matter_how_the_bytes_come(stream: bytes, ends: bool, cuts: 
     assert finish(whole) == finish(cut) == ([] if ends else [End(linger=False)])
 
 
+AGAIN = [
+    b"GET /i HTTP/1.1\nHost: x\r\n\r\n",
+    b"POST /j HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\ndef",
+    b"GET /k HTTP/1.1\r\nHost: x\r\nX: a\r\n\r\n",
+]
+
+
+@given(requests=st.lists(st.sampled_from([GET, PUT, CHUNKED, OLD, WAITING, BARE, FOLDED, *AGAIN]), max_size=8))
+@example([GET, GET, AGAIN[0], BARE, AGAIN[0], AGAIN[2], GET, PUT, AGAIN[1], PUT])
+def test_what_was_said_before_changes_nothing(requests: list[bytes]) -> None:
+    """Lines that are said again, or nearly, are answered as on a connection of their own."""
+    alone = [said(hear(Connection(echo), request)) for request in requests]
+    assert said(hear(Connection(echo), *requests)) == said(hear(Connection(echo), b"".join(requests))) == b"".join(alone)
+
+
 FRAGMENTS = st.sampled_from(
     [
         b"GET ",
