@@ -18,6 +18,8 @@ BOT, USER, PROJECT = "bot-token-of-the-real-server", "user-token-of-the-real-ser
 OWNERS = {BOT: "real-app/bot", USER: "real-app/ada", PROJECT: "project:real-project"}
 FOREIGN = "a key that no test made"
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:

@@ -620,9 +620,9 @@ def test_an_answer_that_is_too_late_for_a_client(double: Double, delay: Any) -> 
     double.faults.add(delay=delay, times=2)
     headers = double.mattermost.headers
     with pytest.raises((requests.ReadTimeout, requests.ConnectionError)):
-        requests.put(double.mattermost.url_for("k"), data=b"1", headers=headers, timeout=TOO_LONG)
+        requests.put(double.mattermost.url_for("k"), data=b"1", headers=headers, timeout=(10, TOO_LONG))
     with pytest.raises(httpx.ReadTimeout):
-        httpx.put(double.mattermost.url_for("l"), content=b"1", headers=headers, timeout=TOO_LONG)
+        httpx.put(double.mattermost.url_for("l"), content=b"1", headers=headers, timeout=httpx.Timeout(10, read=TOO_LONG))
     assert until(lambda: double.mattermost == {"k": 1, "l": 1})
 
 
