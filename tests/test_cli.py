@@ -92,7 +92,7 @@ def test_it_ends_at_once_with_connections_open(number: signal.Signals) -> None:
             begin = time.monotonic()
             process.signal(number)
             assert process.end() == Ended(0, "", "")
-            assert time.monotonic() - begin < 5
+            assert time.monotonic() - begin < PATIENCE_SECONDS / 2  # nothing waits for a client, or for a bound
             assert all(wire.is_closed() for wire in (idle, kept_alive, half_a_head, half_a_body))
 
 

@@ -825,7 +825,6 @@ def test_a_thousand_tests_leave_memory_where_it_was(pytester: pytest.Pytester) -
     """)
     result = run(pytester, "-q")
     result.assert_outcomes(passed=1001)
-    assert float(text_of(result).rpartition(" in ")[2].split("s")[0]) < 30
 
 
 # ------------------------------------------------------------------------------------------------- doubles of a wider scope
