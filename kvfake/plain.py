@@ -15,7 +15,6 @@ class Plain:
     """The fields are those of ``__slots__``, which ``__init__`` takes by name; nobody changes one once it is made."""
 
     __slots__: tuple[str, ...] = ()
-    __hash__ = None  # type: ignore[assignment]
 
     def replace(self, **changes: Any) -> Self:
         """The same, but for these."""
