@@ -87,7 +87,7 @@ def _real_service(config: pytest.Config, asked: dict[str, Any]) -> RealService |
     if not asked.get("against"):
         return None
     from kvfake.contract.real.session import real_service
-    from kvfake.trouble import Failed
+    from kvfake.errors import Failed
 
     with _telling("kvfake", ValueError, Failed):
         given = _tokens_of(getattr(config, "workerinput", {}).get("workerid", ""))
@@ -96,8 +96,8 @@ def _real_service(config: pytest.Config, asked: dict[str, Any]) -> RealService |
 
 def _ending_tidily() -> AbstractContextManager[None]:
     """On SIGTERM the running test comes to its end: so it deletes what it set."""
+    from kvfake.cli.running import BY_SIGNAL
     from kvfake.contract.live.ending import sigterm_calls
-    from kvfake.running import BY_SIGNAL
 
     return sigterm_calls(lambda number: pytest.exit("SIGTERM", returncode=BY_SIGNAL + number))
 
@@ -247,7 +247,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     factory = item.config.stash.get(_SESSION, None)
     if report.failed:
-        lines = list(factory.story()) if factory is not None else []
+        lines = list(factory.failure_report()) if factory is not None else []
         if re.search(_TOO_WIDE, report.longreprtext):
             lines = ["kvfake is a double for one test; for a wider scope ask for kvfake_factory, and call it: kvfake_factory()"]
         if lines:
@@ -272,9 +272,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     factory = config.stash.get(_SESSION, None)
     late = config.stash.get(_LATE, []) + (factory.late if factory is not None else [])
     if late:
-        from kvfake import story
+        from kvfake import session
 
         terminalreporter.section("kvfake")
         title = "asked of doubles whose test had ended, and refused (a thread that outlived its test?):"
-        for line in story.late_ones(title, late):
+        for line in session.late_ones(title, late):
             terminalreporter.line(line)

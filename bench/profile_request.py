@@ -18,10 +18,10 @@ import kvfake
 from bench.measure import in_turn
 from bench.peers import ASKS, GET, PERSIST_GET, PERSIST_PUT, PUT
 from bench.wire import Message
-from kvfake.doors.connection import Connection
-from kvfake.doors.nethttp import HeadReader
+from kvfake.http.connection import Connection
+from kvfake.http.parser import HeadReader
 from kvfake.services import mattermost, persist
-from kvfake.services.message import Request
+from kvfake.services.messages import Request
 
 REQUESTS = 100  # of a round: so few that some rounds have the processor to themselves
 ROUNDS = 200

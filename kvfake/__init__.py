@@ -13,9 +13,8 @@ __all__ = ["Double", "FidelityWarning", "start", "wsgi_app"]
 if TYPE_CHECKING:
     from typing import Any
 
-    from kvfake.doors.wsgi import WsgiApp
-    from kvfake.double import Double
-    from kvfake.started import start
+    from kvfake.double import Double, start
+    from kvfake.http.wsgi import WsgiApp
 
     wsgi_app: WsgiApp
     """A `Double` for a WSGI server, as in ``gunicorn kvfake:wsgi_app``; its settings come from the environment."""
@@ -28,9 +27,9 @@ class FidelityWarning(UserWarning):
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'kvfake' has no attribute {name!r}")
-    from kvfake import double, started
+    from kvfake import double
 
-    globals().update(Double=double.Double, start=started.start)
+    globals().update(Double=double.Double, start=double.start)
     if name == "wsgi_app":
         globals()[name] = double.Double().wsgi_app
     return globals()[name]

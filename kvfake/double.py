@@ -1,32 +1,68 @@
-"""What a user holds: a world at an address, with or without a server.
+"""Keeping proxies away from a double: ``NO_PROXY``.
+
+Law: names and texts of an environment; the standard library only.
+
+=====
+
+What a user holds: a world at an address, with or without a server.
 
 Law: it wires a world, its fake, its site and the doors together, and adds nothing to what they do.
+
+=====
+
+Doubles behind a server: the one that owns it, and those beside it.
+
+Law: as `kvfake.double`; besides, it binds, begins to serve, and ends.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from functools import cached_property, partial
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from kvfake.doors.site import Site
-from kvfake.proxies import no_proxy
+from kvfake.http.connection import Connection
+from kvfake.http.router import Site
+from kvfake.http.server import Server, write_line
 from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_keywords, resolve
+from kvfake.world.backend import Fake
 from kvfake.world.clock import Clock
-from kvfake.world.fake import Fake
 from kvfake.world.faults import Faults
-from kvfake.world.journal import Journal
+from kvfake.world.journal import Exchange, Journal
+from kvfake.world.mappings import Mattermost, Persist
 from kvfake.world.routes import Application
-from kvfake.world.views import Mattermost, Persist
+from kvfake.world.world import World
 
 if TYPE_CHECKING:
     from kvfake.control.app import Control
-    from kvfake.doors.httpx_transport import HttpxTransport
-    from kvfake.doors.requests_adapter import RequestsAdapter
-    from kvfake.doors.wsgi import WsgiApp
+    from kvfake.http.httpx_transport import HttpxTransport
+    from kvfake.http.requests_adapter import RequestsAdapter
+    from kvfake.http.wsgi import WsgiApp
+
+
+_THIS_MACHINE = "127.0.0.1"
+_EVERYTHING = "*"  # counts for curl and urllib only where it stands alone
+
+
+def no_proxy(url: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """``NO_PROXY``, and ``no_proxy`` where that is what counts, with this machine and the double's host added."""
+    wanted = _wanted("/".join(url.split("/", 3)[:3]))
+    found = {"NO_PROXY": ",".join(wanted)}
+    for name in ("NO_PROXY", "no_proxy"):
+        known = [part for part in map(str.strip, environ.get(name, "").split(",")) if part]
+        if known:
+            found[name] = _EVERYTHING if known == [_EVERYTHING] else ",".join(dict.fromkeys([*known, *wanted]))
+    return found
+
+
+@lru_cache(maxsize=16)  # tests ask for every double of one server
+def _wanted(origin: str) -> tuple[str, ...]:
+    from urllib.parse import urlsplit
+
+    return tuple(dict.fromkeys([_THIS_MACHINE, urlsplit(origin).hostname or _THIS_MACHINE]))
 
 
 class Double:
@@ -72,7 +108,7 @@ class Double:
     @cached_property
     def wsgi_app(self) -> WsgiApp:
         """The double as a WSGI application. Its values are in this process: serve it with one worker, of many threads."""
-        from kvfake.doors.wsgi import WsgiApp
+        from kvfake.http.wsgi import WsgiApp
 
         return WsgiApp(self._site)
 
@@ -80,13 +116,13 @@ class Double:
         """For ``httpx.Client(transport=...)`` and ``httpx.AsyncClient(transport=...)``: no server, no socket, every host is this
         double, and a fault is what the client would have felt. Needs httpx.
         """
-        from kvfake.doors.httpx_transport import HttpxTransport
+        from kvfake.http.httpx_transport import HttpxTransport
 
         return HttpxTransport(self._site)
 
     def requests_adapter(self) -> RequestsAdapter:
         """The same for ``session.mount(double.url, ...)``. Needs requests."""
-        from kvfake.doors.requests_adapter import RequestsAdapter
+        from kvfake.http.requests_adapter import RequestsAdapter
 
         return RequestsAdapter(self._site)
 
@@ -151,7 +187,7 @@ class Double:
         exact, or a pattern of the whole. Of two that meet a request the later answers. Raises ``ValueError`` for a path of the
         stores.
         """
-        from kvfake.world.answers import route
+        from kvfake.world.routes import route
 
         self._world.routes.respond(route(method, path, status, json, body, headers))
 
@@ -202,3 +238,67 @@ def _control(fake: Fake, values: Mapping[str, Any], origin: str) -> Control:
 
     hosts = Hosts(values["host"], [*values["allow_host"], urlsplit(origin).hostname or ""])
     return Control(fake, hosts, values["control_token"])
+
+
+class Started(Double):
+    """A double behind a server. It is bound when it is made; ``server.start`` or ``server.serve`` begins to answer."""
+
+    def __init__(self, values: dict[str, Any], beside: dict[str, Any] | None = None, fake: Callable[..., Fake] = Fake) -> None:
+        """``values`` are the settings of its own world; ``beside`` those of worlds beside it, where they differ."""
+        worlds = fake("", values, beside)
+        log = write_line if values["log"] else None
+        self.server = Server(lambda: Connection(self._site.answer, log), values["host"], values["port"])
+        self._wire(worlds, values, values["public_url"] or address_of(values["host"], self.server.port))
+
+    def listen(self, listener: Callable[[World, Exchange], None]) -> None:
+        """Be told of every exchange of every world of this server, in its order."""
+        self._fake.listen(listener)
+
+    @property
+    def late_count(self) -> int:
+        """How often something was asked of worlds of this server that had ended."""
+        return self._fake.late_count
+
+    def late_since(self, count: int) -> list[str]:
+        """What was asked so after so many, as far as it is remembered."""
+        return self._fake.late_since(count)
+
+    def beside(self, settings: dict[str, Any]) -> Double:
+        """A double with a world of its own on this server; ``settings`` are a world's, and were checked."""
+        return Beside(self._fake, self._site, settings)
+
+    def close(self) -> None:
+        self.server.stop()
+
+
+class Beside(Double):
+    """A double that shares a server with others."""
+
+    def __init__(self, fake: Fake, site: Site, settings: dict[str, Any]) -> None:
+        self._fake, self._world = fake, fake.open(settings)
+        self._site = site.rooted_in(self._world)
+
+    @property
+    def has_ended(self) -> bool:
+        return self._world.id not in self._fake.worlds
+
+    def close(self) -> None:
+        self._fake.end(self._world)
+
+
+def start(**settings: Any) -> Double:
+    """A double behind a real server, on a free port unless ``port`` says otherwise; a context manager.
+
+    Raises ``OSError`` where it cannot bind, ``TypeError`` and ``ValueError`` for wrong settings.
+    """
+    double = Started(values_of(settings))
+    double.server.start()
+    return double
+
+
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
+
+
+def address_of(host: str, port: int) -> str:
+    """The URL of what listens there."""
+    return f"http://{_WILDCARDS.get(host) or (f'[{host}]' if ':' in host else host)}:{port}"

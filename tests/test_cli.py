@@ -20,8 +20,8 @@ import pytest
 
 import kvfake as library
 from kvfake.cli import main
-from kvfake.ledger import Ledger
-from kvfake.started import Started
+from kvfake.double import Started
+from kvfake.files import Ledger
 from tests.support.process import (
     KVFAKE,
     PATIENCE_SECONDS,

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kvfake.doors.actions import Action, End
-from kvfake.doors.body import MAX_BODY_BYTES
-from kvfake.doors.connection import Connection
-from kvfake.services.message import Request, Response
+from kvfake.http.connection import Action, Connection, End
+from kvfake.http.parser import MAX_BODY_BYTES
+from kvfake.services.messages import Request, Response
 
 ECHOED = Response(200, (("Content-Type", "text/plain"),), b"")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import kvfake
 from kvfake.control import app, data, powers, worlds
-from kvfake.services.message import Request, Response
+from kvfake.services.messages import Request, Response
 from kvfake.world.matching import FIELDS
 from tests.support.wire import Wire, request_bytes
 

@@ -16,8 +16,7 @@ from urllib.parse import quote_from_bytes
 import pytest
 
 import kvfake
-from kvfake.double import values_of
-from kvfake.started import Started
+from kvfake.double import Started, values_of
 from kvfake.world import faults as faults_module
 from tests.support.process import asked
 from tests.support.wire import Reply

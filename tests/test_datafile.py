@@ -17,12 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kvfake
+from kvfake.files import write_whole
 from kvfake.services import mattermost, persist
 from kvfake.settings import WORLD, resolve
 from kvfake.stores import Entry, Namespace
 from kvfake.stores.memory import MemoryStore
-from kvfake.world.datafile import DataError, dump, load, parse, read, text_of, write
-from kvfake.world.owners import Mint
+from kvfake.world.datafile import DataError, dump, load, parse, read, text_of
+from kvfake.world.tokens import Mint
 from kvfake.world.world import World
 
 MOMENT = "2016-09-09T23:16:43.970809Z"
@@ -549,7 +550,7 @@ def test_a_file_is_written_and_read(tmp_path: Path, world: World) -> None:
     """As the text says; nothing else is left beside it."""
     load(world, EXAMPLE)
     file = tmp_path / "data.json"
-    write(file, dump(world))
+    write_whole(file, text_of(dump(world)))
     assert file.read_text(encoding="utf-8") == text_of(EXAMPLE)
     assert read(str(file)) == EXAMPLE
     assert list(tmp_path.iterdir()) == [file]
@@ -572,8 +573,8 @@ def test_the_permissions_of_a_file_stay(tmp_path: Path) -> None:
     kept.chmod(0o604)
     umask = os.umask(0o027)
     try:
-        write(kept, {"kvfake": 1})
-        write(new, {"kvfake": 1})
+        write_whole(kept, text_of({"kvfake": 1}))
+        write_whole(new, text_of({"kvfake": 1}))
     finally:
         os.umask(umask)
     assert [stat.S_IMODE(file.stat().st_mode) for file in (kept, new)] == [0o604, 0o640]
@@ -587,7 +588,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
         (tmp_path / name).symlink_to(tmp_path / "real" / name)
     (tmp_path / "real" / "there.json").write_text("old")
     for name in ("there.json", "not-yet.json"):
-        write(tmp_path / name, {"kvfake": 1})
+        write_whole(tmp_path / name, text_of({"kvfake": 1}))
         assert (tmp_path / name).is_symlink()
         assert read(tmp_path / "real" / name) == {"kvfake": 1}
 
@@ -595,16 +596,16 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 def test_the_old_file_stays_whole_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing is left beside it."""
     file = tmp_path / "data.json"
-    write(file, EXAMPLE)
+    write_whole(file, text_of(EXAMPLE))
 
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        write(file, {"kvfake": 1})
+        write_whole(file, text_of({"kvfake": 1}))
     with pytest.raises(TypeError):
-        write(file, {"kvfake": {1, 2}})
+        write_whole(file, text_of({"kvfake": {1, 2}}))
     assert read(file) == EXAMPLE
     assert list(tmp_path.iterdir()) == [file]
 
@@ -616,12 +617,12 @@ def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
     heard: list[bytes] = []
     reader = threading.Thread(target=lambda: heard.append(pipe.read_bytes()))
     reader.start()
-    write(pipe, {"kvfake": 1})
+    write_whole(pipe, text_of({"kvfake": 1}))
     reader.join()
     assert heard == [b'{\n  "kvfake": 1\n}\n']
     assert pipe.is_fifo()
     with pytest.raises(IsADirectoryError):
-        write(tmp_path, {"kvfake": 1})
+        write_whole(tmp_path, text_of({"kvfake": 1}))
 
 
 # -------------------------------------------------------------------------------------------------------------------- schema

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import kvfake
-from kvfake.services.message import SEVERS
+from kvfake.services.messages import SEVERS
 from tests.support.process import KVFAKE, environment
 
 DOCS = Path(__file__).parent.parent / "docs"

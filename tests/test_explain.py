@@ -15,8 +15,8 @@ import pytest
 from kvfake.cli import main
 from kvfake.contract import explaining
 from kvfake.double import Double
-from kvfake.services import fidelity
-from kvfake.services.fidelity import ROWS, SAME, SOURCES, Row
+from kvfake.services import facts
+from kvfake.services.facts import ROWS, SAME, SOURCES, Row
 from tests.support.process import KVFAKE, environment, kvfake
 
 ROOT = Path(__file__).parent.parent
@@ -162,7 +162,7 @@ def test_a_row_has_a_mark_where_the_profiles_differ() -> None:
 
 def test_the_services_mark_what_the_rows_say() -> None:
     """Every row that is named in their code, not in their comments, is a mark; and every mark is named."""
-    files = [file for file in Path(fidelity.__file__).parent.glob("*.py") if file.name != "fidelity.py"]
+    files = [file for file in Path(facts.__file__).parent.glob("*.py") if file.name != "fidelity.py"]
     named = {
         node.value
         for file in files

@@ -15,9 +15,9 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 import kvfake
-from kvfake.doors import fallback
-from kvfake.doors.body import MAX_BODY_BYTES
 from kvfake.double import Double
+from kvfake.http import fallback
+from kvfake.http.parser import MAX_BODY_BYTES
 from kvfake.services.mattermost import KV
 from tests.support.doors import DOORS, Door, SocketDoor, opened
 from tests.support.wire import Reply, Wire, request_bytes

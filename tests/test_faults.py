@@ -12,12 +12,12 @@ import pytest
 import requests
 
 import kvfake
-from kvfake.doors import jobs as jobs_module
+from kvfake.http import server as jobs_module
 from kvfake.services.mattermost import KV
-from kvfake.services.message import SEVERS
+from kvfake.services.messages import SEVERS
 from kvfake.world import faults as faults_module
-from kvfake.world.exchange import Asked
-from kvfake.world.fault import DEFAULTS
+from kvfake.world.faults import DEFAULTS
+from kvfake.world.journal import Asked
 from tests.support.doors import DOORS, Door, SocketDoor, WsgiDoor, opened
 from tests.support.wire import Reply, Wire, request_bytes
 from tests.test_server import until

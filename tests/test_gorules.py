@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvfake.services import gorules
-from kvfake.services.gorules import BadEscape
+from kvfake.services import go
+from kvfake.services.go import BadEscape
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.text(),
@@ -50,14 +50,14 @@ PIECES = st.lists(
 def test_what_python_writes_is_valid(value: object, ascii_only: bool, indent: int | str | None) -> None:
     """Any value's JSON is JSON, also with blanks around it."""
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "surrogatepass")
-    assert gorules.json_valid(b" \t\r\n" + text + b"\n")
-    assert gorules._json_valid_exactly(text)
+    assert go.json_valid(b" \t\r\n" + text + b"\n")
+    assert go._json_valid_exactly(text)
 
 
 @given(PIECES | st.binary(max_size=20) | JSON.map(lambda value: json.dumps(value).encode()[:-1]))
 def test_the_fast_and_the_exact_judge_agree(data: bytes) -> None:
     """Python's decoder is asked first only where it is as strict as Go's scanner."""
-    assert gorules.json_valid(data) == gorules._json_valid_exactly(data)
+    assert go.json_valid(data) == go._json_valid_exactly(data)
 
 
 @pytest.mark.parametrize(
@@ -79,33 +79,33 @@ def test_the_fast_and_the_exact_judge_agree(data: bytes) -> None:
 )
 def test_deep_and_wide_documents(data: bytes, valid: bool) -> None:
     """What is nested deeper than Python bears is judged exactly; Go's own bound is 10,000 levels."""
-    assert gorules.json_valid(data) is valid
+    assert go.json_valid(data) is valid
 
 
 def test_the_depth_of_a_document() -> None:
     """Brackets in strings are none."""
-    assert gorules.json_levels(b'{"a":[1,[2,"[[[["]],"b\\"[":{}}') == 3
-    assert gorules.json_levels(b"1") == 0
+    assert go.json_levels(b'{"a":[1,[2,"[[[["]],"b\\"[":{}}') == 3
+    assert go.json_levels(b"1") == 0
 
 
 @given(st.binary())
 def test_escapes_are_undone_once(path: bytes) -> None:
     """A path that was encoded is the same again, whoever encoded it."""
-    assert gorules.unescape(gorules.escape(path)) == path
-    assert gorules.unescape(quote_from_bytes(path).encode()) == path == unquote_to_bytes(gorules.escape(path).decode())
+    assert go.unescape(go.escape(path)) == path
+    assert go.unescape(quote_from_bytes(path).encode()) == path == unquote_to_bytes(go.escape(path).decode())
 
 
 @pytest.mark.parametrize("path", [b"%", b"a%", b"%4", b"%zz", b"%4g", b"%%41"])
 def test_a_bad_escape_is_an_error(path: bytes) -> None:
     """Two hexadecimal digits, or nothing."""
     with pytest.raises(BadEscape):
-        gorules.unescape(path)
+        go.unescape(path)
 
 
 def test_what_a_path_keeps() -> None:
     """The characters that Go leaves alone in a path, and only those."""
-    assert gorules.escape(b"aZ0-_.~$&+,/:;=@") == b"aZ0-_.~$&+,/:;=@"
-    assert gorules.escape(b"!'()*[]\"%?# \xc3\xa9") == b"%21%27%28%29%2A%5B%5D%22%25%3F%23%20%C3%A9"
+    assert go.escape(b"aZ0-_.~$&+,/:;=@") == b"aZ0-_.~$&+,/:;=@"
+    assert go.escape(b"!'()*[]\"%?# \xc3\xa9") == b"%21%27%28%29%2A%5B%5D%22%25%3F%23%20%C3%A9"
 
 
 @given(
@@ -115,11 +115,11 @@ def test_what_a_path_keeps() -> None:
 )
 def test_clean_paths(path: bytes) -> None:
     """Cleaning is what ``path.Clean`` does, with a slash at the end kept; a clean path stays as it is."""
-    cleaned = gorules.clean(path)
+    cleaned = go.clean(path)
     normal = posixpath.normpath(b"/" + path.lstrip(b"/"))
     assert cleaned == (normal + b"/" if path.endswith(b"/") and normal != b"/" else normal)
-    assert gorules.clean(cleaned) == cleaned
-    assert gorules.is_clean(path) == (cleaned == path)
+    assert go.clean(cleaned) == cleaned
+    assert go.is_clean(path) == (cleaned == path)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_clean_paths(path: bytes) -> None:
 )
 def test_the_first_value_of_a_query(query: bytes, value: bytes) -> None:
     """A pair that Go's parser drops is not there."""
-    assert gorules.query_value(query, b"t") == value
+    assert go.query_value(query, b"t") == value
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_the_first_value_of_a_query(query: bytes, value: bytes) -> None:
 )
 def test_the_first_cookie_of_a_name(header: bytes, value: bytes | None) -> None:
     """A cookie whose value Go does not hold valid is not there."""
-    assert gorules.cookie_value(header, b"t") == value
+    assert go.cookie_value(header, b"t") == value
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_the_first_cookie_of_a_name(header: bytes, value: bytes | None) -> None:
 )
 def test_quoting(text: bytes, quoted: str) -> None:
     """``%q`` of Go's fmt."""
-    assert gorules.quoted(text) == quoted
+    assert go.quoted(text) == quoted
 
 
 def test_the_stack_is_not_what_judges() -> None:
@@ -187,6 +187,6 @@ def test_the_stack_is_not_what_judges() -> None:
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(200)
     try:
-        assert gorules.json_valid(4000 * b"[" + 4000 * b"]")
+        assert go.json_valid(4000 * b"[" + 4000 * b"]")
     finally:
         sys.setrecursionlimit(before)

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 import kvfake
 from kvfake.services.mattermost import KV
-from kvfake.services.message import Operation, Request, Response
+from kvfake.services.messages import Operation, Request, Response
 from kvfake.world import journal as journal_module
-from kvfake.world.exchange import Exchange
-from kvfake.world.journal import Journal
+from kvfake.world.journal import Exchange, Journal
 from tests.support.doors import DOORS, Door, opened
 
 TOKEN = "a-secret-token-of-some-length"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kvfake.services.message import Operation, Request
-from kvfake.world.exchange import Asked
+from kvfake.services.messages import Operation, Request
+from kvfake.world.journal import Asked
 from kvfake.world.matching import Criteria, from_json, to_json
 
 

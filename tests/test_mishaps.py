@@ -23,14 +23,12 @@ from urllib3.util import Retry
 from werkzeug.test import Client
 
 import kvfake
-from kvfake.doors import mishaps as mishaps_module
-from kvfake.doors.actions import Action, End, Reset, Silence, Wait
-from kvfake.doors.connection import Connection
-from kvfake.doors.mishaps import MAX_SILENCE_SECONDS, befall, in_pieces
 from kvfake.double import Double
+from kvfake.http import connection as mishaps_module
+from kvfake.http.connection import MAX_SILENCE_SECONDS, Action, Connection, End, Reset, Silence, Wait, befall, in_pieces
 from kvfake.services.mattermost import KV
-from kvfake.services.message import SEVERS, Mishap, Response
-from kvfake.world.misfortune import MAX_DELAY_SECONDS, Misfortune
+from kvfake.services.messages import SEVERS, Mishap, Response
+from kvfake.world.faults import MAX_DELAY_SECONDS, Misfortune
 from tests.support.troubled import troubled
 from tests.support.wire import Wire, request_bytes
 from tests.support.wsgi import QuietHandler, werkzeug_server

@@ -16,7 +16,7 @@ from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
 import kvfake
-from kvfake.doors.body import MAX_BODY_BYTES
+from kvfake.http.parser import MAX_BODY_BYTES
 from kvfake.services.mattermost import KV
 from tests.support.doors import DOORS, Door, SocketDoor, WsgiDoor, opened
 from tests.support.wire import Wire, request_bytes

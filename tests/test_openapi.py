@@ -19,8 +19,8 @@ from kvfake.cli import main
 from kvfake.contract.openapi.describing import description
 from kvfake.control import app, powers, worlds
 from kvfake.services import mattermost, persist
-from kvfake.services.fidelity import ROWS
-from kvfake.services.message import SEVERS
+from kvfake.services.facts import ROWS
+from kvfake.services.messages import SEVERS
 from tests.support.process import environment
 
 EXCUSED = Path(__file__).parent / "support" / "excused.py"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvfake.services.message import Request, Response
+from kvfake.services.messages import Request, Response
 
 
 def test_the_same_fields_are_the_same_value() -> None:

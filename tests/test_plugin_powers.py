@@ -91,7 +91,7 @@ def test_the_markers_are_described(pytester: pytest.Pytester) -> None:
 
 def test_the_marker_takes_what_faults_add_takes(pytester: pytest.Pytester) -> None:
     """No argument is missing in what ``--markers`` says."""
-    from kvfake.world.fault import DEFAULTS
+    from kvfake.world.faults import DEFAULTS
 
     shown = text_of(run(pytester, "--markers"))
     line = next(line for line in shown.splitlines() if line.startswith("@pytest.mark.kvfake_fault"))

@@ -20,7 +20,7 @@ from kvfake.contract.replay import redacting
 from kvfake.contract.replay.recording import Tape
 from kvfake.contract.replay.redacting import Redactor
 from kvfake.double import Double
-from kvfake.services.message import Request, Response
+from kvfake.services.messages import Request, Response
 from tests.support.process import Running, asked
 from tests.support.process import kvfake as run_kvfake
 from tests.support.recordings import KV, lines_of, standing_before

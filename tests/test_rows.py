@@ -13,7 +13,7 @@ from kvfake.contract.caller import Caller
 from kvfake.contract.checks import UNSEEABLE, Check
 from kvfake.contract.rows.register import checks
 from kvfake.double import Double
-from kvfake.services.fidelity import ROWS
+from kvfake.services.facts import ROWS
 from kvfake.services.mattermost import KV
 from kvfake.services.persist import API
 from tests.rows.wrong import WRONG, Wrong

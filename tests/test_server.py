@@ -15,12 +15,11 @@ from functools import partial
 import pytest
 
 import kvfake
-from kvfake.doors import server as server_module
-from kvfake.doors.connection import Connection
-from kvfake.doors.readiness import Readiness
-from kvfake.doors.server import Server
 from kvfake.double import Double
-from kvfake.services.message import Request, Response
+from kvfake.http import server as server_module
+from kvfake.http.connection import Connection
+from kvfake.http.server import Readiness, Server
+from kvfake.services.messages import Request, Response
 from tests.support.doors import serving
 from tests.support.process import PATIENCE_SECONDS
 from tests.support.wire import Wire, request_bytes

@@ -23,7 +23,7 @@ from urllib3 import Timeout
 import kvfake
 from kvfake.double import Double
 from kvfake.services.mattermost import KV
-from kvfake.services.message import SEVERS
+from kvfake.services.messages import SEVERS
 from kvfake.services.persist import API
 from tests.support.doors import CLIENT_DOORS, TOKENS, AsyncHttpxDoor, HttpxDoor, RequestsDoor, reply_of
 from tests.support.wire import Reply

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 import kvfake
-from kvfake import values
-from kvfake.cli import main
+from kvfake.cli import main, values
 from tests.support.process import KVFAKE, PATIENCE_SECONDS, asked, environment
 from tests.support.strangers import dead_port, http, stranger, the_line
 

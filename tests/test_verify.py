@@ -26,10 +26,10 @@ from kvfake.contract.live.hiding import Hide
 from kvfake.contract.live.judging import DIFFERS, HOLDS, UNSEEN, judge, look
 from kvfake.contract.live.line import HttpLine
 from kvfake.contract.rows.register import checks
-from kvfake.doors.connection import Answer
 from kvfake.double import Double
-from kvfake.services.fidelity import ROWS
-from kvfake.services.message import Request, Response
+from kvfake.http.connection import Answer
+from kvfake.services.facts import ROWS
+from kvfake.services.messages import Request, Response
 from tests.rows.wrong import WRONG, Wrong
 from tests.support.doors import serving
 from tests.support.process import Running

@@ -10,8 +10,8 @@ import pytest
 import kvfake
 from kvfake.double import Double
 from kvfake.services.mattermost import KV
-from kvfake.world.fake import Ended, Fake
-from kvfake.world.owners import Mint
+from kvfake.world.backend import Ended, Fake
+from kvfake.world.tokens import Mint
 from kvfake.world.world import World
 from tests.support.doors import DOORS, SocketDoor, opened
 from tests.support.wire import Reply

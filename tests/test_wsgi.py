@@ -19,10 +19,10 @@ from werkzeug.test import Client
 import kvfake
 from kvfake.contract.checks import Check
 from kvfake.contract.rows.register import checks
-from kvfake.doors.environ import call
 from kvfake.double import Double
+from kvfake.http.router import call
 from kvfake.services.mattermost import KV
-from kvfake.services.message import Request, Response
+from kvfake.services.messages import Request, Response
 from tests.support.doors import TOKENS, SocketDoor, WsgiDoor
 from tests.support.lines import caller_of
 from tests.support.wire import Reply, Wire, request_bytes

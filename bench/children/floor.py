@@ -12,9 +12,9 @@ import signal
 import socket
 import sys
 
-from kvfake.doors.connection import Connection
-from kvfake.doors.server import Server
-from kvfake.services.message import Response
+from kvfake.http.connection import Connection
+from kvfake.http.server import Server
+from kvfake.services.messages import Response
 
 BODY = b'"' + b"a" * 118 + b'"'
 MESSAGE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)

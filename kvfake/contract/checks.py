@@ -36,7 +36,7 @@ UNSEEABLE = {"P11": "nothing that is asked from outside makes an unexpected erro
 
 
 def row(id: str, *, is_malformed: bool = False, is_below: bool = False) -> Callable[[Do], Do]:
-    """Say which row of `kvfake.services.fidelity` a check is for."""
+    """Say which row of `kvfake.services.facts` a check is for."""
 
     def register(do: Do) -> Do:
         CHECKS.append(Check(id, do, is_malformed or is_below, is_below))

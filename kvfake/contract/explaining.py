@@ -12,9 +12,9 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from kvfake.contract.saying import say
-from kvfake.services.fidelity import ROWS, SAME, SOURCES, Row
-from kvfake.services.message import ROWS as MARKS
-from kvfake.trouble import Failed
+from kvfake.errors import Failed
+from kvfake.services.facts import ROWS, SAME, SOURCES, Row
+from kvfake.services.messages import ROWS as MARKS
 
 _SHOWN_BY = Path(__file__).with_name("shown_by.json")
 _COLUMNS_OF_A_PIPE, _FEWEST_COLUMNS = 100, 40

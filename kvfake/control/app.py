@@ -18,8 +18,8 @@ from kvfake import __version__
 from kvfake.control import data, powers, worlds
 from kvfake.control.hosts import Hosts
 from kvfake.control.payload import Answer
-from kvfake.world.document import json_text
-from kvfake.world.fake import Fake
+from kvfake.services.jsontext import json_text
+from kvfake.world.backend import Fake
 from kvfake.world.world import World
 
 _OPEN = "/health"  # what a container's probe may ask without a token

@@ -9,10 +9,11 @@ from werkzeug.exceptions import BadRequest, Conflict, InternalServerError
 from werkzeug.wrappers import Request
 
 from kvfake.control.payload import Answer, no_query, query_of, refusing
+from kvfake.files import write_whole
 from kvfake.services import mattermost, persist
 from kvfake.world import datafile
+from kvfake.world.backend import SERVICES, Fake
 from kvfake.world.datafile import DataError
-from kvfake.world.fake import SERVICES, Fake
 from kvfake.world.world import World
 
 _ADDRESS = ("service", "owner", "prefix", "key")
@@ -64,7 +65,7 @@ def export(fake: Fake, world: World, request: Request) -> Answer:
     if world is not fake.own:
         raise Conflict(f"{path} is for the server's own world; GET /_kvfake/data shows this one")
     try:
-        datafile.write(path, datafile.dump(world))
+        write_whole(path, datafile.text_of(datafile.dump(world)))
     except OSError as failed:
         raise InternalServerError(f"cannot write {path}: {failed.strerror or failed}") from None
     return 200, {"written": path}

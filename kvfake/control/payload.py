@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Request
 
-from kvfake.services.gorules import BadEscape, quoted, unescape
-from kvfake.services.payload import kind_of
-from kvfake.world.document import DataError, parse
+from kvfake.services.go import BadEscape, quoted, unescape
+from kvfake.services.jsontext import kind_of
+from kvfake.world.datafile import DataError, parse
 
 Answer = tuple[int, Mapping[str, Any]]
 

@@ -14,11 +14,10 @@ from werkzeug.wrappers import Request
 
 from kvfake.control.payload import Answer, no_query, number_of, object_of, query_of, refusing, whole
 from kvfake.services.persist import updated
-from kvfake.world.answers import route
-from kvfake.world.fake import Fake
-from kvfake.world.fault import DEFAULTS, Fault
+from kvfake.world.backend import Fake
+from kvfake.world.faults import DEFAULTS, Fault
 from kvfake.world.matching import FIELDS, from_json, to_json
-from kvfake.world.routes import Route
+from kvfake.world.routes import Route, route
 from kvfake.world.world import World
 
 _PATTERNS = ("method", "key", "owner")  # may be {"matches": "..."}

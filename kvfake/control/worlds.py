@@ -14,7 +14,7 @@ from kvfake import __version__
 from kvfake.control.payload import Answer, no_query, object_of, whole
 from kvfake.services import mattermost, persist
 from kvfake.settings import WORLD, from_keywords, of
-from kvfake.world.fake import Ended, Fake
+from kvfake.world.backend import Ended, Fake
 from kvfake.world.world import APP, BOT, PROJECT, World
 
 MAX_WORLDS = 100_000  # at a few kilobytes each

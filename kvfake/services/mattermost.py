@@ -1,7 +1,7 @@
 """The Mattermost Apps key-value store, as pure functions over a store: read a request, answer the operation.
 
 Law: the service's routes, limits, texts and order of refusals, and nothing of sockets, worlds, clocks or settings. What a
-profile decides is an argument. Rows are those of `kvfake.services.fidelity`; the source of a text stands beside it.
+profile decides is an argument. Rows are those of `kvfake.services.facts`; the source of a text stands beside it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from kvfake.services import gorules
-from kvfake.services.gorules import http_error
-from kvfake.services.message import JSON, Operation, Refusal, Request, Response
+from kvfake.services import go
+from kvfake.services.go import http_error
+from kvfake.services.messages import JSON, Operation, Refusal, Request, Response
 from kvfake.stores import Entry, KeyValues, Namespace
 
 NAME = "mattermost"
@@ -74,9 +74,9 @@ def token(request: Request, query: bytes) -> bytes:
         return authorization[7:]
     if scheme[:6] == b"token ":
         return authorization[6:]
-    cookie = gorules.cookie_value(headers[b"cookie"], COOKIE) if b"cookie" in headers else None
+    cookie = go.cookie_value(headers[b"cookie"], COOKIE) if b"cookie" in headers else None
     if cookie is None:
-        return gorules.query_value(query, _QUERY_NAME) if query else b""
+        return go.query_value(query, _QUERY_NAME) if query else b""
     if request.method == "GET":
         return cookie
     sent = headers.get(b"x-csrf-token", b"").strip(b" \t")
@@ -101,8 +101,8 @@ def without_token(target: bytes, instead: Callable[[bytes], bytes] = _cut_out) -
 def _pair_without_token(pair: bytes, instead: Callable[[bytes], bytes]) -> bytes:
     name, mark, value = pair.partition(b"=")
     try:
-        is_token = gorules.unescape(name.replace(b"+", b" ")) == _QUERY_NAME
-    except gorules.BadEscape:
+        is_token = go.unescape(name.replace(b"+", b" ")) == _QUERY_NAME
+    except go.BadEscape:
         return pair
     return name + mark + instead(value) if is_token else pair
 
@@ -122,7 +122,7 @@ def read(request: Request, path: bytes, query: bytes, base: bytes, owner: str | 
         raise Refusal(NO_APP)
     if verb != "set":
         return Operation(verb, owner, namespace(owner, prefix), key)
-    if not gorules.json_valid(request.body):
+    if not go.json_valid(request.body):
         raise Refusal(NOT_JSON)
     return Operation(verb, owner, namespace(owner, prefix), key, request.body)
 
@@ -130,11 +130,11 @@ def read(request: Request, path: bytes, query: bytes, base: bytes, owner: str | 
 def _route(path: bytes, base: bytes, target: bytes) -> tuple[bytes, bytes]:
     """Prefix and key (M06, M20), of a path that is clean once it is decoded (M21)."""
     try:
-        path = gorules.unescape(path)
-    except gorules.BadEscape:
-        raise Refusal(gorules.BAD_REQUEST) from None
-    if not gorules.is_clean(path):
-        raise Refusal(_moved(base + gorules.escape(gorules.clean(path)), target))
+        path = go.unescape(path)
+    except go.BadEscape:
+        raise Refusal(go.BAD_REQUEST) from None
+    if not go.is_clean(path):
+        raise Refusal(_moved(base + go.escape(go.clean(path)), target))
     if path.startswith(_BASE) and b"\n" not in path:
         parts = path[len(_BASE) :].split(b"/")
         if len(parts) == 1 and parts[0]:
@@ -197,7 +197,7 @@ def answer(operation: Operation, store: KeyValues, profile: Profile, moment: int
 
 def prefix_too_long(prefix: bytes) -> str:
     """M15, in the words of ``store.Hashkey``."""
-    return f"prefix {gorules.quoted(prefix)} is longer than the limit of {MAX_PREFIX_BYTES} ASCII characters"
+    return f"prefix {go.quoted(prefix)} is longer than the limit of {MAX_PREFIX_BYTES} ASCII characters"
 
 
 _FAILURES = {400: NOT_JSON, 401: NO_TOKEN, 404: NOT_FOUND, 405: NOT_ALLOWED}
@@ -214,13 +214,13 @@ def failure(status: int, reason: str) -> Response:
 def check_key(key: bytes) -> None:
     """``ValueError`` for a key that no request can name."""
     if not key or b"/" in key or b"\n" in key or key in (b".", b".."):
-        raise ValueError(f"404 page not found: no request can name the key {gorules.quoted(key)}; expected one part of a path")
+        raise ValueError(f"404 page not found: no request can name the key {go.quoted(key)}; expected one part of a path")
 
 
 def check_prefix(prefix: bytes, profile: Profile) -> None:
     """``ValueError`` for a prefix that the profile refuses, or that no request can name."""
     if b"/" in prefix or b"\n" in prefix or prefix in (b".", b".."):
-        raise ValueError(f"404 page not found: no request can name the prefix {gorules.quoted(prefix)}")
+        raise ValueError(f"404 page not found: no request can name the prefix {go.quoted(prefix)}")
     if len(prefix) > MAX_PREFIX_BYTES and not profile.kind:
         raise ValueError(prefix_too_long(prefix))
 
@@ -229,5 +229,5 @@ def check_value(value: bytes) -> None:
     """``ValueError`` for bytes that a set refuses, in the service's words."""
     if len(value) > MAX_VALUE_BYTES:
         raise ValueError(TOO_LARGE.body.decode().strip())
-    if not gorules.json_valid(value):
+    if not go.json_valid(value):
         raise ValueError(NOT_JSON.body.decode().strip())

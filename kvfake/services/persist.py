@@ -1,7 +1,7 @@
 """Beep Boop Persist, as pure functions over a store: read a request, answer the operation.
 
 Law: the service's routes, limits, texts and order of refusals, and nothing of sockets, worlds, clocks or settings. Rows are
-those of `kvfake.services.fidelity`. The service was never published: where its documentation is silent the choice is ours.
+those of `kvfake.services.facts`. The service was never published: where its documentation is silent the choice is ours.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import NoReturn
 
-from kvfake.services import gorules
-from kvfake.services.message import JSON, Operation, Refusal, Request, Response
-from kvfake.services.payload import json_string, kind_of, read_object
+from kvfake.services import go
+from kvfake.services.jsontext import json_string, kind_of, read_object
+from kvfake.services.messages import JSON, Operation, Refusal, Request, Response
 from kvfake.stores import Entry, KeyValues, Namespace
 
 NAME = "persist"
@@ -61,8 +61,8 @@ def token(request: Request, query: bytes) -> bytes:
 def read(request: Request, path: bytes, query: bytes, base: bytes, owner: str | None) -> Operation:
     """What the request asks for. ``path`` is raw, below ``base``; raises `Refusal`, in this order: 404, 405, 401, 400 (P14)."""
     try:
-        path, bad = gorules.unescape(path), None
-    except gorules.BadEscape as wrong:
+        path, bad = go.unescape(path), None
+    except go.BadEscape as wrong:
         bad = wrong
     path = path.removeprefix(PATHS[0][: -len(PATHS[1])])[len(PATHS[1]) :]
     route = b"/kv/" if path.startswith(b"/kv/") else path
@@ -76,7 +76,7 @@ def read(request: Request, path: bytes, query: bytes, base: bytes, owner: str | 
     if owner is None:
         raise Refusal(UNKNOWN_TOKEN if token(request, query) else NO_TOKEN)
     if bad is not None:
-        _refuse(f"bad percent-encoding in the path: {gorules.quoted(bad.args[0])}; expected % and two hexadecimal digits")
+        _refuse(f"bad percent-encoding in the path: {go.quoted(bad.args[0])}; expected % and two hexadecimal digits")
     where = namespace(owner)
     if verb == "list":
         return Operation(verb, owner, where, key=_begins(query))
@@ -94,16 +94,16 @@ def _begins(query: bytes) -> bytes:
     for pair in query.split(b"&") if query else ():
         name, _, text = pair.replace(b"+", b" ").partition(b"=")
         try:
-            if gorules.unescape(name) == b"begins":
-                begins = gorules.unescape(text)
-        except gorules.BadEscape as bad:
-            _refuse(f"bad percent-encoding in the query: {gorules.quoted(bad.args[0])}; expected % and two hexadecimal digits")
+            if go.unescape(name) == b"begins":
+                begins = go.unescape(text)
+        except go.BadEscape as bad:
+            _refuse(f"bad percent-encoding in the query: {go.quoted(bad.args[0])}; expected % and two hexadecimal digits")
     return begins
 
 
 def _payload(request: Request, expected: str) -> dict[str, object]:
     if request.broken:
-        raise Refusal(gorules.http_error(500, request.broken))  # M28 holds for the whole port
+        raise Refusal(go.http_error(500, request.broken))  # M28 holds for the whole port
     if len(request.body) > MAX_BODY_BYTES:
         _refuse(f"the body is too large: expected at most {MAX_BODY_BYTES} bytes")
     try:

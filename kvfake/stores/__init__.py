@@ -1,4 +1,10 @@
-"""Where values lie: namespace -> key -> entry.
+"""What is made for each request: a few named fields, and nothing else.
+
+Law: it knows no field. A named tuple does the same, and takes twice as long to make and thrice to read.
+
+=====
+
+Where values lie: namespace -> key -> entry.
 
 Law: a store knows no HTTP, no service, no clock and no owner. It is told the moment of a set and keeps it.
 
@@ -9,14 +15,38 @@ Guarantees that every store gives, and that its users rely on:
 * keys are listed in the ascending order of their bytes;
 * a call is done when it returns. A caller that reads and then writes holds a lock of its own around both;
 * a checkpoint costs the same however much is stored, and rolling back to it what was changed since.
+
+=====
+
+A store that acknowledges changes and does not make them.
+
+Law: what is read is read from the store behind it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from kvfake.plain import Plain
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Plain:
+    """The fields are those of ``__slots__``, which ``__init__`` takes by name; nobody changes one once it is made."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def replace(self, **changes: Any) -> Self:
+        """The same, but for these."""
+        return type(self)(**{**{name: getattr(self, name) for name in self.__slots__}, **changes})
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
+
 
 Namespace = tuple[str, str, bytes]
 """Service, owner, prefix: what keeps one owner's values from another's."""
@@ -64,3 +94,22 @@ class Store(KeyValues, Protocol):
 
     def rollback(self, number: int) -> None:
         """Everything as it was then; later checkpoints are gone, this one stays. ``KeyError`` for one that is not there."""
+
+
+class PretendedStore:
+    """What a service needs to answer an operation that will not have been done."""
+
+    def __init__(self, store: KeyValues) -> None:
+        self._store = store
+
+    def get(self, namespace: Namespace, key: bytes) -> Entry | None:
+        return self._store.get(namespace, key)
+
+    def set(self, namespace: Namespace, key: bytes, entry: Entry) -> None:
+        pass
+
+    def delete(self, namespace: Namespace, key: bytes) -> bool:
+        return self._store.get(namespace, key) is not None
+
+    def keys(self, namespace: Namespace, begins: bytes = b"") -> list[bytes]:
+        return self._store.keys(namespace, begins)

@@ -1,29 +1,125 @@
-"""The file of values: what a world holds as one JSON document that can be read, edited and compared, and back.
+"""A JSON document: its places, its text and its file.
+
+Law: it reads strictly, says of what is wrong where it is, and writes whole or not at all. Of a file of values it knows how deep
+they lie; what they mean is `kvfake.world.datafile`'s.
+
+=====
+
+The file of values: what a world holds as one JSON document that can be read, edited and compared, and back.
 
 Law: what is dumped loads back to the byte; what a service would refuse is refused, in its words and with the place. A file is
-checked whole before anything is changed. It holds no world and opens no file; `kvfake.world.document` does.
+checked whole before anything is changed. It holds no world and opens no file; `kvfake.world.datafile` does.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
-from kvfake.services import mattermost, persist
-from kvfake.services.payload import kind_of
+from kvfake.services import go, mattermost, persist
+from kvfake.services.jsontext import json_text, kind_of, without_strings
 from kvfake.settings import owner_of
 from kvfake.stores import Entry, Namespace
 from kvfake.world.clock import microseconds
-from kvfake.world.document import DataError, at, leaves, members, parse, read, text_of, write
-from kvfake.world.views import dump_json, load_json
+from kvfake.world.mappings import dump_json, load_json
 from kvfake.world.world import World
 
-__all__ = ["DataError", "dump", "entries", "load", "parse", "read", "text_of", "write"]
+MAX_LEVELS = 504  # what `views.load_json` shows of a value, and the four above it: file, service, owner, prefix
+
+
+class DataError(ValueError):
+    """What is wrong with a file of values, and where."""
+
+
+# ---------------------------------------------------------------------------------------------------------- places in a document
+
+
+def leaves(data: object, checks: tuple[Callable[[str], None], ...], *place: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The places below that one, as deep as there are checks of a name, and what stands there."""
+    for name, inner in members(data, *place).items():
+        with at(*place, name):
+            checks[0](name)
+        if len(checks) > 1:
+            yield from leaves(inner, checks[1:], *place, name)
+        else:
+            yield (*place, name), inner
+
+
+def members(data: object, *place: str, only: tuple[str, ...] = ()) -> Mapping[str, Any]:
+    """The object that must stand there: its names are texts, or those that are possible."""
+    with at(*place):
+        if not isinstance(data, Mapping):
+            raise ValueError(f"it is {kind_of(data)}: expected an object")
+        for name in data:
+            if not isinstance(name, str) or (only and name not in only):
+                raise ValueError(f"{name!r} is not known here: expected {', '.join(only) or 'a text'}")
+        return data
+
+
+@contextmanager
+def at(*place: str) -> Iterator[None]:
+    """What is wrong inside is told with the place."""
+    try:
+        yield
+    except (ValueError, TypeError, RecursionError) as wrong:
+        raise DataError(f"{' / '.join(map(_shown, place)) or 'the data'}: {wrong}") from None
+
+
+def _shown(name: str) -> str:
+    return name if name.isprintable() and name.strip() == name != "" else json.dumps(name)
+
+
+# -------------------------------------------------------------------------------------------------------------- files and texts
+
+
+def read(path: str | os.PathLike[str]) -> object:
+    """What the file holds. Raises `DataError` for what is no JSON, ``OSError`` for what cannot be read."""
+    return parse(Path(path).read_bytes(), os.fspath(path))
+
+
+def parse(data: bytes, name: str) -> object:
+    """What the bytes hold, strictly; ``name`` is that of the file. Raises `DataError`."""
+    if data.count(b"[") + data.count(b"{") > MAX_LEVELS and go.json_levels(without_strings(data)) > MAX_LEVELS:
+        raise DataError(f"{name}: it is nested more than {MAX_LEVELS} levels deep")
+    try:
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_refuse)
+    except json.JSONDecodeError as wrong:
+        raise DataError(f"{name}: line {wrong.lineno}, column {wrong.colno}: {wrong.msg}") from None
+    except (ValueError, RecursionError) as wrong:
+        raise DataError(f"{name}: {wrong}") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the name {name!r} stands twice in one object")
+        found[name] = value
+    return found
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def text_of(data: Mapping[str, Any]) -> str:
+    """The text of a file: indented, with names sorted; only inside a value they keep the order in which it was stored."""
+    return json_text({name: _sorted(data[name], 4 if name == "raw" else 3) for name in sorted(data)})
+
+
+def _sorted(data: Any, levels: int) -> Any:
+    if not levels or not isinstance(data, Mapping):
+        return data
+    return {name: _sorted(data[name], levels - 1) for name in sorted(data)}
+
 
 VERSION = 1
 

@@ -1,7 +1,7 @@
 """One isolated double of both services: its values, its tokens, its clock, its settings.
 
 Law: what belongs to one world and to no other, and how that world is described to those who use it. It deals with no
-request; `kvfake.world.fake` does.
+request; `kvfake.world.backend` does.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from kvfake.stores.memory import MAX_CHECKPOINTS, MemoryStore
 from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults, FaultsState
 from kvfake.world.journal import Journal
-from kvfake.world.owners import Mint, Owners
 from kvfake.world.routes import Routes
+from kvfake.world.tokens import Mint, Owners
 
 APP = "app"
 BOT = APP + "/bot"

@@ -14,10 +14,9 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from kvfake.contract.caller import UNKNOWN
-from kvfake.doors.actions import Action, End, Job
-from kvfake.doors.connection import Answer, Connection
-from kvfake.services import gorules
-from kvfake.services.message import Request, Response
+from kvfake.http.connection import Action, Answer, Connection, End, Job
+from kvfake.services import go
+from kvfake.services.messages import Request, Response
 
 Hears = Callable[[Request], "Request | Response"]
 Says = Callable[[Request, Response], Response]
@@ -362,7 +361,7 @@ def no_app_is_nobody(request: Request, response: Response) -> Response:
 
 @hears("M13", "any body is taken")
 def any_body(request: Request) -> Request | Response:
-    return CHANGED if is_set(request) and not gorules.json_valid(request.body) else request
+    return CHANGED if is_set(request) and not go.json_valid(request.body) else request
 
 
 @hears("M13", "an empty body is JSON")
@@ -377,7 +376,7 @@ def no_json_422(request: Request, response: Response) -> Response:
 
 @wraps("M13", "what is no JSON is stored before it is refused")
 def stored_first(request: Request, answer: Callable[[Request], Response]) -> Response:
-    if is_set(request) and not gorules.json_valid(request.body):
+    if is_set(request) and not go.json_valid(request.body):
         answer(request.replace(body=b'"stored"'))
     return answer(request)
 
@@ -606,7 +605,7 @@ def prefix_first(request: Request) -> Request:
 
 @hears("M23", "JSON is looked at before who asks")
 def json_first(request: Request) -> Request:
-    is_bad = is_set(request) and not gorules.json_valid(request.body)
+    is_bad = is_set(request) and not go.json_valid(request.body)
     return with_header(request, b"authorization", b"Bearer bot-token") if is_bad else request
 
 

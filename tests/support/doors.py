@@ -16,10 +16,10 @@ import requests
 from requests.adapters import BaseAdapter
 
 import kvfake
-from kvfake.doors.connection import Answer, Connection
-from kvfake.doors.server import Server
 from kvfake.double import Double
-from kvfake.services.message import Request, Response
+from kvfake.http.connection import Answer, Connection
+from kvfake.http.server import Server
+from kvfake.services.messages import Request, Response
 from tests.support.wire import Reply, Wire, request_bytes
 
 TOKENS = (

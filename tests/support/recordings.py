@@ -12,11 +12,11 @@ import pytest
 
 import kvfake
 from kvfake.contract.replay.recording import PassThrough, Tape
-from kvfake.doors.connection import Answer, Connection
-from kvfake.doors.neighbours import not_whole
-from kvfake.doors.passing import Upstream
-from kvfake.doors.server import Server
-from kvfake.services.message import Request, Response
+from kvfake.http.connection import Answer, Connection
+from kvfake.http.passing import Upstream
+from kvfake.http.router import not_whole
+from kvfake.http.server import Server
+from kvfake.services.messages import Request, Response
 from tests.support.doors import TOKENS, Door, SocketDoor, serving
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import kvfake
 from kvfake.double import Double
-from kvfake.services.message import SEVERS
+from kvfake.services.messages import SEVERS
 
 
 def troubled() -> Double:

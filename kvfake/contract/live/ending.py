@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from kvfake.running import BY_SIGNAL, ENDING
+from kvfake.cli.running import BY_SIGNAL, ENDING
 
 
 class Ended(BaseException):

@@ -12,7 +12,7 @@ from kvfake.contract.call import Answer, Differs, Unreachable, Unseen
 from kvfake.contract.caller import BOT, PROJECT, Caller
 from kvfake.contract.checks import Check
 from kvfake.services import mattermost, persist
-from kvfake.services.fidelity import Row
+from kvfake.services.facts import Row
 
 HOLDS, DIFFERS, UNSEEN = "holds", "differs", "not seen"
 RAW = "--raw"

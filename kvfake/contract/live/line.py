@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 from kvfake.contract import UNREACHABLE
 from kvfake.contract.call import Answer, Call, Unreachable
 from kvfake.contract.live.talk import LEAST_SECONDS, HttpTalk, what_happened, written
-from kvfake.doors.passing import tls_context
+from kvfake.errors import Failed
+from kvfake.http.passing import tls_context
 from kvfake.services.persist import API
-from kvfake.trouble import Failed
 
 _PORTS = {"http": 80, "https": 443}
 

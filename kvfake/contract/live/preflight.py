@@ -15,9 +15,9 @@ from kvfake.contract.caller import TOKENS, Caller
 from kvfake.contract.live.hiding import shortened
 from kvfake.contract.live.judging import probe
 from kvfake.contract.live.line import HttpLine
+from kvfake.errors import Failed
 from kvfake.services import mattermost
 from kvfake.settings import PROFILES
-from kvfake.trouble import Failed
 
 _OF_A_REAL_SERVER = "plugin-1.2"
 _NOTHING_BEHIND = (502, 503, 504)

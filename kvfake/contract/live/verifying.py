@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from kvfake.cli.parser import TOKENS as VARIABLES
 from kvfake.contract import DIFFERENT, UNREACHABLE
 from kvfake.contract.call import Unreachable
 from kvfake.contract.caller import BOT, OTHER_PROJECT, PLAIN_USER, PROJECT, TOKENS, USER, Caller
@@ -26,11 +27,10 @@ from kvfake.contract.live.preflight import check_answers, profile_of
 from kvfake.contract.live.report import Report
 from kvfake.contract.rows.register import checks
 from kvfake.contract.saying import say
-from kvfake.parser import TOKENS as VARIABLES
+from kvfake.errors import Failed
 from kvfake.services import mattermost, persist
-from kvfake.services.fidelity import ROWS
+from kvfake.services.facts import ROWS
 from kvfake.settings import BY_NAME, PROFILES, REAL, SERVER, WORLD, from_environment, from_flags, of, resolve
-from kvfake.trouble import Failed
 
 _OF = {mattermost.NAME: ("M", (BOT, USER), (PLAIN_USER,)), persist.NAME: ("P", (PROJECT, OTHER_PROJECT), ())}
 """How the rows of a service begin; whom its store knows, of which the first must be given; whom it does not."""
@@ -71,7 +71,7 @@ def _tokens(parser: ArgumentParser, options: Namespace) -> dict[str, str]:
 @contextmanager
 def _double(profile: str) -> Iterator[tuple[str, dict[str, str]]]:
     """A double that is there for this alone, and hears nothing of the environment."""
-    from kvfake.started import Started
+    from kvfake.double import Started
 
     tokens = {who: secrets.token_hex(16) for who in _OWNERS}
     named = tuple(f"{tokens[who]}={owner}" for who, owner in _OWNERS.items())

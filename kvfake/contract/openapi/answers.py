@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kvfake.contract.openapi.parts import COUNT, NUMBER, SWITCH, TEXT, Json, array, mapping, one_of, record, ref, some, told
 from kvfake.contract.openapi.schemas import FAULT, FUNCTIONS, SERVICES, STATUS
-from kvfake.world.fault import DEFAULTS
+from kvfake.world.faults import DEFAULTS
 
 _VERBS = ("get", "set", "delete", "list", "mget")
 _ENV = (

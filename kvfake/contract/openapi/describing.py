@@ -11,12 +11,12 @@ from argparse import ArgumentParser, Namespace
 from copy import deepcopy
 
 from kvfake import __version__
+from kvfake.cli.parser import DEFAULT_URL
 from kvfake.contract.openapi import control, mattermost, persist
 from kvfake.contract.openapi.answers import SCHEMAS as ANSWERS
 from kvfake.contract.openapi.parts import Json, with_rows
 from kvfake.contract.openapi.schemas import SCHEMAS, file_of_values
-from kvfake.parser import DEFAULT_URL
-from kvfake.world.fake import WORLD_MARK
+from kvfake.world.backend import WORLD_MARK
 
 _ABOUT = """\
 An in-memory double of the Mattermost Apps key-value store and of Beep Boop Persist, for tests. What is described is what it answers

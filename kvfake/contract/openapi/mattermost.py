@@ -22,8 +22,8 @@ from kvfake.contract.openapi.parts import (
     told,
     with_rows,
 )
-from kvfake.services import gorules, mattermost
-from kvfake.services.message import ROWS
+from kvfake.services import go, mattermost
+from kvfake.services.messages import ROWS
 
 TAG: Json = {
     "name": "Mattermost",
@@ -84,9 +84,9 @@ RESPONSES: Json = {
         "The path is not clean: where the clean one is (M21).",
         headers={"Location": header({"type": "string"}, "The cleaned path, encoded anew, and the query.", required=True)},
     ),
-    "Mattermost400": answer_of("The target cannot be decoded (M28).", gorules.BAD_REQUEST),
+    "Mattermost400": answer_of("The target cannot be decoded (M28).", go.BAD_REQUEST),
     "MattermostSet400": answer_of(
-        "The body is not JSON (M13, M24); or the target cannot be decoded (M28).", mattermost.NOT_JSON, gorules.BAD_REQUEST
+        "The body is not JSON (M13, M24); or the target cannot be decoded (M28).", mattermost.NOT_JSON, go.BAD_REQUEST
     ),
     "Mattermost401": answer_of(
         "No token, or one that is not known (M11); a user's who belongs to no app (M12).", mattermost.NO_TOKEN, mattermost.NO_APP

@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kvfake.services.fidelity import ROWS
-from kvfake.services.message import Response
+from kvfake.services.facts import ROWS
+from kvfake.services.messages import Response
 
 Json = dict[str, Any]
 

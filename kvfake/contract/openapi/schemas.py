@@ -26,13 +26,11 @@ from kvfake.contract.openapi.parts import (
     told,
 )
 from kvfake.services import mattermost, persist
-from kvfake.services.message import GARBAGE, SEVERS, TRUNCATE
+from kvfake.services.messages import GARBAGE, SEVERS, TRUNCATE
 from kvfake.settings import NO, PROJECT_MARK, WORLD, YES, Setting, of
-from kvfake.world.answers import FRAMING, WITHOUT_BODY
 from kvfake.world.clock import FIRST, LAST
-from kvfake.world.fault import DEFAULTS
-from kvfake.world.misfortune import MAX_DELAY_SECONDS
-from kvfake.world.routes import OURS
+from kvfake.world.faults import DEFAULTS, MAX_DELAY_SECONDS
+from kvfake.world.routes import FRAMING, OURS, WITHOUT_BODY
 
 SERVICES = (mattermost.NAME, persist.NAME)
 FUNCTIONS = ("when", "before")  # of a fault: for Python alone

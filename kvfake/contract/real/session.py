@@ -14,9 +14,9 @@ from kvfake.contract.live.hiding import Hide
 from kvfake.contract.live.line import HttpLine
 from kvfake.contract.live.preflight import check_answers
 from kvfake.contract.real.worlds import BOT_TOKEN, PROJECT_TOKEN, USER_TOKEN, RealService
-from kvfake.doors.passing import Upstream
+from kvfake.errors import Failed
+from kvfake.http.passing import Upstream
 from kvfake.services import mattermost, persist
-from kvfake.trouble import Failed
 
 TIMEOUT_SECONDS = 30.0  # of a silence
 

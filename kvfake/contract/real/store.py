@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from urllib.parse import quote_from_bytes
 
 from kvfake.services import mattermost, persist
-from kvfake.services.message import Request, Response
+from kvfake.services.messages import Request, Response
 from kvfake.stores import Entry, Namespace
 from kvfake.world.clock import Clock, microseconds
 

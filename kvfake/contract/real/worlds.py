@@ -11,14 +11,14 @@ from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any, NoReturn
 
+from kvfake.cli.parser import TOKENS
 from kvfake.contract.real.store import Lacking, Made, RealClock, RealStore
-from kvfake.doors.passing import Upstream
-from kvfake.parser import TOKENS
+from kvfake.http.passing import Upstream
 from kvfake.services import mattermost, persist
-from kvfake.services.message import Response
-from kvfake.world.exchange import Asked
-from kvfake.world.fake import Fake
-from kvfake.world.owners import Mint, Owners
+from kvfake.services.messages import Response
+from kvfake.world.backend import Fake
+from kvfake.world.journal import Asked
+from kvfake.world.tokens import Mint, Owners
 from kvfake.world.world import APP, BOT, PROJECT, World
 
 BOT_TOKEN, USER_TOKEN, PROJECT_TOKEN = (TOKENS[flag][0] for flag in ("--bot-token", "--user-token", "--project-token"))

@@ -9,9 +9,9 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from kvfake.contract.replay.tape import Taped
-from kvfake.services import gorules, mattermost, persist
-from kvfake.services.message import Operation, Refusal, Request, Response
-from kvfake.world.views import load_json
+from kvfake.services import go, mattermost, persist
+from kvfake.services.messages import Operation, Refusal, Request, Response
+from kvfake.world.mappings import load_json
 
 _HARMLESS = {mattermost.NAME: b"0", persist.NAME: b'{"value":""}'}  # a body that no service refuses
 
@@ -31,8 +31,8 @@ def service_of(target: bytes) -> ModuleType:
 def unescaped(path: bytes) -> bytes:
     """The path decoded, where it can be."""
     try:
-        return gorules.unescape(path)
-    except gorules.BadEscape:
+        return go.unescape(path)
+    except go.BadEscape:
         return path
 
 
@@ -86,7 +86,7 @@ def _value_of(service: str, response: Response) -> Value | None:
         return None
     if service == persist.NAME:
         return value_of_record(json_of(response.body))
-    return Value(response.body) if response.body not in mattermost.SAYS_NOTHING and gorules.json_valid(response.body) else None
+    return Value(response.body) if response.body not in mattermost.SAYS_NOTHING and go.json_valid(response.body) else None
 
 
 def shown_values(response: Response, place: Operation | None) -> dict[bytes, Value | None]:

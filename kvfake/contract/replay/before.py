@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from kvfake.contract.replay.asked import Value, bytes_of, is_done, json_of, listed, place_of, shown_values
 from kvfake.contract.replay.tape import Taped
 from kvfake.services import persist
-from kvfake.services.message import Operation
+from kvfake.services.messages import Operation
 from kvfake.stores import Namespace
 
 Place = tuple[Namespace, bytes]

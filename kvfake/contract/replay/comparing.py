@@ -17,7 +17,7 @@ from kvfake.contract.replay import tape
 from kvfake.contract.replay.asked import token_of
 from kvfake.contract.replay.replaying import Difference, Replay
 from kvfake.contract.saying import say
-from kvfake.services.fidelity import ROWS
+from kvfake.services.facts import ROWS
 from kvfake.settings import BY_NAME, WORLD, from_environment, from_flags, resolve
 
 OF_A_RECORDING = "plugin-1.2"  # the profile: a recording is of the real thing

@@ -14,7 +14,7 @@ from kvfake.contract.replay.asked import json_of, service_of
 from kvfake.contract.replay.redacting import KEPT_OF_ANSWERS
 from kvfake.contract.replay.tape import Taped
 from kvfake.services import mattermost
-from kvfake.services.message import Response
+from kvfake.services.messages import Response
 
 
 def differences(taped: Taped, want: Response) -> list[str]:

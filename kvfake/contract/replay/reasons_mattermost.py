@@ -10,7 +10,7 @@ from kvfake.contract.replay.asked import json_of
 from kvfake.contract.replay.differing import header, media_type
 from kvfake.contract.replay.seen import KEY, OWNER, PREFIX, Rule, Seen, changed
 from kvfake.services import mattermost
-from kvfake.services.message import Response
+from kvfake.services.messages import Response
 
 
 def _is_error_in_form(seen: Seen) -> bool:

@@ -11,7 +11,7 @@ from kvfake.contract.replay.asked import bytes_of, json_of, listed, shown_values
 from kvfake.contract.replay.differing import has_error, header, media_type
 from kvfake.contract.replay.seen import KEY, OWNER, Rule, Seen
 from kvfake.services import persist
-from kvfake.services.message import Response
+from kvfake.services.messages import Response
 
 _LARGE_BYTES = 4096  # of a value that is refused: its size may be why
 

@@ -18,6 +18,7 @@ from threading import Lock
 from typing import Any
 
 from kvfake import __version__
+from kvfake.cli.running import ENDING, held
 from kvfake.contract import UNREACHABLE
 from kvfake.contract.call import Call, Unreachable
 from kvfake.contract.live.hiding import printable
@@ -25,19 +26,17 @@ from kvfake.contract.live.line import HttpLine
 from kvfake.contract.live.preflight import why_no_store
 from kvfake.contract.replay import tape
 from kvfake.contract.replay.redacting import Redactor, is_beside
-from kvfake.doors.connection import Connection
-from kvfake.doors.neighbours import not_whole
-from kvfake.doors.nethttp import split_absolute
-from kvfake.doors.passing import Upstream
-from kvfake.doors.replies import refusal
-from kvfake.doors.server import Server
-from kvfake.ledger import Lines
-from kvfake.running import ENDING, held
+from kvfake.double import address_of
+from kvfake.errors import NO_ADDRESS, Failed, cannot_listen
+from kvfake.files import Lines
+from kvfake.http.connection import Connection
+from kvfake.http.parser import split_absolute
+from kvfake.http.passing import Upstream
+from kvfake.http.router import not_whole
+from kvfake.http.server import Server
 from kvfake.services import mattermost, persist
-from kvfake.services.message import JSON, Request, Response
+from kvfake.services.messages import JSON, Request, Response, refusal
 from kvfake.settings import PORT_OF_SERVE_ONLY, REAL, SERVER, from_environment, from_flags, resolve
-from kvfake.started import address_of
-from kvfake.trouble import NO_ADDRESS, Failed, cannot_listen
 
 FAILED = 1
 HEALTH = b"/_kvfake/health"

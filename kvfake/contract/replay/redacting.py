@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import unquote_to_bytes
 
 from kvfake.contract.replay.tape import Taped
-from kvfake.services import gorules, mattermost, persist
+from kvfake.services import go, mattermost, persist
 from kvfake.services.mattermost import COOKIE, without_token
-from kvfake.services.message import Request, Response
+from kvfake.services.messages import Request, Response
 
 MAX_BODY_BYTES = 16 * 1024 * 1024  # a value is 256 KiB, a body of Persist's 2 MiB; an mget may be more
 _LEAST_BYTES = 4  # a shorter token is hidden where it says who asks, and not wherever its few letters stand
@@ -33,7 +33,7 @@ def is_beside(target: bytes) -> bool:
     """Whether it is none of the stores' business. Another plugin's store would lie where the store does."""
     path = target.partition(b"?")[0]
     decoded = unquote_to_bytes(path)
-    paths = {path, decoded, gorules.clean(decoded)}
+    paths = {path, decoded, go.clean(decoded)}
     return not any(_is_of_stores(path) for path in paths)
 
 
@@ -90,7 +90,7 @@ class Redactor:
             yield b"authorization", self._of_credentials(headers[b"authorization"])
         if b"proxy-authorization" in headers:
             self._of_credentials(headers[b"proxy-authorization"])
-        cookie = gorules.cookie_value(headers.get(b"cookie", b""), COOKIE)
+        cookie = go.cookie_value(headers.get(b"cookie", b""), COOKIE)
         if cookie is not None:
             yield b"cookie", COOKIE + b"=" + self.label(cookie)
         if b"x-csrf-token" in headers:
@@ -105,8 +105,8 @@ class Redactor:
 
     def _of_query(self, value: bytes) -> bytes:
         try:
-            return self.label(gorules.unescape(value.replace(b"+", b" ")))
-        except gorules.BadEscape:
+            return self.label(go.unescape(value.replace(b"+", b" ")))
+        except go.BadEscape:
             return self.label(value)
 
     def _see(self, response: Response) -> None:

@@ -19,12 +19,12 @@ from kvfake.contract.replay.reasons import rows_of
 from kvfake.contract.replay.seen import KEY, OWNER, PREFIX, Past, Seen
 from kvfake.contract.replay.tape import Recording, Taped
 from kvfake.contract.replay.whose import Label, label_of, owners_of, with_csrf
-from kvfake.doors.felt import body_of
-from kvfake.doors.site import Site
-from kvfake.services.message import Operation, Response
+from kvfake.http.in_process import body_of
+from kvfake.http.router import Site
+from kvfake.services.messages import Operation, Response
 from kvfake.settings import SERVER, WORLD, owner_of, resolve
 from kvfake.stores import Entry, Namespace
-from kvfake.world.fake import Fake
+from kvfake.world.backend import Fake
 
 
 class Difference(NamedTuple):

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from kvfake.contract.replay.asked import got_value, json_of, service_of, unescaped
 from kvfake.contract.replay.differing import header
 from kvfake.contract.replay.tape import Taped
-from kvfake.services import gorules, mattermost
+from kvfake.services import go, mattermost
 from kvfake.services.mattermost import COOKIE
-from kvfake.services.message import Operation, Response
+from kvfake.services.messages import Operation, Response
 
 OWNER, PREFIX, KEY = "owner", "prefix", "key"
 
@@ -102,14 +102,14 @@ class Seen:
 
     @property
     def is_below_kv(self) -> bool:
-        paths = (self.path, gorules.clean(unescaped(self.path)))
+        paths = (self.path, go.clean(unescaped(self.path)))
         return any(path.startswith(mattermost.KV.encode()) for path in paths)
 
     @property
     def has_bad_escape(self) -> bool:
         try:
-            gorules.unescape(self.request.target)
-        except gorules.BadEscape:
+            go.unescape(self.request.target)
+        except go.BadEscape:
             return True
         return False
 
@@ -134,7 +134,7 @@ class Seen:
 
     @property
     def cookie(self) -> bytes | None:
-        return gorules.cookie_value(self.request.headers.get(b"cookie", b""), COOKIE)
+        return go.cookie_value(self.request.headers.get(b"cookie", b""), COOKIE)
 
     @property
     def has_token_in_query(self) -> bool:
@@ -163,7 +163,7 @@ class Seen:
             is_json = True
         except (ValueError, RecursionError):
             is_json = False
-        return is_json != gorules.json_valid(self.request.body)
+        return is_json != go.json_valid(self.request.body)
 
     @cached_property
     def due(self) -> list[Response]:
@@ -175,10 +175,10 @@ class Seen:
             found.append(mattermost.NO_TOKEN)
         elif not mattermost.has_app(self.owner):
             found.append(mattermost.NO_APP)
-        if self.is_set and not gorules.json_valid(self.request.body):
+        if self.is_set and not go.json_valid(self.request.body):
             found.append(mattermost.NOT_JSON)
         if len(self.prefix) > mattermost.MAX_PREFIX_BYTES:
-            found.append(gorules.http_error(500, mattermost.prefix_too_long(self.prefix)))
+            found.append(go.http_error(500, mattermost.prefix_too_long(self.prefix)))
         return found
 
 

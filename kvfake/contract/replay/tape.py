@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kvfake.contract import UNREACHABLE
+from kvfake.errors import Failed
 from kvfake.services import mattermost, persist
-from kvfake.services.message import Request, Response
-from kvfake.services.payload import kind_of
-from kvfake.trouble import Failed
+from kvfake.services.jsontext import kind_of
+from kvfake.services.messages import Request, Response
 
 MARK = "kvfake_recording"
 VERSION = 1

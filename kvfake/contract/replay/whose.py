@@ -16,9 +16,9 @@ from collections.abc import Iterable
 
 from kvfake.contract.replay.asked import Value, got_value, is_done, place_of, service_of, set_value, token_of
 from kvfake.contract.replay.tape import Taped
-from kvfake.services import gorules, mattermost, persist
+from kvfake.services import go, mattermost, persist
 from kvfake.services.mattermost import COOKIE, CSRF_MARK, without_token
-from kvfake.services.message import Request
+from kvfake.services.messages import Request
 from kvfake.settings import PROJECT_MARK
 
 Label = tuple[str, bytes]
@@ -145,7 +145,7 @@ def with_csrf(exchanges: Iterable[Taped]) -> list[Taped]:
 
 def _csrf(request: Request) -> tuple[bytes, bytes] | None:
     """The cookie, and what should show that the app sent it knowingly, where that counts."""
-    cookie = gorules.cookie_value(request.headers.get(b"cookie", b""), COOKIE)
+    cookie = go.cookie_value(request.headers.get(b"cookie", b""), COOKIE)
     csrf = request.headers.get(b"x-csrf-token")
     return (cookie, csrf) if cookie and csrf and request.method != "GET" else None
 

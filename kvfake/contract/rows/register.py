@@ -17,7 +17,7 @@ from kvfake.contract.rows import (  # noqa: F401  (they register their checks)
     values,
     who,
 )
-from kvfake.services.fidelity import ROWS
+from kvfake.services.facts import ROWS
 
 
 def checks() -> list[Check]:

@@ -1,4 +1,10 @@
-"""The site as a WSGI application, for any server: werkzeug's, gunicorn, waitress.
+"""Requests as WSGI's environ, both ways: what a server hands over, and what an application is handed.
+
+Law: it translates, and decides nothing.
+
+=====
+
+The site as a WSGI application, for any server: werkzeug's, gunicorn, waitress.
 
 Law: it translates, and decides nothing. Chunks, connections and malformed heads are the affair of the server around it; a fault
 of the connection uses the socket which that server lends.
@@ -9,18 +15,78 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from kvfake.doors.actions import Reset, Silence, Wait
-from kvfake.doors.connection import WITHOUT_LENGTH, message_of
-from kvfake.doors.environ import StartResponse, base_of, reason, request_of
-from kvfake.doors.mishaps import RESET_AT_ONCE, befall, in_pieces
-from kvfake.doors.replies import refusal
-from kvfake.doors.site import Site
-from kvfake.services.message import ROWS, Mishap, Response
+from kvfake.http.connection import RESET_AT_ONCE, WITHOUT_LENGTH, Reset, Silence, Wait, befall, in_pieces, message_of, reason
+from kvfake.http.parser import MAX_BODY_BYTES, UNEXPECTED_END
+from kvfake.http.router import Site, StartResponse
+from kvfake.services.go import BadEscape, unescape
+from kvfake.services.messages import ROWS, Mishap, Request, Response, refusal
+
+_IN_A_PATH = "/!$&'()*+,;=:@~"
+_BODY_READ_BYTES = 1 << 20
+
+
+def request_of(environ: Mapping[str, Any]) -> Request:
+    """The request that a server has put into an environ."""
+    headers = {
+        name[5:].replace("_", "-").lower().encode(): value.encode("latin-1")
+        for name, value in environ.items()
+        if name.startswith("HTTP_")
+    }
+    if environ.get("CONTENT_TYPE"):
+        headers[b"content-type"] = environ["CONTENT_TYPE"].encode("latin-1")
+    return Request(environ["REQUEST_METHOD"], _target(environ), headers, *_body(environ))
+
+
+def base_of(environ: Mapping[str, Any]) -> bytes:
+    """Where the application lies, as the server around it says."""
+    return _quoted(environ.get("SCRIPT_NAME", "").encode("latin-1"))
+
+
+def _target(environ: Mapping[str, Any]) -> bytes:
+    """The raw target below the application, where the server has kept it; else one that decodes to the same path."""
+    path = environ.get("PATH_INFO", "").encode("latin-1")
+    raw = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
+    if raw.startswith("/") and not environ.get("SCRIPT_NAME"):
+        target: bytes = raw.encode("latin-1", "replace")
+        try:
+            if _text(unescape(target.partition(b"?")[0])) == _text(path):
+                return target
+        except BadEscape:
+            return target
+    query: str = environ.get("QUERY_STRING", "")
+    return _quoted(path) + (b"?" + query.encode("latin-1") if query else b"")
+
+
+def _quoted(path: bytes) -> bytes:
+    from urllib.parse import quote_from_bytes
+
+    return quote_from_bytes(path, _IN_A_PATH).encode()
+
+
+def _text(path: bytes) -> str:
+    """A path as werkzeug's server leaves it: what is no UTF-8 is lost."""
+    return path.decode("utf-8", "replace")
+
+
+def _body(environ: Mapping[str, Any]) -> tuple[bytes, str]:
+    """The body, and why it has no end. What is too long is read and dropped, so that the connection can go on."""
+    stream, length = environ["wsgi.input"], environ.get("CONTENT_LENGTH")
+    is_terminated = environ.get("wsgi.input_terminated")
+    if is_terminated and "HTTP_TRANSFER_ENCODING" in environ:
+        length = None  # M28: chunked wins
+    left = int(length) if length else sys.maxsize if is_terminated else 0
+    body = bytearray()
+    while left > 0 and (piece := stream.read(min(left, _BODY_READ_BYTES))):
+        body += piece[: MAX_BODY_BYTES + 1 - len(body)]
+        left -= len(piece)
+    return bytes(body), UNEXPECTED_END if length and left > 0 else ""
+
 
 _LENT_SOCKETS = ("werkzeug.socket", "gunicorn.socket")
 _READ_BYTES = 65_536

@@ -18,10 +18,10 @@ from urllib3.connection import HTTPConnection
 from urllib3.response import HTTPResponse
 from urllib3.util.request import body_to_chunks
 
-from kvfake.doors.actions import Action, Job
-from kvfake.doors.felt import Ear, actions_of, body_of, done, head_of, hear
-from kvfake.doors.site import Site
-from kvfake.services.message import Request, Response
+from kvfake.http.connection import Action, Job
+from kvfake.http.in_process import Ear, actions_of, body_of, done, head_of, hear
+from kvfake.http.router import Site
+from kvfake.services.messages import Request, Response
 
 _READ_BYTES = 1 << 16
 

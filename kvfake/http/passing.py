@@ -1,6 +1,6 @@
 """A real server, asked in place of the double.
 
-Law: a request in, what that server answers out, as `kvfake.doors.fallback` carries it; certificates are checked unless whoever
+Law: a request in, what that server answers out, as `kvfake.http.fallback` carries it; certificates are checked unless whoever
 asks said otherwise. It holds no token and decides nothing.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kvfake.doors.fallback import fetch
-from kvfake.services.message import Request, Response
+from kvfake.http.fallback import fetch
+from kvfake.services.messages import Request, Response
 from kvfake.world.clock import machine_seconds
 
 if TYPE_CHECKING:

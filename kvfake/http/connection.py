@@ -1,24 +1,112 @@
-"""One conversation, without sockets: bytes heard in, actions out.
+"""What a conversation asks of whoever drives its socket.
+
+Law: values and nothing else.
+
+=====
+
+What befalls an answer on its way, as actions of a conversation.
+
+Law: a message in, actions out; it chooses nothing and waits for nothing. Whoever drives the sockets carries them out.
+
+=====
+
+One conversation, without sockets: bytes heard in, actions out.
 
 Law: it speaks HTTP/1.1 as Go's ``net/http`` does (M28) and holds no rule of a service. It never waits and never blocks: what
 it is handed it works off as far as it can, one request at a time, and says what is to be done:
-see `kvfake.doors.actions`. The response of a job is handed to `answered`.
+see `kvfake.http.connection`. The response of a job is handed to `answered`.
 
 After its actions were carried out, `advance` gives those for the next request that was heard already, if there is one.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from functools import lru_cache
+from http import HTTPStatus
+from typing import NamedTuple
 
-from kvfake.doors.actions import Action, End, Job
-from kvfake.doors.body import Body, ChunkedBody
-from kvfake.doors.environ import reason
-from kvfake.doors.mishaps import befall
-from kvfake.doors.nethttp import BAD_REQUEST_TEXT, MAX_HEAD_BYTES, TOO_LARGE, BadHead, Head, HeadReader, request_line
-from kvfake.services.message import ROWS, TRUNCATE, Headers, Request, Response
-from kvfake.world.exchange import shown_headers
+from kvfake.http.parser import (
+    BAD_REQUEST_TEXT,
+    MAX_HEAD_BYTES,
+    TOO_LARGE,
+    BadHead,
+    Body,
+    ChunkedBody,
+    Head,
+    HeadReader,
+    request_line,
+)
+from kvfake.services.messages import GARBAGE, RESET, ROWS, SILENCE, TRUNCATE, Headers, Mishap, Request, Response
+from kvfake.world.journal import shown_headers
+
+Job = Callable[[], Response]
+"""Run this where it may block."""
+
+
+class Wait(NamedTuple):
+    """Do nothing for so long; what follows waits."""
+
+    seconds: float
+
+
+class Silence(NamedTuple):
+    """Say nothing until the client gives up, or for so long; then end the connection."""
+
+    seconds: float
+
+
+class Reset(NamedTuple):
+    """End the connection with RST, as if this machine were gone."""
+
+
+class End(NamedTuple):
+    """End the connection. Where the client may still be speaking, ``linger`` says to let it finish."""
+
+    linger: bool
+
+
+Action = bytes | Job | Wait | Silence | Reset | End
+"""``bytes``: send these."""
+
+
+MAX_SILENCE_SECONDS = 300.0
+
+_MAX_PIECES = 200
+_PIECE_SECONDS = 0.01
+_CLOSE = End(linger=True)  # closed at once, what the client still says would make a reset of it
+
+RESET_AT_ONCE = struct.pack("ii", 1, 0)
+"""For SO_LINGER: closing sends RST, and what was not sent yet is lost."""
+
+
+def befall(mishap: Mishap, message: bytes, body: bytes, garbage: bytes) -> tuple[Action, ...]:
+    """What is done in place of sending ``message``, which ends with ``body``; ``garbage`` is what comes where no answer does. The
+    connection ends where the last of them is no bytes.
+    """
+    waiting: tuple[Action, ...] = (Wait(mishap.delay),) if mishap.delay else ()
+    if mishap.sever.startswith(RESET):
+        return (*waiting, Reset())
+    if mishap.sever.startswith(SILENCE):
+        return (*waiting, Silence(MAX_SILENCE_SECONDS))
+    if mishap.is_unanswered:
+        return (*waiting, garbage, _CLOSE) if mishap.sever == GARBAGE else (*waiting, _CLOSE)
+    if mishap.sever == TRUNCATE:
+        message = message[: len(message) - (len(body) + 1) // 2]
+    pieces = (*waiting, *in_pieces(message, mishap.over))
+    return (*pieces, _CLOSE) if mishap.sever else pieces
+
+
+def in_pieces(message: bytes, over: float) -> list[bytes | Wait]:
+    """The message, spread over that time."""
+    count = max(1, min(_MAX_PIECES, len(message), int(over / _PIECE_SECONDS)))
+    size = max(1, -(-len(message) // count))
+    pieces: list[bytes | Wait] = [message[:size]]
+    for start in range(size, len(message), size):
+        pieces += [Wait(over * size / len(message)), message[start : start + size]]
+    return pieces
+
 
 Answer = Callable[[Request], Response | Job]
 Log = Callable[[str, bytes, int, int], None]
@@ -219,3 +307,10 @@ def _start(status: int, headers: Headers, rows: tuple[str, ...], keep_alive: boo
         lines.append("Connection: keep-alive")
     lines.append("" if status in WITHOUT_LENGTH else "Content-Length: ")
     return "\r\n".join(lines).encode("latin-1")
+
+
+def reason(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"

@@ -6,9 +6,12 @@ byte order mark, no ``NaN``, numbers of any size, and nothing that could exhaust
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Mapping
 from json.decoder import JSONDecoder
 from json.encoder import encode_basestring
-from typing import NoReturn
+from typing import Any, NoReturn
 
 MAX_CONTAINERS = 100  # objects and arrays in a body; none that the documentation knows needs more than two
 
@@ -68,3 +71,12 @@ def json_string(text: bytes) -> bytes:
     if len(text) > _LONG_BYTES and not any(escaped in text for escaped in _ESCAPED):  # for 256 KiB a third of the time
         return b'"%b"' % text
     return encode_basestring(text.decode()).encode()
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def json_text(data: Mapping[str, Any]) -> str:
+    """JSON for people and machines: indented, in whatever language, a lone surrogate as its escape."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2)
+    return _SURROGATE.sub(lambda lone: f"\\u{ord(lone[0]):04x}", text) + "\n"

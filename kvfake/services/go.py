@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from json.decoder import JSONDecoder
 
-from kvfake.services.message import Headers, Response
+from kvfake.services.messages import Headers, Response
 
 # ---------------------------------------------------------------------------------------------- JSON (encoding/json.Valid)
 

@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from kvfake.parser import parse
+from kvfake.cli.parser import parse
+from kvfake.errors import NO_ADDRESS, Failed, cannot_listen
 from kvfake.settings import COMMAND, PERSIST, PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_flags, resolve
-from kvfake.trouble import NO_ADDRESS, Failed, cannot_listen
 
 if TYPE_CHECKING:
-    from kvfake.ledger import Files
-    from kvfake.started import Started
+    from kvfake.double import Started
+    from kvfake.files import Files
+
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -65,8 +66,8 @@ def _settings(parser: ArgumentParser, options: Namespace, overrides: Mapping[str
 
 def _bind(settings: dict[str, Any]) -> tuple[Started, Files]:
     """A double behind a bound server, and the files that it writes, which are open."""
-    from kvfake.ledger import Files
-    from kvfake.started import Started
+    from kvfake.double import Started
+    from kvfake.files import Files
 
     try:
         double = Started(settings)
@@ -85,7 +86,7 @@ def _bind(settings: dict[str, Any]) -> tuple[Started, Files]:
 
 
 def _serve(parser: ArgumentParser, options: Namespace) -> int:
-    from kvfake.running import ENDING, held
+    from kvfake.cli.running import ENDING, held
 
     double, files = _bind(_settings(parser, options, {}, frozenset()))
     with held(ENDING), files, double:
@@ -97,7 +98,7 @@ def _serve(parser: ArgumentParser, options: Namespace) -> int:
 
 
 def _run(parser: ArgumentParser, options: Namespace) -> int:
-    from kvfake.running import ENDING, held, run
+    from kvfake.cli.running import ENDING, held, run
 
     if not options.words:
         parser.error("run: expected a command, as in: kvfake run -- npm test")
@@ -120,7 +121,7 @@ def _run(parser: ArgumentParser, options: Namespace) -> int:
 
 def _env(parser: ArgumentParser, options: Namespace) -> int:
     from kvfake.asking import environment
-    from kvfake.proxies import no_proxy
+    from kvfake.double import no_proxy
 
     with _answered(options.url):
         env = environment(options.url, options.control_token)
@@ -142,7 +143,7 @@ def _wait(parser: ArgumentParser, options: Namespace) -> int:
 def _values(parser: ArgumentParser, options: Namespace) -> int:
     if options.service == PERSIST and options.prefix is not None:
         parser.error("--prefix: expected none with --service persist")
-    from kvfake.values import COMMANDS
+    from kvfake.cli.values import COMMANDS
 
     with _answered(options.url):
         COMMANDS[options.command](options, sys.stdout.buffer)

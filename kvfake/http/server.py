@@ -1,4 +1,29 @@
-"""Sockets: bind, accept, carry out what the conversations ask for, stop.
+"""Which sockets have something to read, or room to write, now.
+
+Law: file descriptors and those who wait for them, on the system's own call: epoll, or poll where there is none. It reads nothing.
+
+=====
+
+What is to be done later, by real time.
+
+Law: it knows the machine's monotonic clock, and nothing of a world's. One thread uses it.
+
+=====
+
+Jobs: what may block, run beside the loop.
+
+Law: threads, and a queue back to the loop's own. It knows no sockets. A thread is started where no other is idle, and none keeps
+a server or a process from ending.
+
+=====
+
+The line that an exchange leaves on stderr, where somebody asked for it.
+
+Law: it shows no token, however it is written in a query.
+
+=====
+
+Sockets: bind, accept, carry out what the conversations ask for, stop.
 
 Law: one thread, and forty lines of it that matter; it knows bytes, actions and time, and nothing of HTTP or of a service. What may
 block runs on other threads, and its result is carried back. Waiting uses the real monotonic clock.
@@ -6,19 +31,149 @@ block runs on other threads, and its result is carried back. Waiting uses the re
 
 from __future__ import annotations
 
+import heapq
+import select
 import socket
+import sys
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from threading import Thread
+from queue import Empty, SimpleQueue
+from threading import Semaphore, Thread
+from typing import Any, Generic, TypeVar
 
-from kvfake.doors.actions import Action, End, Reset, Silence, Wait
-from kvfake.doors.connection import Connection
-from kvfake.doors.jobs import Jobs
-from kvfake.doors.mishaps import RESET_AT_ONCE
-from kvfake.doors.readiness import READ, WRITE, Readiness
-from kvfake.doors.timers import Timers
-from kvfake.services.message import Response
+from kvfake.errors import show_traceback
+from kvfake.http.connection import RESET_AT_ONCE, Action, Connection, End, Job, Reset, Silence, Wait
+from kvfake.services.mattermost import without_token
+from kvfake.services.messages import UNEXPECTED, Response
+from kvfake.world.clock import machine_seconds
+
+READ, WRITE = select.POLLIN, select.POLLOUT  # epoll's are the same numbers
+
+_MILLISECONDS = 1000  # in which poll counts; epoll counts seconds
+_BEST: Callable[[], Any] = getattr(select, "epoll", select.poll)
+
+Waiter = TypeVar("Waiter")
+
+
+class Readiness(Generic[Waiter]):
+    """Who waits for which file descriptor. The standard library's ``selectors`` does the same, and takes twice the time."""
+
+    def __init__(self, poller: Callable[[], Any] = _BEST) -> None:
+        self._poller = poller()
+        self._unit = _MILLISECONDS if poller is select.poll else 1
+        self._waiters: dict[int, Waiter] = {}
+
+    def watch(self, fd: int, mask: int, waiter: Waiter) -> None:
+        """From now on the waiter waits for one of `READ` and `WRITE`, or for nothing."""
+        if not mask:
+            del self._waiters[fd]
+            self._poller.unregister(fd)
+        elif fd in self._waiters:
+            self._poller.modify(fd, mask)
+        else:
+            self._poller.register(fd, mask)
+            self._waiters[fd] = waiter
+
+    def wait(self, seconds: float | None) -> list[Waiter]:
+        """Those whose time has come, after so many seconds at most; also those whose other side is gone."""
+        waiters = self._waiters
+        return [waiters[fd] for fd, _ in self._poller.poll(None if seconds is None else seconds * self._unit)]
+
+    def close(self) -> None:
+        self._waiters.clear()
+        if self._unit == 1:
+            self._poller.close()
+
+
+class Timers:
+    """Calls that wait for their time. ``moment`` is when `run` last looked at the clock."""
+
+    _now = staticmethod(machine_seconds)
+
+    def __init__(self) -> None:
+        self.moment = 0.0
+        self._waiting: list[tuple[float, int, Callable[[], None]]] = []
+        self._made = 0  # tells two of the same time apart
+
+    def after(self, seconds: float, call: Callable[[], None]) -> None:
+        self._made += 1
+        heapq.heappush(self._waiting, (self._now() + seconds, self._made, call))
+
+    def run(self) -> float | None:
+        """Do what is due; the seconds until the next, or ``None`` where nothing waits."""
+        self.moment = self._now()
+        while self._waiting and self._waiting[0][0] <= self.moment:
+            heapq.heappop(self._waiting)[2]()
+        return self._waiting[0][0] - self.moment if self._waiting else None
+
+
+MAX_JOBS_AT_ONCE = 64  # a function of a fault may send requests that are jobs themselves
+
+Done = Callable[[Response], None]
+
+_LAST_SECONDS = 0.1  # how long a job that runs is waited for at the end
+
+
+class Jobs:
+    """``ring`` is called, on any thread, when there is something to `deliver`."""
+
+    _now = staticmethod(machine_seconds)
+
+    def __init__(self, name: str, ring: Callable[[], None]) -> None:
+        self._name, self._ring = name, ring
+        self._waiting: SimpleQueue[tuple[Job, Done] | None] = SimpleQueue()
+        self._idle = Semaphore(0)
+        self._threads: list[Thread] = []
+        self._finished: deque[tuple[Done, Response]] = deque()
+
+    def run(self, job: Job, done: Done) -> None:
+        """Run the job on another thread; ``done`` gets its response from `deliver`."""
+        self._waiting.put((job, done))
+        if not self._idle.acquire(blocking=False) and len(self._threads) < MAX_JOBS_AT_ONCE:
+            thread = Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _work(self) -> None:
+        while (waiting := self._waiting.get()) is not None:
+            job, done = waiting
+            self._finished.append((done, answer_of(job)))
+            self._ring()
+            self._idle.release()
+
+    def deliver(self) -> None:
+        """Hand out what was finished, on the caller's thread."""
+        while self._finished:
+            done, response = self._finished.popleft()
+            done(response)
+
+    def stop(self) -> None:
+        """End the threads. One whose job goes on is left alone: it ends with its job, or with the process."""
+        with suppress(Empty):
+            while True:
+                self._waiting.get_nowait()
+        for _ in self._threads:
+            self._waiting.put(None)
+        end = self._now() + _LAST_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, end - self._now()))
+
+
+def answer_of(job: Job) -> Response:
+    """Run it here. Whatever it raises is shown on stderr, and an answer all the same."""
+    try:
+        return job()
+    except BaseException:  # such as pytest's own, raised by a user's function: the client is answered even so
+        show_traceback()
+        return UNEXPECTED
+
+
+def write_line(method: str, target: bytes, status: int, size: int) -> None:
+    """Method, target, status, bytes of the answer's body."""
+    print(f"{method} {without_token(target).decode('ascii', 'backslashreplace')} {status} {size}", file=sys.stderr, flush=True)
+
 
 _BACKLOG = 1024
 _FEW_BYTES, _MANY_BYTES = 4096, 262_144  # to read at once: of most requests; of one that goes on. The room is made at each call

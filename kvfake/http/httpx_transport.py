@@ -15,9 +15,9 @@ import anyio.to_thread
 import h11
 import httpx
 
-from kvfake.doors.felt import Ear, actions_of, body_of, done, head_of, hear
-from kvfake.doors.site import Site
-from kvfake.services.message import Request, Response
+from kvfake.http.in_process import Ear, actions_of, body_of, done, head_of, hear
+from kvfake.http.router import Site
+from kvfake.services.messages import Request, Response
 
 
 class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):

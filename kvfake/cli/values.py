@@ -17,11 +17,12 @@ from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
 from kvfake.asking import ELSE, NoAnswer, ask
-from kvfake.doors.body import MAX_BODY_BYTES
+from kvfake.errors import Failed
+from kvfake.files import write_whole
+from kvfake.http.parser import MAX_BODY_BYTES
 from kvfake.services import mattermost, persist
-from kvfake.trouble import Failed
-from kvfake.world.document import leaves, members, text_of, write
-from kvfake.world.views import dump_json
+from kvfake.world.datafile import leaves, members, text_of
+from kvfake.world.mappings import dump_json
 from kvfake.world.world import BOT, PROJECT
 
 _DATA = "/_kvfake/data"
@@ -45,7 +46,7 @@ def _dump(options: Namespace, out: BinaryIO) -> None:
         out.write(text_of(data).encode())
         return
     try:
-        write(options.file, data)
+        write_whole(options.file, text_of(data))
     except OSError as failed:
         raise Failed(f"cannot write {options.file}: {failed.strerror}") from None
 

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote_from_bytes, urlsplit
 
-from kvfake.doors.replies import refusal
-from kvfake.services.message import Request, Response
-from kvfake.world.answers import passed_on
+from kvfake.services.messages import Request, Response, refusal
+from kvfake.world.routes import passed_on
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
     from ssl import SSLContext
+
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_SILENCE_SECONDS = 30.0

@@ -12,7 +12,7 @@ from datetime import datetime
 from types import ModuleType
 from typing import Any, TypeVar
 
-from kvfake.services import gorules, mattermost, persist
+from kvfake.services import go, mattermost, persist
 from kvfake.stores import Entry, Namespace
 from kvfake.world.clock import moment_of
 from kvfake.world.world import APP, BOT, PROJECT, World
@@ -221,7 +221,7 @@ def _real(number: str) -> float:
 
 def load_json(data: bytes) -> Any:
     """The Python value of stored JSON; ``ValueError`` where there is none."""
-    if data.count(b"[") + data.count(b"{") > _MAX_LEVELS and gorules.json_levels(data) > _MAX_LEVELS:
+    if data.count(b"[") + data.count(b"{") > _MAX_LEVELS and go.json_levels(data) > _MAX_LEVELS:
         raise ValueError(f"it is nested more than {_MAX_LEVELS} levels deep")
     return json.loads(data.decode(), parse_float=_real)
 

@@ -12,19 +12,16 @@ from functools import lru_cache
 from queue import Empty, SimpleQueue
 from threading import Thread
 
-from kvfake.doors.actions import Action, Job, Reset, Silence, Wait
-from kvfake.doors.connection import WITHOUT_LENGTH, message_of
-from kvfake.doors.environ import reason
-from kvfake.doors.jobs import answer_of
-from kvfake.doors.mishaps import befall
-from kvfake.services.message import ROWS, Headers, Mishap, Request, Response
-from kvfake.world.exchange import shown_headers
+from kvfake.http.connection import WITHOUT_LENGTH, Action, Job, Reset, Silence, Wait, befall, message_of, reason
+from kvfake.http.server import answer_of
+from kvfake.services.messages import ROWS, Headers, Mishap, Request, Response
+from kvfake.world.journal import shown_headers
 
 Said = Sequence[tuple[str | bytes, str | bytes]]
 
 
 class Ear:
-    """Hears the requests of a client in this process, with their headers as `kvfake.doors.nethttp` hears them. Most clients say the
+    """Hears the requests of a client in this process, with their headers as `kvfake.http.parser` hears them. Most clients say the
     same headers again and again: the last are remembered.
     """
 

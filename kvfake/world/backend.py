@@ -14,20 +14,20 @@ from threading import Lock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from kvfake.errors import show_traceback
 from kvfake.services import mattermost, persist
-from kvfake.services.message import Operation, Refusal, Request, Response
-from kvfake.stores import KeyValues
-from kvfake.stores.pretended import PretendedStore
-from kvfake.trouble import show_traceback
+from kvfake.services.messages import Operation, Refusal, Request, Response
+from kvfake.stores import KeyValues, PretendedStore
 from kvfake.world.clock import machine_seconds
-from kvfake.world.exchange import Asked, Exchange
-from kvfake.world.owners import Mint
+from kvfake.world.journal import Asked, Exchange
+from kvfake.world.tokens import Mint
 from kvfake.world.world import World
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from kvfake.world.fault import Fault
+    from kvfake.world.faults import Fault
+
 
 WORLD_MARK = "/~"
 MAX_LATE = 100

@@ -15,7 +15,7 @@ from functools import partial
 from threading import Lock
 from typing import Any, BinaryIO
 
-from kvfake.world.exchange import Exchange
+from kvfake.world.journal import Exchange
 from kvfake.world.world import World
 
 
@@ -127,7 +127,7 @@ class Files:
             from kvfake.world import datafile
 
             try:
-                datafile.write(self._export, dump())
+                write_whole(self._export, datafile.text_of(dump()))
             except OSError as failed:
                 self._complain(f"cannot write {self._export}: {failed.strerror}")
                 return False
@@ -150,3 +150,27 @@ def _check(path: str) -> None:
     except OSError as failed:
         reason = failed.strerror if place.parent.is_dir() else f"there is no folder {place.parent}"
         raise OSError(failed.errno, reason, path) from None
+
+
+def write_whole(path: str | os.PathLike[str], text: str) -> None:
+    """Put the text there, whole or not at all: what is there stays until the new file can take its place."""
+    import secrets
+    from pathlib import Path
+
+    content = text.encode()
+    if Path(path).exists() and not Path(path).is_file():  # /dev/stdout, a pipe; a folder refuses
+        Path(path).write_bytes(content)
+        return
+    target = Path(os.path.realpath(path))
+    beside = target.with_name(f".{target.name[:50]}.{secrets.token_hex(8)}")
+    try:
+        with beside.open("xb") as file:
+            if target.exists():
+                os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(target)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

@@ -1,14 +1,20 @@
 """What travels: a request, the operation that it asks for, and the response.
 
 Law: frozen values and nothing else; no rule of either service, no socket, no clock.
+
+=====
+
+What kvfake itself answers, where neither a service nor a neighbour does.
+
+Law: values; JSON with what was expected.
 """
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
-from kvfake.plain import Plain
-from kvfake.stores import Namespace
+from kvfake.stores import Namespace, Plain
 
 Headers = tuple[tuple[str, str], ...]
 JSON: Headers = (("Content-Type", "application/json"),)
@@ -106,3 +112,11 @@ class Refusal(Exception):
     def __init__(self, response: Response) -> None:
         super().__init__(response.status, response.body)
         self.response = response
+
+
+def refusal(status: int, text: str) -> Response:
+    """An answer of JSON with an ``error``."""
+    return Response(status, JSON, json.dumps({"error": text}, ensure_ascii=False).encode())
+
+
+UNEXPECTED = refusal(500, "unexpected error in kvfake: its traceback is on stderr")
