@@ -33,7 +33,7 @@ from kvfake.settings import (
 if TYPE_CHECKING:
     from kvfake import Double
     from kvfake.contract.real.worlds import RealService
-    from kvfake.session import Factory
+    from kvfake.session import DoubleFactory
 
 
 _SETTINGS = of(SERVER, WORLD, REAL)
@@ -43,7 +43,7 @@ _FAULT = (
     "key=None, owner=None, when=None, body=None, headers=None, before=None): a fault of the double of this test, as "
     "kvfake.faults.add takes it; may stand several times."
 )
-_SESSION: pytest.StashKey[Factory] = pytest.StashKey()
+_SESSION: pytest.StashKey[DoubleFactory] = pytest.StashKey()
 _LATE: pytest.StashKey[list[str]] = pytest.StashKey()
 _TOO_WIDE = r"ScopeMismatch: .* fixture kvfake(_env)? with"
 
@@ -87,9 +87,9 @@ def _real_service(config: pytest.Config, asked: dict[str, Any]) -> RealService |
     if not asked.get("against"):
         return None
     from kvfake.contract.real.session import real_service
-    from kvfake.errors import Failed
+    from kvfake.errors import CommandError
 
-    with _telling("kvfake", ValueError, Failed):
+    with _telling("kvfake", ValueError, CommandError):
         given = _tokens_of(getattr(config, "workerinput", {}).get("workerid", ""))
         return real_service(asked["against"], asked.get("ca_file"), bool(asked.get("insecure")), given)
 
@@ -137,14 +137,14 @@ def kvfake_settings() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def kvfake_factory(pytestconfig: pytest.Config, kvfake_settings: dict[str, Any]) -> Iterator[Factory]:
+def kvfake_factory(pytestconfig: pytest.Config, kvfake_settings: dict[str, Any]) -> Iterator[DoubleFactory]:
     """Make doubles for any scope: ``kvfake_factory(**settings)`` is a `kvfake.Double` that lives as long as the session."""
-    from kvfake.session import Factory
+    from kvfake.session import DoubleFactory
 
     with _telling("kvfake_settings", TypeError, ValueError):
         asked = _asked_for(pytestconfig, from_keywords(kvfake_settings, SERVER, WORLD))
     real = _real_service(pytestconfig, asked)
-    factory = Factory(asked, real)
+    factory = DoubleFactory(asked, real)
     pytestconfig.stash[_SESSION] = factory
     with _ending_tidily() if real is not None else nullcontext():
         yield factory
@@ -162,7 +162,7 @@ def _telling(where: str, *kinds: type[Exception]) -> Iterator[None]:
 
 
 @pytest.fixture
-def kvfake(request: pytest.FixtureRequest, kvfake_factory: Factory) -> Iterator[Double]:
+def kvfake(request: pytest.FixtureRequest, kvfake_factory: DoubleFactory) -> Iterator[Double]:
     """Both services, empty, with fresh tokens, for this test alone: a `kvfake.Double`."""
     settings: dict[str, Any] = {}
     for marker in request.node.iter_markers("kvfake"):

@@ -14,7 +14,7 @@ import kvfake
 from bench.measure import Goal, Scale, Section, alone, compare, duration, in_turn
 from bench.running import Running
 from bench.wire import HOST, Line
-from kvfake.session import Factory
+from kvfake.session import DoubleFactory
 
 LIVES, QUICK_LIVES = 4000, 1000
 LIFE = Goal(0.1, "ms")
@@ -25,7 +25,7 @@ CONNECTIONS = 100
 
 def fixtures(scale: Scale, running: Running) -> Section:
     """A double of a test, from its set-up to its end."""
-    factory = Factory({})
+    factory = DoubleFactory({})
     factory().close()  # starts the server
     lives = [_life(factory) for _ in range(QUICK_LIVES if scale.quick else LIVES)]
     factory.close()
@@ -39,7 +39,7 @@ def fixtures(scale: Scale, running: Running) -> Section:
     yield compare(f"ending a server, {CONNECTIONS} open", found["open"], "closing them bare", found["bare"], STOP_OF_BARE)
 
 
-def _life(factory: Factory) -> float:
+def _life(factory: DoubleFactory) -> float:
     began = time.perf_counter()
     factory.begin_test()
     double = factory()

@@ -19,7 +19,7 @@ from bench.measure import in_turn
 from bench.peers import ASKS, GET, PERSIST_GET, PERSIST_PUT, PUT
 from bench.wire import Message
 from kvfake.http.connection import Connection
-from kvfake.http.parser import HeadReader
+from kvfake.http.parser import HeadParser
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Request
 
@@ -64,9 +64,9 @@ def _costs(operation: str, count: int) -> dict[str, float]:
     service = mattermost if operation in (GET, PUT) else persist
     messages, path = ASKS[operation].messages(), ASKS[operation].target.encode()
     inside, bare = vars(_double()), vars(_double(journal_exchanges=0))
-    world, site = inside["_world"], inside["_site"]
+    world, router = inside["_world"], inside["_site"]
     for _ in range(JOURNAL):
-        constant = site.answer(_request(messages[0]))
+        constant = router.answer(_request(messages[0]))
     owner = world.owners.who(service.NAME, service.token(_request(messages[0]), b""))
     profile, moment = world.profiles[service.NAME], world.clock.now()
 
@@ -74,10 +74,10 @@ def _costs(operation: str, count: int) -> dict[str, float]:
         return service.read(request, path, b"", b"", owner)
 
     parts: dict[str, tuple[Call, Make]] = {
-        "whole": (Connection(site.answer).receive, lambda message: message),
+        "whole": (Connection(router.answer).receive, lambda message: message),
         "conversation": (Connection(lambda request: constant).receive, lambda message: message),
-        "head": (HeadReader().read, _head),
-        "site": (site.answer, _request),
+        "head": (HeadParser().read, _head),
+        "site": (router.answer, _request),
         "fake": (lambda request: inside["_fake"].answer(service, request, path, b"", b"", None), _request),
         "fake, no journal": (lambda request: bare["_fake"].answer(service, request, path, b"", b"", None), _request),
         "who": (lambda request: world.owners.who(service.NAME, service.token(request, b"")), _request),
@@ -122,7 +122,7 @@ def _head(message: Message) -> bytes:
 
 def _request(message: Message) -> Request:
     """A fresh one: once it is answered its headers are the journal's."""
-    method, target, head = HeadReader().read(_head(message))
+    method, target, head = HeadParser().read(_head(message))
     return Request(method, target, head.headers, message.partition(b"\r\n\r\n")[2])
 
 

@@ -25,10 +25,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kvfake.http.connection import Connection
-from kvfake.http.router import Site
+from kvfake.http.router import Router
 from kvfake.http.server import Server, write_line
 from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_keywords, resolve
-from kvfake.world.backend import Fake
+from kvfake.world.backend import Backend
 from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults
 from kvfake.world.journal import Exchange, Journal
@@ -76,14 +76,14 @@ class Double:
 
     def __init__(self, **settings: Any) -> None:
         values = values_of(settings)
-        fake = Fake("", values)
-        self._wire(fake, values, values["public_url"] or f"http://{fake.own.id}.kvfake.test")
+        backend = Backend("", values)
+        self._wire(backend, values, values["public_url"] or f"http://{backend.own.id}.kvfake.test")
 
-    def _wire(self, fake: Fake, values: dict[str, Any], origin: str) -> None:
-        self._fake, self._world = fake, fake.own
+    def _wire(self, backend: Backend, values: dict[str, Any], origin: str) -> None:
+        self._backend, self._world = backend, backend.own
         self._world.url = origin + values["site_path"]
-        control = partial(_control, fake, values, origin) if values["control"] else None
-        self._site = Site(fake, control, values["site_path"])
+        control = partial(_control, backend, values, origin) if values["control"] else None
+        self._router = Router(backend, control, values["site_path"])
 
     @property
     def url(self) -> str:
@@ -110,7 +110,7 @@ class Double:
         """The double as a WSGI application. Its values are in this process: serve it with one worker, of many threads."""
         from kvfake.http.wsgi import WsgiApp
 
-        return WsgiApp(self._site)
+        return WsgiApp(self._router)
 
     def httpx_transport(self) -> HttpxTransport:
         """For ``httpx.Client(transport=...)`` and ``httpx.AsyncClient(transport=...)``: no server, no socket, every host is this
@@ -118,13 +118,13 @@ class Double:
         """
         from kvfake.http.httpx_transport import HttpxTransport
 
-        return HttpxTransport(self._site)
+        return HttpxTransport(self._router)
 
     def requests_adapter(self) -> RequestsAdapter:
         """The same for ``session.mount(double.url, ...)``. Needs requests."""
         from kvfake.http.requests_adapter import RequestsAdapter
 
-        return RequestsAdapter(self._site)
+        return RequestsAdapter(self._router)
 
     def token(self, token: str, owner: str) -> None:
         """This world knows that token too: ``app/user``, ``/user`` or ``project:NAME``."""
@@ -204,7 +204,7 @@ class Double:
         return self._world.owners.without_tokens(text)
 
     @property
-    def has_ended(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether its world refuses, because the double beside others was closed."""
         return False
 
@@ -230,42 +230,44 @@ def values_of(settings: dict[str, Any]) -> dict[str, Any]:
     return resolve(given, environment, {"port": 0}, scopes=(SERVER, WORLD))
 
 
-def _control(fake: Fake, values: Mapping[str, Any], origin: str) -> Control:
+def _control(backend: Backend, values: Mapping[str, Any], origin: str) -> Control:
     from urllib.parse import urlsplit
 
     from kvfake.control.app import Control
     from kvfake.control.hosts import Hosts
 
     hosts = Hosts(values["host"], [*values["allow_host"], urlsplit(origin).hostname or ""])
-    return Control(fake, hosts, values["control_token"])
+    return Control(backend, hosts, values["control_token"])
 
 
 class Started(Double):
     """A double behind a server. It is bound when it is made; ``server.start`` or ``server.serve`` begins to answer."""
 
-    def __init__(self, values: dict[str, Any], beside: dict[str, Any] | None = None, fake: Callable[..., Fake] = Fake) -> None:
+    def __init__(
+        self, values: dict[str, Any], beside: dict[str, Any] | None = None, backend: Callable[..., Backend] = Backend
+    ) -> None:
         """``values`` are the settings of its own world; ``beside`` those of worlds beside it, where they differ."""
-        worlds = fake("", values, beside)
+        worlds = backend("", values, beside)
         log = write_line if values["log"] else None
-        self.server = Server(lambda: Connection(self._site.answer, log), values["host"], values["port"])
+        self.server = Server(lambda: Connection(self._router.answer, log), values["host"], values["port"])
         self._wire(worlds, values, values["public_url"] or address_of(values["host"], self.server.port))
 
     def listen(self, listener: Callable[[World, Exchange], None]) -> None:
         """Be told of every exchange of every world of this server, in its order."""
-        self._fake.listen(listener)
+        self._backend.listen(listener)
 
     @property
     def late_count(self) -> int:
         """How often something was asked of worlds of this server that had ended."""
-        return self._fake.late_count
+        return self._backend.late_count
 
     def late_since(self, count: int) -> list[str]:
         """What was asked so after so many, as far as it is remembered."""
-        return self._fake.late_since(count)
+        return self._backend.late_since(count)
 
     def beside(self, settings: dict[str, Any]) -> Double:
         """A double with a world of its own on this server; ``settings`` are a world's, and were checked."""
-        return Beside(self._fake, self._site, settings)
+        return Beside(self._backend, self._router, settings)
 
     def close(self) -> None:
         self.server.stop()
@@ -274,16 +276,16 @@ class Started(Double):
 class Beside(Double):
     """A double that shares a server with others."""
 
-    def __init__(self, fake: Fake, site: Site, settings: dict[str, Any]) -> None:
-        self._fake, self._world = fake, fake.open(settings)
-        self._site = site.rooted_in(self._world)
+    def __init__(self, backend: Backend, router: Router, settings: dict[str, Any]) -> None:
+        self._backend, self._world = backend, backend.open(settings)
+        self._router = router.rooted_in(self._world)
 
     @property
-    def has_ended(self) -> bool:
-        return self._world.id not in self._fake.worlds
+    def is_closed(self) -> bool:
+        return self._world.id not in self._backend.worlds
 
     def close(self) -> None:
-        self._fake.end(self._world)
+        self._backend.end(self._world)
 
 
 def start(**settings: Any) -> Double:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
-class Failed(Exception):
+class CommandError(Exception):
     """A command cannot be done; the text says why, in one line, and ``code`` is the exit code that says so."""
 
     def __init__(self, text: str, code: int = 1) -> None:
@@ -16,7 +16,7 @@ class Failed(Exception):
         self.code = code
 
 
-NO_ADDRESS = (OSError, UnicodeError)
+BIND_ERRORS = (OSError, UnicodeError)
 """Why a server cannot listen; the latter for a host that cannot be a name."""
 
 
@@ -26,7 +26,7 @@ def cannot_listen(settings: Mapping[str, object], failed: Exception) -> str:
     return f"cannot listen on {settings['host']}:{settings['port']}: {reason}"
 
 
-def show_traceback() -> None:
+def log_exception() -> None:
     """Write the traceback of the exception that is being handled to stderr."""
     import traceback
 

@@ -19,7 +19,7 @@ from kvfake.world.journal import Exchange
 from kvfake.world.world import World
 
 
-class Lines:
+class LineFile:
     """A file of lines, which is emptied when it is opened. Raises ``OSError`` where it cannot be opened, or not take ``first``.
 
     ``complain`` is told where it cannot be written any more; ``is_whole`` says whether it has every line. A file that is
@@ -96,7 +96,7 @@ def _encoded(line: str) -> bytes:
     return line.encode("utf-8", "backslashreplace")  # a lone surrogate is its escape in JSON
 
 
-class Ledger(Lines):
+class JournalFile(LineFile):
     """A file of exchanges of all worlds of a server together."""
 
     def write(self, world: World, exchange: Exchange) -> None:
@@ -112,14 +112,14 @@ class Files:
         self._export, self._complain = export, complain
         if export is not None:
             _check(export)
-        self.ledger = None if journal is None else Ledger(journal, complain)
+        self.journal_file = None if journal is None else JournalFile(journal, complain)
 
     def __enter__(self) -> None:
         return
 
     def __exit__(self, *_: object) -> None:
-        if self.ledger is not None:
-            self.ledger.close()
+        if self.journal_file is not None:
+            self.journal_file.close()
 
     def finish(self, dump: Callable[[], Mapping[str, Any]]) -> bool:
         """Write what is written at the end; whether every file is as it should be."""
@@ -131,7 +131,7 @@ class Files:
             except OSError as failed:
                 self._complain(f"cannot write {self._export}: {failed.strerror}")
                 return False
-        return self.ledger is None or self.ledger.is_whole
+        return self.journal_file is None or self.journal_file.is_whole
 
 
 def _check(path: str) -> None:

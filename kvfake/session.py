@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from kvfake.double import Double, Started
-from kvfake.errors import NO_ADDRESS, cannot_listen
+from kvfake.errors import BIND_ERRORS, cannot_listen
 from kvfake.settings import SERVER, WORLD, from_keywords, resolve
-from kvfake.world.backend import SERVICES, Fake
+from kvfake.world.backend import SERVICES, Backend
 from kvfake.world.journal import Exchange
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ MAX_EXCHANGES = 30
 MAX_SIGNS = 200  # of a body, a path, a key
 MAX_KEYS = 20
 MAX_STORES = 20
-MAX_LATE = 20
+MAX_LATE_REQUESTS = 20
 MAX_FAULTS = 20
 
 
@@ -54,7 +54,7 @@ def course_of(double: Double, exchanges: list[Exchange]) -> Iterator[str]:
 
 def idle_faults_of(double: Double) -> Iterator[str]:
     """Faults that no request met."""
-    faults = double.faults.never_struck
+    faults = double.faults.unused
     if faults:
         yield "faults that never struck:"
         yield from (f"  {short(str(fault))}" for fault in faults[:MAX_FAULTS])
@@ -71,9 +71,9 @@ def late_ones(title: str, late: list[str]) -> Iterator[str]:
     """What was asked of doubles that had ended."""
     if late:
         yield title
-        yield from (f"  {short(line)}" for line in late[:MAX_LATE])
-        if len(late) > MAX_LATE:
-            yield f"  (and {len(late) - MAX_LATE} more)"
+        yield from (f"  {short(line)}" for line in late[:MAX_LATE_REQUESTS])
+        if len(late) > MAX_LATE_REQUESTS:
+            yield f"  (and {len(late) - MAX_LATE_REQUESTS} more)"
 
 
 def _listed(double: Double, title: str, exchanges: list[Exchange]) -> Iterator[str]:
@@ -100,7 +100,7 @@ def short(text: str) -> str:
 _NOBODY = {"strict": True, "token": (), "seed": None, "fallback": None}
 
 
-class Factory:
+class DoubleFactory:
     """Makes doubles on one server, which the first of them starts. The server's own world is nobody's: it welcomes no token.
 
     It knows its doubles and how far each journal had come when the current test began, and so what that test asked.
@@ -128,8 +128,8 @@ class Factory:
     def _start(self) -> Started:
         values = resolve(_NOBODY, self._settings, {"port": 0}, scopes=(SERVER, WORLD))
         try:
-            started = Started(values, resolve(self._settings, scopes=(WORLD,)), self._real.worlds if self._real else Fake)
-        except NO_ADDRESS as failed:
+            started = Started(values, resolve(self._settings, scopes=(WORLD,)), self._real.worlds if self._real else Backend)
+        except BIND_ERRORS as failed:
             raise RuntimeError(f"{cannot_listen(values, failed)} (without a port each worker takes a free one)") from None
         started.server.start()
         return started
@@ -142,7 +142,7 @@ class Factory:
     def begin_test(self) -> None:
         """Forget the doubles that have ended; what comes from now on belongs to another test."""
         if self._started is not None:
-            kept = [double for double in self._seen if not double.has_ended]
+            kept = [double for double in self._seen if not double.is_closed]
             self._seen = {double: double.journal.seen for double in kept}
             self._started.journal.clear()
             self._late_seen = self._started.late_count

@@ -21,7 +21,7 @@ import pytest
 import kvfake as library
 from kvfake.cli import main
 from kvfake.double import Started
-from kvfake.files import Ledger
+from kvfake.files import JournalFile
 from tests.support.process import (
     KVFAKE,
     PATIENCE_SECONDS,
@@ -383,7 +383,7 @@ def test_a_journal_that_cannot_be_written_any_more() -> None:
 
 def test_a_ledger_that_is_closed(tmp_path: Path) -> None:
     """It takes no line, and may be closed again."""
-    ledger = Ledger(str(tmp_path / "journal"), pytest.fail)
+    ledger = JournalFile(str(tmp_path / "journal"), pytest.fail)
     with library.start() as double:
         assert isinstance(double, Started)
         double.listen(ledger.write)

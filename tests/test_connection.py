@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kvfake.http.connection import Action, Connection, End
+from kvfake.http.connection import Action, Close, Connection
 from kvfake.http.parser import MAX_BODY_BYTES
 from kvfake.services.messages import Request, Response
 
@@ -71,8 +71,8 @@ def test_it_does_not_matter_how_the_bytes_come(stream: bytes, ends: bool, cuts: 
     whole, cut = Connection(echo), Connection(echo)
     at_once, in_pieces = hear(whole, stream), hear(cut, *pieces)
     assert said(at_once) == said(in_pieces)
-    assert (at_once[-1:] == [End(linger=False)]) == ends
-    assert finish(whole) == finish(cut) == ([] if ends else [End(linger=False)])
+    assert (at_once[-1:] == [Close(linger=False)]) == ends
+    assert finish(whole) == finish(cut) == ([] if ends else [Close(linger=False)])
 
 
 AGAIN = [
@@ -128,7 +128,7 @@ def test_nothing_that_is_heard_breaks_it(pieces: list[bytes]) -> None:
     """Whatever comes, it is answered, waited for, or refused; after the end of a conversation nothing is said."""
     connection = Connection(echo)
     actions = hear(connection, *pieces) + finish(connection)
-    ends = [place for place, action in enumerate(actions) if isinstance(action, End)]
+    ends = [place for place, action in enumerate(actions) if isinstance(action, Close)]
     assert ends == [len(actions) - 1]
     assert hear(connection, GET) == []
 
@@ -138,7 +138,7 @@ def test_a_good_request_before_a_bad_one_is_answered_first() -> None:
     actions = hear(Connection(echo), GET + b"nonsense\r\n\r\n" + GET)
     assert bodies(actions)[0] == b"GET /a  "
     assert said(actions).endswith(b"400 Bad Request")
-    assert actions[-1] == End(linger=True)
+    assert actions[-1] == Close(linger=True)
 
 
 def test_a_bad_first_line_is_refused_at_once() -> None:
@@ -160,7 +160,7 @@ def test_another_expectation_is_refused() -> None:
     for version in (b"1.1", b"1.0"):
         actions = hear(Connection(echo), WAITING[:-1].replace(b"100-continue", b"a-miracle").replace(b"1.1", version))
         assert said(actions).startswith(b"HTTP/" + version + b" 417 Expectation Failed\r\n")
-        assert actions[-1] == End(linger=True)
+        assert actions[-1] == Close(linger=True)
 
 
 def test_a_client_of_http_1_0_is_not_told_to_go_on() -> None:
@@ -189,7 +189,7 @@ def test_bad_chunks_are_told_in_gos_words(chunks: bytes, text: str) -> None:
     head = b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     actions = hear(Connection(echo), head + chunks)
     assert said(actions).endswith(text.encode())
-    assert actions[-1] == End(linger=True)
+    assert actions[-1] == Close(linger=True)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_body_that_is_cut_off(stream: bytes, text: str) -> None:
     assert hear(connection, stream) == []
     actions = finish(connection)
     assert said(actions).endswith(text.encode())
-    assert isinstance(actions[-1], End)
+    assert isinstance(actions[-1], Close)
 
 
 def test_a_head_that_is_cut_off_is_a_bad_request() -> None:
@@ -217,7 +217,7 @@ def test_a_head_that_is_cut_off_is_a_bad_request() -> None:
     assert said(finish(connection)).endswith(b"400 Bad Request")
     connection = Connection(echo)
     hear(connection, GET + b"GE")
-    assert finish(connection) == [End(linger=False)]
+    assert finish(connection) == [Close(linger=False)]
 
 
 def test_blank_lines_after_a_post_are_forgiven() -> None:
@@ -245,7 +245,7 @@ def test_a_body_without_end_is_answered_before_it(frame: bytes, piece: bytes) ->
     connection = Connection(lambda request: ECHOED.replace(body=b"%d" % len(request.body)))
     actions = hear(connection, b"PUT /a HTTP/1.1\r\nHost: x\r\n" + frame + b"\r\n\r\n", *[piece] * 65)
     assert bodies(actions) == [b"%d" % (MAX_BODY_BYTES + 1)]
-    assert actions[-1] == End(linger=True)
+    assert actions[-1] == Close(linger=True)
 
 
 def test_what_may_block_is_handed_out() -> None:
@@ -259,7 +259,7 @@ def test_what_may_block_is_handed_out() -> None:
     while more := connection.advance():
         actions += more
     assert bodies(actions) == [b"late", b"GET /a  ", b"GET /a  ", b"GET /a  "]
-    assert actions[-1] == End(linger=False)
+    assert actions[-1] == Close(linger=False)
 
 
 def test_every_exchange_can_be_logged() -> None:
@@ -293,7 +293,7 @@ def test_heads_that_are_refused(head: bytes, text: bytes) -> None:
     """In the words of Go's server, which end the conversation."""
     actions = hear(Connection(echo), head + b"\r\n\r\n")
     assert said(actions).partition(b"\r\n\r\n")[2] == text
-    assert actions[-1] == End(linger=True)
+    assert actions[-1] == Close(linger=True)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ requests = st.one_of(
 
 
 def answered(double: kvfake.Double, request: Request) -> Response:
-    answer = double._site.answer(request)
+    answer = double._router.answer(request)
     return answer if isinstance(answer, Response) else answer()
 
 
@@ -91,7 +91,7 @@ def test_whatever_comes(request: tuple[str, str, bytes], query: bytes, headers: 
     double._world.checkpoint()
     double.faults.add(503)
     id = double._world.id
-    base = f"/~{double._fake.open({}).id}" if is_below else ""
+    base = f"/~{double._backend.open({}).id}" if is_below else ""
     target = f"{base}/_kvfake{path.replace('ID', id)}".encode() + (b"?" + query if query else b"")
     reply = answered(double, Request(method, target, {b"host": b"localhost", **headers}, body))
     assert 200 <= reply.status < 500
@@ -102,7 +102,7 @@ def test_whatever_comes(request: tuple[str, str, bytes], query: bytes, headers: 
         answer = json.loads(reply.body)
         assert isinstance(answer, dict)
         assert reply.status < 400 or (answer.keys() == {"error"} and answer["error"])
-    assert not any(world.journal for world in (double._fake.own, *double._fake.worlds.values()))
+    assert not any(world.journal for world in (double._backend.own, *double._backend.worlds.values()))
     again = answered(double, Request("GET", b"/_kvfake/health", {b"host": b"localhost"}, b""))
     assert (again.status, json.loads(again.body)["status"]) == (200, "ok")
 

@@ -23,7 +23,7 @@ from kvfake.settings import WORLD, resolve
 from kvfake.stores import Entry, Namespace
 from kvfake.stores.memory import MemoryStore
 from kvfake.world.datafile import DataError, dump, load, parse, read, text_of
-from kvfake.world.tokens import Mint
+from kvfake.world.tokens import TokenIssuer
 from kvfake.world.world import World
 
 MOMENT = "2016-09-09T23:16:43.970809Z"
@@ -39,7 +39,7 @@ EXAMPLE: dict[str, Any] = {
 
 
 def a_world(**settings: Any) -> World:
-    return World("id", 0, "http://world.test", Mint(), resolve(settings, scopes=(WORLD,)))
+    return World("id", 0, "http://world.test", TokenIssuer(), resolve(settings, scopes=(WORLD,)))
 
 
 @pytest.fixture

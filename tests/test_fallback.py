@@ -153,7 +153,7 @@ def test_a_target_that_is_no_ascii_is_passed_on_in_ascii(url: str) -> None:
 def test_the_fallback_may_lie_below_a_path(url: str) -> None:
     """And the double too: what is passed on is below the address of the world."""
     with opened("socket", fallback=f"{url}/b\u00e4se/", site_path="/mm") as one:
-        world = one.double._fake.open({})
+        world = one.double._backend.open({})
         assert asked(one.send("GET", "/mm/x?y"))["target"] == "/b%C3%A4se/x?y"
         assert asked(one.send("GET", f"/mm/~{world.id}/x"))["target"] == "/b%C3%A4se/x"
         assert one.send("GET", "/x").status == 404
@@ -256,7 +256,7 @@ def test_another_double_may_be_the_fallback() -> None:
 def test_each_world_has_its_own_fallback(url: str) -> None:
     """Or none."""
     with opened("socket") as one:
-        world = one.double._fake.open({"fallback": url})
+        world = one.double._backend.open({"fallback": url})
         assert asked(one.send("GET", f"/~{world.id}/x"))["target"] == "/x"
         token = world.token("mattermost", "app/bot")
         assert asked(one.send("GET", "/x", {"Authorization": f"Bearer {token}"}))["headers"]["Authorization"] == f"Bearer {token}"

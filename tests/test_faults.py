@@ -329,7 +329,7 @@ def test_faults_that_never_struck_are_told() -> None:
         waiting = faults.add(status=500, key=re.compile("^convo"), times=None)
         with faults.add(sever="after", method="PUT") as removed:
             assert statuses(one, 1) == [503]
-        assert set(faults.never_struck) == {waiting, removed}
+        assert set(faults.unused) == {waiting, removed}
         assert used.hits == 1
         with pytest.raises(AssertionError) as told:
             faults.assert_all_used()
@@ -442,7 +442,7 @@ def test_what_is_not_possible_is_refused(given: dict[str, Any], words: str) -> N
     faults = kvfake.Double().faults
     with pytest.raises(ValueError, match="^" + re.escape(words)):
         faults.add(**{"status": 503, **given})
-    assert (len(faults), faults.never_struck) == (0, [])
+    assert (len(faults), faults.unused) == (0, [])
 
 
 def test_the_signature_has_every_name_once() -> None:

@@ -148,7 +148,7 @@ def entered() -> Iterator[dict[str, int]]:
 
     threading.setprofile(count)
     yield counts
-    threading.setprofile(None)  # type: ignore[arg-type]  # typeshed lacks the None that CPython takes
+    threading.setprofile(None)
 
 
 def test_a_put_on_a_kept_connection_enters_few_modules(entered: dict[str, int]) -> None:

@@ -94,7 +94,7 @@ def test_no_token_is_kept(door: str) -> None:
 def test_a_path_is_below_the_address_of_its_world(door: str) -> None:
     """So what is asked of a world at any address reads the same."""
     with opened(door, site_path="/mm") as one:
-        world = one.double._fake.open({})
+        world = one.double._backend.open({})
         one.send("GET", f"/mm{KV}/k?a=b", BEARER)
         one.send("GET", f"/mm/~{world.id}{KV}/k?a=b", BEARER)
         one.send("GET", f"/mm/~{world.id}/elsewhere", BEARER)
@@ -184,7 +184,7 @@ def test_it_can_be_switched_off() -> None:
     with opened("site", journal_exchanges=0) as one:
         fill(one, 2)
         assert (list(one.double.journal), one.double.journal.seen, one.double.journal.is_on) == ([], 0, False)
-        one.double._fake.listen(lambda world, exchange: heard.append(exchange))
+        one.double._backend.listen(lambda world, exchange: heard.append(exchange))
         fill(one, 2)
         one.send("GET", "/elsewhere")
         assert (list(one.double.journal), one.double.journal.dropped) == ([], 3)
@@ -580,7 +580,7 @@ def test_mappings_and_control_are_not_recorded() -> None:
 def test_worlds_have_journals_of_their_own() -> None:
     """And a reset clears one of them."""
     with opened("wsgi") as one:
-        world = one.double._fake.open({})
+        world = one.double._backend.open({})
         one.send("GET", world.url.removeprefix(one.double.url) + f"{KV}/k", BEARER)
         one.send("GET", world.url.removeprefix(one.double.url) + "/elsewhere", BEARER)
         assert (len(world.journal), len(one.double.journal)) == (2, 0)

@@ -9,7 +9,7 @@ import pytest
 
 from kvfake.services.messages import Operation, Request
 from kvfake.world.journal import Asked
-from kvfake.world.matching import Criteria, from_json, to_json
+from kvfake.world.matching import Matcher, from_json, to_json
 
 
 def asked(verb: str, key: bytes = b"", keys: tuple[bytes, ...] = ()) -> Asked:
@@ -20,7 +20,7 @@ def asked(verb: str, key: bytes = b"", keys: tuple[bytes, ...] = ()) -> Asked:
 def test_a_request_that_is_not_answered_yet_has_fields_too() -> None:
     """A fault asks for them before there is a status."""
     one = asked("get", b"a\xff")
-    assert Criteria(service="persist", verb="get", method="get", path="/p", key="a\udcff", owner="project").meets(one)
+    assert Matcher(service="persist", verb="get", method="get", path="/p", key="a\udcff", owner="project").meets(one)
     assert one.request == ({"x": "y"}, b"")
     assert repr(one) == "<GET /p?q by project>"
 
@@ -34,16 +34,16 @@ def test_a_request_that_is_not_answered_yet_has_fields_too() -> None:
         ((b"a", b"x"), []),
     ],
 )
-def test_every_key_of_several_counts(keys: tuple[bytes, ...], misses: list[str]) -> None:
+def test_every_key_of_several_counts(keys: tuple[bytes, ...], mismatches: list[str]) -> None:
     """An ``mget`` meets a key where it names it."""
-    assert Criteria(key="x").misses(asked("mget", keys=keys)) == misses
-    assert Criteria(key="x").meets(asked("mget", keys=keys)) == (not misses)
+    assert Matcher(key="x").mismatches(asked("mget", keys=keys)) == mismatches
+    assert Matcher(key="x").meets(asked("mget", keys=keys)) == (not mismatches)
 
 
 @pytest.mark.parametrize(("value", "shown"), [("text", "'text'"), (200, "200"), (re.compile("a'b"), 're.compile("a\'b")')])
 def test_what_is_wanted_is_shown_as_python_writes_it(value: Any, shown: str) -> None:
     """A pattern by what it was made of."""
-    assert str(Criteria(**{"status" if value == 200 else "key": value})).endswith(f"={shown}")
+    assert str(Matcher(**{"status" if value == 200 else "key": value})).endswith(f"={shown}")
 
 
 @pytest.mark.parametrize("value", ["text", None, 5, {"matches": "^a|b$"}])

@@ -25,10 +25,10 @@ from werkzeug.test import Client
 import kvfake
 from kvfake.double import Double
 from kvfake.http import connection as mishaps_module
-from kvfake.http.connection import MAX_SILENCE_SECONDS, Action, Connection, End, Reset, Silence, Wait, befall, in_pieces
+from kvfake.http.connection import MAX_SILENCE_SECONDS, Action, Close, Connection, Hang, Reset, Wait, apply_wire_fault, in_pieces
 from kvfake.services.mattermost import KV
-from kvfake.services.messages import SEVERS, Mishap, Response
-from kvfake.world.faults import MAX_DELAY_SECONDS, Misfortune
+from kvfake.services.messages import SEVERS, Response, WireFault
+from kvfake.world.faults import MAX_DELAY_SECONDS, FaultAction
 from tests.support.troubled import troubled
 from tests.support.wire import Wire, request_bytes
 from tests.support.wsgi import QuietHandler, werkzeug_server
@@ -350,34 +350,34 @@ MESSAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody"
 HALF = (len(MESSAGE) + 1) // 2
 
 
-def answering(mishap: Mishap, body: bytes = b"body") -> Connection:
-    return Connection(lambda _: Response(200, body=body, mishap=mishap))
+def answering(wire_fault: WireFault, body: bytes = b"body") -> Connection:
+    return Connection(lambda _: Response(200, body=body, wire_fault=wire_fault))
 
 
 @pytest.mark.parametrize(
     ("mishap", "actions"),
     [
-        (Mishap(), [MESSAGE]),
-        (Mishap(delay=1.5), [Wait(1.5), MESSAGE]),
-        (Mishap(over=0.009), [MESSAGE]),
-        (Mishap(delay=1, over=0.02), [Wait(1), MESSAGE[:HALF], Wait(0.02 * HALF / len(MESSAGE)), MESSAGE[HALF:]]),
-        (Mishap(sever="before"), [End(linger=True)]),
-        (Mishap(delay=2, sever="after"), [Wait(2), End(linger=True)]),
-        (Mishap(sever="reset"), [Reset()]),
-        (Mishap(delay=2, sever="reset-after"), [Wait(2), Reset()]),
-        (Mishap(sever="silence"), [Silence(MAX_SILENCE_SECONDS)]),
-        (Mishap(delay=2, sever="silence-after"), [Wait(2), Silence(MAX_SILENCE_SECONDS)]),
-        (Mishap(delay=2, sever="garbage"), [Wait(2), b"body", End(linger=True)]),
-        (Mishap(delay=2, sever="truncate"), [Wait(2), MESSAGE[:-2], End(linger=True)]),
+        (WireFault(), [MESSAGE]),
+        (WireFault(delay=1.5), [Wait(1.5), MESSAGE]),
+        (WireFault(over=0.009), [MESSAGE]),
+        (WireFault(delay=1, over=0.02), [Wait(1), MESSAGE[:HALF], Wait(0.02 * HALF / len(MESSAGE)), MESSAGE[HALF:]]),
+        (WireFault(sever="before"), [Close(linger=True)]),
+        (WireFault(delay=2, sever="after"), [Wait(2), Close(linger=True)]),
+        (WireFault(sever="reset"), [Reset()]),
+        (WireFault(delay=2, sever="reset-after"), [Wait(2), Reset()]),
+        (WireFault(sever="silence"), [Hang(MAX_SILENCE_SECONDS)]),
+        (WireFault(delay=2, sever="silence-after"), [Wait(2), Hang(MAX_SILENCE_SECONDS)]),
+        (WireFault(delay=2, sever="garbage"), [Wait(2), b"body", Close(linger=True)]),
+        (WireFault(delay=2, sever="truncate"), [Wait(2), MESSAGE[:-2], Close(linger=True)]),
     ],
 )
-def test_what_is_done_in_place_of_an_answer(mishap: Mishap, actions: list[Action]) -> None:
+def test_what_is_done_in_place_of_an_answer(wire_fault: WireFault, actions: list[Action]) -> None:
     """Exactly; a conversation that was cut is over, another goes on."""
-    connection = answering(mishap)
+    connection = answering(wire_fault)
     assert hear(connection, PUT) == actions
     goes_on = isinstance(actions[-1], bytes)
     assert hear(connection, GET) == (actions if goes_on else [])
-    assert finish(connection) == ([End(linger=False)] if goes_on else [])
+    assert finish(connection) == ([Close(linger=False)] if goes_on else [])
 
 
 def test_a_cut_conversation_forgets_what_it_heard() -> None:
@@ -386,27 +386,27 @@ def test_a_cut_conversation_forgets_what_it_heard() -> None:
 
     def answer(request: Any) -> Response:
         asked.append(request.target)
-        return Response(200, mishap=Mishap(sever="before"))
+        return Response(200, wire_fault=WireFault(sever="before"))
 
-    assert hear(Connection(answer), PUT + GET + GET) == [End(linger=True)]
+    assert hear(Connection(answer), PUT + GET + GET) == [Close(linger=True)]
     assert asked == [b"/b"]
 
 
 def test_what_has_no_body_is_cut_in_its_place() -> None:
     """To HEAD a truncated answer is whole, and garbage is garbage; what promises nothing promises sixteen bytes."""
     head = GET.replace(b"GET", b"HEAD")
-    assert hear(answering(Mishap(sever="truncate")), head) == [MESSAGE[:-4], End(linger=True)]
-    assert hear(answering(Mishap(sever="garbage")), head) == [b"body", End(linger=True)]
+    assert hear(answering(WireFault(sever="truncate")), head) == [MESSAGE[:-4], Close(linger=True)]
+    assert hear(answering(WireFault(sever="garbage")), head) == [b"body", Close(linger=True)]
     promising = MESSAGE[:-4].replace(b"Length: 4", b"Length: 16")
-    assert hear(answering(Mishap(sever="truncate"), b""), GET) == [promising, End(linger=True)]
+    assert hear(answering(WireFault(sever="truncate"), b""), GET) == [promising, Close(linger=True)]
 
 
 def test_a_late_last_answer_ends_the_conversation() -> None:
     """As it would have without delay."""
     last = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     message = MESSAGE.replace(b"Content", b"Connection: close\r\nContent")
-    assert hear(answering(Mishap(delay=1)), last) == [Wait(1), message, End(linger=False)]
-    assert hear(answering(Mishap(delay=1)), last + GET) == [Wait(1), message, End(linger=True)]
+    assert hear(answering(WireFault(delay=1)), last) == [Wait(1), message, Close(linger=False)]
+    assert hear(answering(WireFault(delay=1)), last + GET) == [Wait(1), message, Close(linger=True)]
 
 
 SECONDS = st.floats(0, MAX_DELAY_SECONDS)
@@ -423,26 +423,26 @@ def test_pieces_are_the_message_in_time(message: bytes, over: float) -> None:
     assert [isinstance(piece, bytes) for piece in pieces] == [place % 2 == 0 for place in range(len(pieces))]
 
 
-@given(mishap=st.builds(Mishap, SECONDS, SECONDS, st.sampled_from(["", *SEVERS])), head=st.binary(), body=st.binary())
-def test_whatever_befalls_an_answer(mishap: Mishap, head: bytes, body: bytes) -> None:
+@given(wire_fault=st.builds(WireFault, SECONDS, SECONDS, st.sampled_from(["", *SEVERS])), head=st.binary(), body=st.binary())
+def test_whatever_befalls_an_answer(wire_fault: WireFault, head: bytes, body: bytes) -> None:
     """No byte comes that is not the answer's, unless it is garbage; only a cut answer ends the connection; time is kept."""
-    actions = befall(mishap, head + body, body, b"garbage")
+    actions = apply_wire_fault(wire_fault, head + body, body, b"garbage")
     told = said(list(actions))
-    if mishap.sever == "":
+    if wire_fault.sever == "":
         assert told == head + body
-    elif mishap.sever == "truncate":
+    elif wire_fault.sever == "truncate":
         assert (head + body).startswith(told)
         assert len(told) == len(head) + len(body) // 2
     else:
-        assert told == (b"garbage" if mishap.sever == "garbage" else b"")
-    assert isinstance(actions[-1], bytes) == (mishap.sever == "")
-    assert sum(action.seconds for action in actions if isinstance(action, Wait)) <= mishap.delay + mishap.over
+        assert told == (b"garbage" if wire_fault.sever == "garbage" else b"")
+    assert isinstance(actions[-1], bytes) == (wire_fault.sever == "")
+    assert sum(action.seconds for action in actions if isinstance(action, Wait)) <= wire_fault.delay + wire_fault.over
 
 
 def delays(delay: Any, seed: int, count: int = 20) -> list[float]:
-    misfortune = Misfortune(None, delay, None, seed, None, None, does_nothing=True)
+    misfortune = FaultAction(None, delay, None, seed, None, None, does_nothing=True)
     answers = [misfortune.answer(Response(200), lambda status, reason: Response(status)) for _ in range(count)]
-    return [answer.mishap.delay for answer in answers if answer.mishap is not None]
+    return [answer.wire_fault.delay for answer in answers if answer.wire_fault is not None]
 
 
 @given(bounds=st.tuples(SECONDS, SECONDS), seed=st.integers())

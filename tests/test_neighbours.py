@@ -256,7 +256,7 @@ def test_an_application_is_asked_for_what_lies_below_its_path(door: str) -> None
 def test_an_application_knows_where_it_lies(door: str) -> None:
     """Below the site's path, and below the address of a world, however that is written."""
     with opened(door, site_path="/mm") as one:
-        world = one.double._fake.open({})
+        world = one.double._backend.open({})
         one.double.mount("/hooks/", echo)
         world.routes.mount("/\u00e9", echo)
         assert where(one, "/mm/hooks/x") == ("/mm/hooks", "/x")
@@ -517,7 +517,7 @@ def test_chunks_win_over_a_length_behind_a_server_too() -> None:
 def test_worlds_do_not_see_each_others_neighbours(door: str) -> None:
     """Not even where they have the same path."""
     with opened(door) as one:
-        worlds = [one.double._fake.open({}) for _ in range(2)]
+        worlds = [one.double._backend.open({}) for _ in range(2)]
         for number, world in enumerate(worlds):
             world.routes.mount("/api", saying(f"of {number}"))
         assert [one.send("GET", f"/~{world.id}/api/x").text for world in worlds] == ["of 0", "of 1"]
@@ -531,13 +531,13 @@ def test_worlds_do_not_see_each_others_neighbours(door: str) -> None:
 def test_a_request_by_token_finds_the_neighbour_of_its_world(door: str) -> None:
     """So an app with a fixed site URL can be tested too; with the token of either service."""
     with opened(door) as one:
-        world = one.double._fake.open({})
+        world = one.double._backend.open({})
         world.routes.mount("/api", saying("of the world"))
         for token in (world.token("mattermost", "app/bot"), world.token("persist", "project")):
             assert one.send("GET", "/api/x", bearer(token)).text == "of the world"
         assert one.send("GET", "/other", bearer(world.token("mattermost", "app/bot"))).status == 404
         assert [exchange.path for exchange in world.journal.unmatched] == ["/other"]
-        one.double._fake.end(world)
+        one.double._backend.end(world)
         assert one.send("GET", "/api/x", bearer(world.token("mattermost", "app/bot"))).status == 410
         assert list(one.double.journal) == []
 

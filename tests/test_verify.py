@@ -27,7 +27,7 @@ from kvfake.contract.live.judging import DIFFERS, HOLDS, UNSEEN, judge, look
 from kvfake.contract.live.line import HttpLine
 from kvfake.contract.rows.register import checks
 from kvfake.double import Double
-from kvfake.http.connection import Answer
+from kvfake.http.connection import Handler
 from kvfake.services.facts import ROWS
 from kvfake.services.messages import Request, Response
 from tests.rows.wrong import WRONG, Wrong
@@ -237,7 +237,7 @@ def differs(wrong: Wrong, profile: str) -> bool:
 def changing(**changes: Any) -> Any:
     """A service that answers every set with something changed."""
 
-    def wrap(right: Answer) -> Answer:
+    def wrap(right: Handler) -> Handler:
         def wrongly(request: Request) -> Any:
             response = right(request)
             if isinstance(response, Response) and request.method in ("PUT", "POST") and response.status == 200:
@@ -345,7 +345,7 @@ def test_a_check_that_stumbles_is_a_difference(double: Double) -> None:
 # ------------------------------------------------------------------------------------------------------------------ tokens
 
 
-def echoing(right: Answer) -> Answer:
+def echoing(right: Handler) -> Handler:
     """A service that says again what it heard, in every way: as it is, in percent-encoding, in JSON, and often."""
 
     def wrongly(request: Request) -> Any:
@@ -402,7 +402,7 @@ def test_tokens_of_another_service_are_not_sent(verify: Verify) -> None:
     """A server hears what it has to hear."""
     heard: list[bytes] = []
 
-    def listen(right: Answer) -> Answer:
+    def listen(right: Handler) -> Handler:
         def listening(request: Request) -> Any:
             heard.extend([request.target, request.body, *request.headers.values()])
             return right(request)
@@ -491,7 +491,7 @@ def test_persist_at_another_url_is_told(verify: Verify) -> None:
 def test_a_redirecting_server_says_which_url_to_give(verify: Verify) -> None:
     """The site's, not the key's; with no token in it."""
 
-    def elsewhere(right: Answer) -> Answer:
+    def elsewhere(right: Handler) -> Handler:
         def redirect(request: Request) -> Response:
             return Response(301, (("Location", f"https://chat.example{request.target.decode()}"),))
 
@@ -532,7 +532,7 @@ def test_a_store_that_is_away_for_a_moment_differs_and_is_asked_on(verify: Verif
 def test_a_server_may_close_each_connection(verify: Verify) -> None:
     """Where it says so nothing differs, but that requests cannot be sent all at once."""
 
-    def closing(right: Answer) -> Answer:
+    def closing(right: Handler) -> Handler:
         def close(request: Request) -> Any:
             response = right(request)
             return response.replace(close=True) if isinstance(response, Response) else response

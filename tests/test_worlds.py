@@ -10,8 +10,8 @@ import pytest
 import kvfake
 from kvfake.double import Double
 from kvfake.services.mattermost import KV
-from kvfake.world.backend import Ended, Fake
-from kvfake.world.tokens import Mint
+from kvfake.world.backend import Backend, Ended
+from kvfake.world.tokens import TokenIssuer
 from kvfake.world.world import World
 from tests.support.doors import DOORS, SocketDoor, opened
 from tests.support.wire import Reply
@@ -22,7 +22,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def open_world(double: Double, **settings: object) -> World:
-    return double._fake.open(settings)
+    return double._backend.open(settings)
 
 
 def test_two_doubles_share_nothing() -> None:
@@ -37,9 +37,9 @@ def test_a_double_of_its_own_does_not_end() -> None:
     """Its world is there as long as it is; one beside others ends when it is closed."""
     with kvfake.start() as started:
         beside = started.beside({})  # type: ignore[attr-defined]
-        assert not beside.has_ended
+        assert not beside.is_closed
         beside.close()
-        assert (beside.has_ended, started.has_ended) == (True, False)
+        assert (beside.is_closed, started.is_closed) == (True, False)
 
 
 def test_services_share_nothing() -> None:
@@ -170,8 +170,8 @@ def test_a_world_that_has_ended_refuses(door: str) -> None:
         world, other = open_world(main.double), open_world(main.double)
         address, headers = world.url.removeprefix(main.double.url), bearer(world.token("mattermost", "app/bot"))
         persist = bearer(world.token("persist", "project"))
-        main.double._fake.end(world)
-        main.double._fake.end(world)
+        main.double._backend.end(world)
+        main.double._backend.end(world)
 
         def refused(reply: Reply) -> bool:
             return reply.status == 410 and world.id in reply.json()["error"]
@@ -182,14 +182,14 @@ def test_a_world_that_has_ended_refuses(door: str) -> None:
         assert refused(main.send("PUT", "/persist/kv/k", persist, b'{"value":"v"}'))
         assert (main.double.mattermost, main.double.persist) == ({}, {})
         assert main.send("GET", f"{KV}/k", bearer(other.token("mattermost", "app/bot"))).status == 200
-        for never in ("nonsense", world.id + "0", main.double._fake.own.id + "-0", main.double._fake.own.id + "-999", "%FF"):
+        for never in ("nonsense", world.id + "0", main.double._backend.own.id + "-0", main.double._backend.own.id + "-999", "%FF"):
             assert main.send("GET", f"/~{never}{KV}/k", headers).status == 404
 
 
 def test_the_servers_own_world_has_an_address_too() -> None:
     """As every world."""
     with opened("wsgi") as door:
-        id = door.double._fake.own.id
+        id = door.double._backend.own.id
         door.send("PUT", f"/~{id}{KV}/k", door.double.mattermost.headers, b"1")
         assert door.double.mattermost == {"k": 1}
 
@@ -236,7 +236,7 @@ def test_a_control_that_breaks_does_not_break_the_server(capfd: pytest.CaptureFi
         raise RuntimeError("control is out of order")
 
     with opened("socket") as door:
-        door.double._site._control = broken
+        door.double._router._control = broken
         assert door.send("GET", "/_kvfake/health").status == 500
         assert "control is out of order" in capfd.readouterr().err
         assert door.send("GET", "/persist/kv", door.double.persist.headers).json() == []
@@ -248,7 +248,7 @@ def test_a_body_of_control_that_has_no_end_is_refused() -> None:
         assert isinstance(door, SocketDoor)
         reply = door.raw(b"POST /_kvfake/worlds HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n")
         assert (reply.status, reply.json()) == (400, {"error": "the body has no end: invalid byte in chunk length"})
-        assert door.double._fake.worlds == {}
+        assert door.double._backend.worlds == {}
 
 
 @pytest.mark.parametrize("path", [f"/%70lugins{KV[8:]}/k", f"//plugins{KV[8:]}/k", f"/x/..{KV}/k"])
@@ -308,19 +308,19 @@ def test_wrong_settings_are_refused() -> None:
 
 def test_tokens_of_worlds_that_are_long_forgotten() -> None:
     """A server tells by the token alone whose it was; what it did not make itself means nothing to it."""
-    mint, other = Mint(), Mint()
+    issuer, other = TokenIssuer(), TokenIssuer()
     for service in ("mattermost", "persist"):
-        token = mint.make(service, 1_000_000)
-        assert mint.serial_of(token) == 1_000_000
+        token = issuer.make(service, 1_000_000)
+        assert issuer.serial_of(token) == 1_000_000
         assert other.serial_of(token) is None
-        assert mint.serial_of(token[:-1] + (b"b" if token[-1:] != b"b" else b"a")) is None
+        assert issuer.serial_of(token[:-1] + (b"b" if token[-1:] != b"b" else b"a")) is None
     for nonsense in (b"", b"1" * 26, b"x" * 32, b"\xff" * 32, b"a" * 25, b"a" * 26, b"a" * 32):
-        assert mint.serial_of(nonsense) is None
+        assert issuer.serial_of(nonsense) is None
 
 
 def test_ended_worlds_are_not_remembered() -> None:
     """A thousand worlds later nothing is left of them but their number."""
-    fake = Fake("http://x", kvfake.Double()._fake.own.settings)
+    fake = Backend("http://x", kvfake.Double()._backend.own.settings)
     ids = []
     for _ in range(1000):
         world = fake.open({})

@@ -17,7 +17,7 @@ from typing import Any
 from werkzeug.test import Client
 
 import kvfake
-from kvfake.session import Factory
+from kvfake.session import DoubleFactory
 
 VALUE = b"%0120d"
 KEY = "key-%07d"
@@ -62,7 +62,7 @@ def worlds(count: int) -> float:
 
 def doubles(count: int) -> float:
     """Bytes a double of a test, which nothing was asked of."""
-    factory = Factory({})
+    factory = DoubleFactory({})
     kept = [factory()]
     before = held()
     kept += [factory() for _ in range(count)]

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kvfake.cli.parser import parse
-from kvfake.errors import NO_ADDRESS, Failed, cannot_listen
+from kvfake.errors import BIND_ERRORS, CommandError, cannot_listen
 from kvfake.settings import COMMAND, PERSIST, PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_flags, resolve
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         code = _DO.get(options.command, _values)(parser, options)
         sys.stdout.flush()
         return code
-    except Failed as failed:
+    except CommandError as failed:
         _complain(str(failed))
         return failed.code
     except KeyboardInterrupt:
@@ -71,17 +71,17 @@ def _bind(settings: dict[str, Any]) -> tuple[Started, Files]:
 
     try:
         double = Started(settings)
-    except NO_ADDRESS as failed:
-        raise Failed(f"{cannot_listen(settings, failed)} (--port takes another, --port 0 a free one)") from None
+    except BIND_ERRORS as failed:
+        raise CommandError(f"{cannot_listen(settings, failed)} (--port takes another, --port 0 a free one)") from None
     except ValueError as wrong:  # in the seed
-        raise Failed(str(wrong)) from None
+        raise CommandError(str(wrong)) from None
     try:
         files = Files(settings["journal"], settings["export"], _complain)
     except OSError as failed:
         double.close()
-        raise Failed(f"cannot write {failed.filename}: {failed.strerror}") from None
-    if files.ledger is not None:
-        double.listen(files.ledger.write)
+        raise CommandError(f"cannot write {failed.filename}: {failed.strerror}") from None
+    if files.journal_file is not None:
+        double.listen(files.journal_file.write)
     return double, files
 
 
@@ -166,9 +166,9 @@ def _answered(url: str) -> Iterator[None]:
     try:
         yield
     except Refused as why:
-        raise Failed(f"the server at {url} refuses: {why}") from None
+        raise CommandError(f"the server at {url} refuses: {why}") from None
     except NoAnswer as why:
-        raise Failed(f"no kvfake server answers at {url}: {why} (kvfake serve starts one, --url names another)") from None
+        raise CommandError(f"no kvfake server answers at {url}: {why} (kvfake serve starts one, --url names another)") from None
 
 
 _CONTRACT = {  # the module of each

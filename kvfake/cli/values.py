@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
 from kvfake.asking import ELSE, NoAnswer, ask
-from kvfake.errors import Failed
+from kvfake.errors import CommandError
 from kvfake.files import write_whole
 from kvfake.http.parser import MAX_BODY_BYTES
 from kvfake.services import mattermost, persist
@@ -48,17 +48,17 @@ def _dump(options: Namespace, out: BinaryIO) -> None:
     try:
         write_whole(options.file, text_of(data))
     except OSError as failed:
-        raise Failed(f"cannot write {options.file}: {failed.strerror}") from None
+        raise CommandError(f"cannot write {options.file}: {failed.strerror}") from None
 
 
 def _load(options: Namespace, out: BinaryIO) -> None:
     try:
         data = sys.stdin.buffer.read() if options.file == _STANDARD else Path(options.file).read_bytes()
     except OSError as failed:
-        raise Failed(f"cannot read {options.file}: {failed.strerror}") from None
+        raise CommandError(f"cannot read {options.file}: {failed.strerror}") from None
     if len(data) > MAX_BODY_BYTES:
         expected = f"expected at most {MAX_BODY_BYTES} (kvfake serve --seed FILE takes any number)"
-        raise Failed(f"{options.file} has {len(data)} bytes: {expected}")
+        raise CommandError(f"{options.file} has {len(data)} bytes: {expected}")
     _ask(options, {}, "PUT" if options.replace else "POST", data)
 
 
@@ -78,7 +78,7 @@ def _ls(options: Namespace, out: BinaryIO) -> None:
 def _get(options: Namespace, out: BinaryIO) -> None:
     found = _values(_asked(options, _address(options, options.key)))
     if not found:
-        raise Failed(_nothing(options, options.key))
+        raise CommandError(_nothing(options, options.key))
     out.writelines(found.values())  # a full address has one value
 
 
@@ -87,7 +87,7 @@ def _set(options: Namespace, out: BinaryIO) -> None:
     try:
         _CHECKS[options.service](value)
     except ValueError as wrong:
-        raise Failed(f"{options.key!r} is not set: {wrong}") from None
+        raise CommandError(f"{options.key!r} is not set: {wrong}") from None
     service, owner, *below = _address(options, options.key).values()
     data: Any = value.decode() if service == persist.NAME else base64.b64encode(value).decode()
     for name in reversed((service, owner, *below)):
@@ -98,7 +98,7 @@ def _set(options: Namespace, out: BinaryIO) -> None:
 def _del(options: Namespace, out: BinaryIO) -> None:
     missing = [key for key in options.keys if not _ask(options, _address(options, key), "DELETE").get("deleted")]
     if missing:
-        raise Failed(_nothing(options, *missing))
+        raise CommandError(_nothing(options, *missing))
 
 
 COMMANDS: dict[str, Callable[[Namespace, BinaryIO], None]] = {

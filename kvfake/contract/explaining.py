@@ -12,7 +12,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from kvfake.contract.saying import say
-from kvfake.errors import Failed
+from kvfake.errors import CommandError
 from kvfake.services.facts import ROWS, SAME, SOURCES, Row
 from kvfake.services.messages import ROWS as MARKS
 
@@ -45,7 +45,7 @@ def _named(ids: list[str]) -> list[Row]:
     if unknown:
         of_mattermost, of_persist = ([id for id in ROWS if id[0] == letter] for letter in "MP")
         known = f"M01 to {of_mattermost[-1]} (Mattermost), P01 to {of_persist[-1]} (Persist)"
-        raise Failed(f"no row is called {', '.join(unknown)}; there are {known}", _UNKNOWN)
+        raise CommandError(f"no row is called {', '.join(unknown)}; there are {known}", _UNKNOWN)
     return [ROWS[id.upper()] for id in ids]
 
 
@@ -79,7 +79,7 @@ def _lines(label: str, text: str, columns: int) -> str:
 
 def page() -> str:
     """What ``docs/fidelity.md`` says."""
-    lines = ["# What each service does", "", "Made from `kvfake/services/fidelity.py`; a test holds them together."]
+    lines = ["# What each service does", "", "Made from `kvfake/services/facts.py`; a test holds them together."]
     lines += ["An empty cell: the profile does what the row says. " + _in_words(SOURCES), ""]
     lines += ["| row | what the service does | from | `documented` | `plugin-1.2` |", "|---|---|---|---|---|"]
     lines += [_table_line(row) for row in ROWS.values()]

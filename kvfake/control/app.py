@@ -19,13 +19,13 @@ from kvfake.control import data, powers, worlds
 from kvfake.control.hosts import Hosts
 from kvfake.control.payload import Answer
 from kvfake.services.jsontext import json_text
-from kvfake.world.backend import Fake
+from kvfake.world.backend import Backend
 from kvfake.world.world import World
 
 _OPEN = "/health"  # what a container's probe may ask without a token
 
 
-def index(fake: Fake, world: World, request: Request) -> Answer:
+def index(backend: Backend, world: World, request: Request) -> Answer:
     return 200, {"kvfake": __version__, "paths": {path: list(verbs) for path, verbs in _TABLE.items()}}
 
 
@@ -53,8 +53,8 @@ _ROUTES = Map(_RULES, strict_slashes=False, merge_slashes=False, redirect_defaul
 class Control:
     """The WSGI application of one server. With a ``token`` it answers those alone that bring it, but for ``/health``."""
 
-    def __init__(self, fake: Fake, hosts: Hosts, token: str | None) -> None:
-        self._fake, self._hosts, self._token = fake, hosts, token
+    def __init__(self, backend: Backend, hosts: Hosts, token: str | None) -> None:
+        self._backend, self._hosts, self._token = backend, hosts, token
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = Request(environ)
@@ -83,7 +83,7 @@ class Control:
             allowed = wrong.valid_methods or ()
             raise MethodNotAllowed(allowed, f"{request.method} does nothing here: expected {', '.join(sorted(allowed))}") from None
         handler: Callable[..., Answer] = endpoint
-        return handler(self._fake, environ["kvfake.world"], request, **values)
+        return handler(self._backend, environ["kvfake.world"], request, **values)
 
     def _may_ask(self, authorization: str) -> bool:
         if self._token is None:

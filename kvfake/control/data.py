@@ -12,7 +12,7 @@ from kvfake.control.payload import Answer, no_query, query_of, refusing
 from kvfake.files import write_whole
 from kvfake.services import mattermost, persist
 from kvfake.world import datafile
-from kvfake.world.backend import SERVICES, Fake
+from kvfake.world.backend import SERVICES, Backend
 from kvfake.world.datafile import DataError
 from kvfake.world.world import World
 
@@ -29,16 +29,16 @@ def _address(request: Request) -> dict[str, str]:
     return query
 
 
-def show(fake: Fake, world: World, request: Request) -> Answer:
+def show(backend: Backend, world: World, request: Request) -> Answer:
     with refusing(DataError):
         return 200, datafile.dump(world, **_address(request))
 
 
-def add(fake: Fake, world: World, request: Request) -> Answer:
+def add(backend: Backend, world: World, request: Request) -> Answer:
     return _load(world, request, replace=False)
 
 
-def replace(fake: Fake, world: World, request: Request) -> Answer:
+def replace(backend: Backend, world: World, request: Request) -> Answer:
     return _load(world, request, replace=True)
 
 
@@ -48,7 +48,7 @@ def _load(world: World, request: Request, replace: bool) -> Answer:
         return 200, {"loaded": datafile.load(world, datafile.parse(request.get_data(), "the body"), replace)}
 
 
-def delete(fake: Fake, world: World, request: Request) -> Answer:
+def delete(backend: Backend, world: World, request: Request) -> Answer:
     """What the query names; with no query, everything."""
     query = _address(request)
     with world.lock, refusing(DataError):
@@ -58,11 +58,11 @@ def delete(fake: Fake, world: World, request: Request) -> Answer:
     return 200, {"deleted": len(found)}
 
 
-def export(fake: Fake, world: World, request: Request) -> Answer:
-    path = fake.own.settings.get("export")
+def export(backend: Backend, world: World, request: Request) -> Answer:
+    path = backend.own.settings.get("export")
     if path is None:
         raise Conflict("there is no file to write: start the server with --export FILE")
-    if world is not fake.own:
+    if world is not backend.own:
         raise Conflict(f"{path} is for the server's own world; GET /_kvfake/data shows this one")
     try:
         write_whole(path, datafile.text_of(datafile.dump(world)))

@@ -14,7 +14,7 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Request
 
 from kvfake.services.go import BadEscape, quoted, unescape
-from kvfake.services.jsontext import kind_of
+from kvfake.services.jsontext import type_name
 from kvfake.world.datafile import DataError, parse
 
 Answer = tuple[int, Mapping[str, Any]]
@@ -39,7 +39,7 @@ def object_of(request: Request, *names: str) -> dict[str, Any]:
     except DataError as wrong:
         raise BadRequest(f"{wrong}: expected an object of JSON with {_listed(names)}") from None
     if not isinstance(payload, dict):
-        raise BadRequest(f"the body is {kind_of(payload)}: expected an object with {_listed(names)}")
+        raise BadRequest(f"the body is {type_name(payload)}: expected an object with {_listed(names)}")
     for name in payload:
         if name not in names:
             raise BadRequest(f"{name!r} is not known here: expected {_listed(names)}")

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Request
 
 from kvfake.control.payload import Answer, no_query, number_of, object_of, query_of, refusing, whole
 from kvfake.services.persist import updated
-from kvfake.world.backend import Fake
+from kvfake.world.backend import Backend
 from kvfake.world.faults import DEFAULTS, Fault
 from kvfake.world.matching import FIELDS, from_json, to_json
 from kvfake.world.routes import Route, route
@@ -32,7 +32,7 @@ _WRONG = (TypeError, ValueError, Warning)  # a suite may have made errors of war
 # -------------------------------------------------------------------------------------------------------------------- faults
 
 
-def add_fault(fake: Fake, world: World, request: Request) -> Answer:
+def add_fault(backend: Backend, world: World, request: Request) -> Answer:
     asked = object_of(request, *_FAULT)
     with refusing(*_WRONG):
         given = {name: _read(name, value) for name, value in asked.items()}
@@ -43,23 +43,23 @@ def _read(name: str, value: Any) -> Any:
     return from_json(name, value) if name in _PATTERNS else whole(value) if name in _COUNTS else value
 
 
-def list_faults(fake: Fake, world: World, request: Request) -> Answer:
+def list_faults(backend: Backend, world: World, request: Request) -> Answer:
     active = world.faults.active
     return 200, {"faults": [_fault(fault, fault in active) for fault in world.faults.known]}
 
 
-def show_fault(fake: Fake, world: World, request: Request, number: int) -> Answer:
+def show_fault(backend: Backend, world: World, request: Request, number: int) -> Answer:
     fault = _found(world, number)
     return 200, _fault(fault, fault in world.faults.active)
 
 
-def remove_fault(fake: Fake, world: World, request: Request, number: int) -> Answer:
+def remove_fault(backend: Backend, world: World, request: Request, number: int) -> Answer:
     fault = _found(world, number)
     fault.remove()
     return 200, _fault(fault, False)
 
 
-def clear_faults(fake: Fake, world: World, request: Request) -> Answer:
+def clear_faults(backend: Backend, world: World, request: Request) -> Answer:
     no_query(request)
     count = len(world.faults)
     world.faults.clear()
@@ -88,7 +88,7 @@ def _shown(value: Any) -> Any:
 # ------------------------------------------------------------------------------------------------------------------- journal
 
 
-def show_journal(fake: Fake, world: World, request: Request) -> Answer:
+def show_journal(backend: Backend, world: World, request: Request) -> Answer:
     query = query_of(request, *FIELDS, "since")
     since, status = number_of(query, "since") or 0, number_of(query, "status")
     wanted = {name: value for name, value in query.items() if name not in ("since", "status")}
@@ -99,7 +99,7 @@ def show_journal(fake: Fake, world: World, request: Request) -> Answer:
     return 200, {"exchanges": [exchange.as_json(hide) for exchange in found], "dropped": dropped, "seen": seen}
 
 
-def clear_journal(fake: Fake, world: World, request: Request) -> Answer:
+def clear_journal(backend: Backend, world: World, request: Request) -> Answer:
     no_query(request)
     with world.lock:
         count = len(world.journal)
@@ -110,11 +110,11 @@ def clear_journal(fake: Fake, world: World, request: Request) -> Answer:
 # --------------------------------------------------------------------------------------------------------------------- clock
 
 
-def show_clock(fake: Fake, world: World, request: Request) -> Answer:
+def show_clock(backend: Backend, world: World, request: Request) -> Answer:
     return 200, {"time": updated(world.clock.now()), "frozen": world.clock.is_frozen}
 
 
-def set_clock(fake: Fake, world: World, request: Request) -> Answer:
+def set_clock(backend: Backend, world: World, request: Request) -> Answer:
     asked = object_of(request, *_MOVES)
     if not asked:
         raise BadRequest(f"expected at least one of {', '.join(_MOVES)}")
@@ -131,21 +131,21 @@ def set_clock(fake: Fake, world: World, request: Request) -> Answer:
         except (TypeError, ValueError):
             world.clock.restore(before)
             raise
-    return show_clock(fake, world, request)
+    return show_clock(backend, world, request)
 
 
 # --------------------------------------------------------------------------------------------------------------- checkpoints
 
 
-def make_checkpoint(fake: Fake, world: World, request: Request) -> Answer:
+def make_checkpoint(backend: Backend, world: World, request: Request) -> Answer:
     return 201, {"checkpoint": world.checkpoint()}
 
 
-def list_checkpoints(fake: Fake, world: World, request: Request) -> Answer:
+def list_checkpoints(backend: Backend, world: World, request: Request) -> Answer:
     return 200, {"checkpoints": world.checkpoints}
 
 
-def roll_back(fake: Fake, world: World, request: Request, mark: int) -> Answer:
+def roll_back(backend: Backend, world: World, request: Request, mark: int) -> Answer:
     try:
         world.rollback(mark)
     except ValueError as gone:
@@ -156,7 +156,7 @@ def roll_back(fake: Fake, world: World, request: Request, mark: int) -> Answer:
 # ---------------------------------------------------------------------------------------------------------------- neighbours
 
 
-def add_route(fake: Fake, world: World, request: Request) -> Answer:
+def add_route(backend: Backend, world: World, request: Request) -> Answer:
     asked = {"method": None, "status": 200, "json": None, "body": None, "headers": None, **object_of(request, *_ROUTE)}
     if not isinstance(asked.get("path"), str | dict):
         raise BadRequest('path: expected a path, or {"matches": "<regular expression>"}')
@@ -167,11 +167,11 @@ def add_route(fake: Fake, world: World, request: Request) -> Answer:
     return 201, _route(made)
 
 
-def list_routes(fake: Fake, world: World, request: Request) -> Answer:
+def list_routes(backend: Backend, world: World, request: Request) -> Answer:
     return 200, {"routes": [_route(one) for one in world.routes.routes], "mounts": list(world.routes.mounts)}
 
 
-def clear_routes(fake: Fake, world: World, request: Request) -> Answer:
+def clear_routes(backend: Backend, world: World, request: Request) -> Answer:
     no_query(request)
     count = len(world.routes.routes)
     world.routes.clear()

@@ -14,7 +14,7 @@ from kvfake import __version__
 from kvfake.control.payload import Answer, no_query, object_of, whole
 from kvfake.services import mattermost, persist
 from kvfake.settings import WORLD, from_keywords, of
-from kvfake.world.backend import Ended, Fake
+from kvfake.world.backend import Backend, Ended
 from kvfake.world.world import APP, BOT, PROJECT, World
 
 MAX_WORLDS = 100_000  # at a few kilobytes each
@@ -22,27 +22,27 @@ MAX_WORLDS = 100_000  # at a few kilobytes each
 _SETTINGS = tuple(setting.name for setting in of(WORLD) if setting.name != "seed")  # what is a path here is none elsewhere
 
 
-def health(fake: Fake, world: World, request: Request) -> Answer:
+def health(backend: Backend, world: World, request: Request) -> Answer:
     return 200, {"status": "ok", "kvfake": __version__, "url": world.url, "profile": world.settings["profile"]}
 
 
-def env(fake: Fake, world: World, request: Request) -> Answer:
+def env(backend: Backend, world: World, request: Request) -> Answer:
     return 200, world.env
 
 
-def reset(fake: Fake, world: World, request: Request) -> Answer:
+def reset(backend: Backend, world: World, request: Request) -> Answer:
     no_query(request)
     world.reset()
     return 200, {"reset": world.id}
 
 
-def list_all(fake: Fake, world: World, request: Request) -> Answer:
-    worlds = [fake.own, *list(fake.worlds.values())]
+def list_all(backend: Backend, world: World, request: Request) -> Answer:
+    worlds = [backend.own, *list(backend.worlds.values())]
     return 200, {"worlds": [{"id": one.id, "address": one.url} for one in worlds]}
 
 
-def open_one(fake: Fake, world: World, request: Request) -> Answer:
-    if len(fake.worlds) >= MAX_WORLDS:
+def open_one(backend: Backend, world: World, request: Request) -> Answer:
+    if len(backend.worlds) >= MAX_WORLDS:
         raise TooManyRequests(f"there are {MAX_WORLDS} worlds: end some with DELETE /_kvfake/worlds/ID")
     try:
         asked = object_of(request, *_SETTINGS)
@@ -50,27 +50,27 @@ def open_one(fake: Fake, world: World, request: Request) -> Answer:
     except ValueError as wrong:
         raise BadRequest(str(wrong)) from None
     try:
-        opened = fake.open(settings)
+        opened = backend.open(settings)
     except ValueError as wrong:  # the server's seed, as it is by now
         raise Conflict(str(wrong)) from None
     return 201, _described(opened)
 
 
-def show(fake: Fake, world: World, request: Request, id: str) -> Answer:
-    return 200, _described(_found(fake, id))
+def show(backend: Backend, world: World, request: Request, id: str) -> Answer:
+    return 200, _described(_found(backend, id))
 
 
-def end(fake: Fake, world: World, request: Request, id: str) -> Answer:
-    found = _found(fake, id)
-    if found is fake.own:
+def end(backend: Backend, world: World, request: Request, id: str) -> Answer:
+    found = _found(backend, id)
+    if found is backend.own:
         raise Conflict("the server's own world ends with the server; POST /_kvfake/reset empties it")
-    fake.end(found)
+    backend.end(found)
     return 200, {"ended": id}
 
 
-def _found(fake: Fake, id: str) -> World:
+def _found(backend: Backend, id: str) -> World:
     try:
-        found = fake.find(id)
+        found = backend.find(id)
     except Ended:
         raise Gone(f"the world {id} has ended") from None
     if found is None:

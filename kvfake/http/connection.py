@@ -31,15 +31,15 @@ from kvfake.http.parser import (
     BAD_REQUEST_TEXT,
     MAX_HEAD_BYTES,
     TOO_LARGE,
-    BadHead,
+    BadRequestHead,
     Body,
     ChunkedBody,
     Head,
-    HeadReader,
+    HeadParser,
     request_line,
 )
-from kvfake.services.messages import GARBAGE, RESET, ROWS, SILENCE, TRUNCATE, Headers, Mishap, Request, Response
-from kvfake.world.journal import shown_headers
+from kvfake.services.messages import GARBAGE, RESET, ROWS, SILENCE, TRUNCATE, Headers, Request, Response, WireFault
+from kvfake.world.journal import redact_headers
 
 Job = Callable[[], Response]
 """Run this where it may block."""
@@ -51,7 +51,7 @@ class Wait(NamedTuple):
     seconds: float
 
 
-class Silence(NamedTuple):
+class Hang(NamedTuple):
     """Say nothing until the client gives up, or for so long; then end the connection."""
 
     seconds: float
@@ -61,13 +61,13 @@ class Reset(NamedTuple):
     """End the connection with RST, as if this machine were gone."""
 
 
-class End(NamedTuple):
+class Close(NamedTuple):
     """End the connection. Where the client may still be speaking, ``linger`` says to let it finish."""
 
     linger: bool
 
 
-Action = bytes | Job | Wait | Silence | Reset | End
+Action = bytes | Job | Wait | Hang | Reset | Close
 """``bytes``: send these."""
 
 
@@ -75,27 +75,27 @@ MAX_SILENCE_SECONDS = 300.0
 
 _MAX_PIECES = 200
 _PIECE_SECONDS = 0.01
-_CLOSE = End(linger=True)  # closed at once, what the client still says would make a reset of it
+_CLOSE = Close(linger=True)  # closed at once, what the client still says would make a reset of it
 
 RESET_AT_ONCE = struct.pack("ii", 1, 0)
 """For SO_LINGER: closing sends RST, and what was not sent yet is lost."""
 
 
-def befall(mishap: Mishap, message: bytes, body: bytes, garbage: bytes) -> tuple[Action, ...]:
+def apply_wire_fault(wire_fault: WireFault, message: bytes, body: bytes, garbage: bytes) -> tuple[Action, ...]:
     """What is done in place of sending ``message``, which ends with ``body``; ``garbage`` is what comes where no answer does. The
     connection ends where the last of them is no bytes.
     """
-    waiting: tuple[Action, ...] = (Wait(mishap.delay),) if mishap.delay else ()
-    if mishap.sever.startswith(RESET):
+    waiting: tuple[Action, ...] = (Wait(wire_fault.delay),) if wire_fault.delay else ()
+    if wire_fault.sever.startswith(RESET):
         return (*waiting, Reset())
-    if mishap.sever.startswith(SILENCE):
-        return (*waiting, Silence(MAX_SILENCE_SECONDS))
-    if mishap.is_unanswered:
-        return (*waiting, garbage, _CLOSE) if mishap.sever == GARBAGE else (*waiting, _CLOSE)
-    if mishap.sever == TRUNCATE:
+    if wire_fault.sever.startswith(SILENCE):
+        return (*waiting, Hang(MAX_SILENCE_SECONDS))
+    if wire_fault.is_unanswered:
+        return (*waiting, garbage, _CLOSE) if wire_fault.sever == GARBAGE else (*waiting, _CLOSE)
+    if wire_fault.sever == TRUNCATE:
         message = message[: len(message) - (len(body) + 1) // 2]
-    pieces = (*waiting, *in_pieces(message, mishap.over))
-    return (*pieces, _CLOSE) if mishap.sever else pieces
+    pieces = (*waiting, *in_pieces(message, wire_fault.over))
+    return (*pieces, _CLOSE) if wire_fault.sever else pieces
 
 
 def in_pieces(message: bytes, over: float) -> list[bytes | Wait]:
@@ -108,7 +108,7 @@ def in_pieces(message: bytes, over: float) -> list[bytes | Wait]:
     return pieces
 
 
-Answer = Callable[[Request], Response | Job]
+Handler = Callable[[Request], Response | Job]
 Log = Callable[[str, bytes, int, int], None]
 """Method, target, status, bytes of the body; zeros where a fault let no answer out."""
 
@@ -125,9 +125,9 @@ _MAX_BLANK_BYTES_AFTER_POST = 4  # net/http: RFC 7230 section 3 tolerance for ol
 class Connection:
     """What was heard on one connection and not yet answered."""
 
-    def __init__(self, answer: Answer, log: Log | None = None) -> None:
-        self._answer, self._log = answer, log
-        self._reader = HeadReader()
+    def __init__(self, answer: Handler, log: Log | None = None) -> None:
+        self._handle, self._log = answer, log
+        self._reader = HeadParser()
         self._heard: bytes | bytearray = b""
         self._searched = 0  # so much of what was heard is known not to end a head
         self._has_checked_line = False
@@ -183,14 +183,14 @@ class Connection:
             self._follows_post = not heard
         end = self._reader.end_of_same(heard) or _end_of_head(heard, self._searched)
         if end > MAX_HEAD_BYTES or (end < 0 and len(heard) > MAX_HEAD_BYTES):
-            return self._refuse(BadHead(TOO_LARGE))
+            return self._refuse(BadRequestHead(TOO_LARGE))
         try:
             if end < 0:
                 return self._wait_for_head(heard)
             self._searched, self._has_checked_line = 0, False
             self._heard = heard[end:]
             self._method, self._target, head = self._reader.read(bytes(heard[:end]))
-        except BadHead as bad:
+        except BadRequestHead as bad:
             return self._refuse(bad)
         length = head.length
         if length is not None and length <= len(self._heard) and not head.expects:
@@ -207,7 +207,7 @@ class Connection:
     def _wait_for_head(self, heard: bytes | bytearray) -> tuple[Action, ...]:
         """More must come, unless what is there cannot begin a request, or nothing more will."""
         if self._is_half_closed and heard:
-            raise BadHead(BAD_REQUEST_TEXT)
+            raise BadRequestHead(BAD_REQUEST_TEXT)
         if not self._has_checked_line and b"\n" in heard:
             request_line(bytes(heard.partition(b"\n")[0]))
             self._has_checked_line = True
@@ -238,8 +238,8 @@ class Connection:
             answer: Response | Job = _EXPECTATION_FAILED
         else:
             if head.headers is not self._headers:
-                self._headers, self._shown = head.headers, shown_headers(head.headers)
-            answer = self._answer(Request(self._method, self._target, head.headers, body, broken, self._shown))
+                self._headers, self._shown = head.headers, redact_headers(head.headers)
+            answer = self._handle(Request(self._method, self._target, head.headers, body, broken, self._shown))
         if isinstance(answer, Response):
             return self._reply(head, answer)
         self._head = head
@@ -247,14 +247,14 @@ class Connection:
 
     def _reply(self, head: Head, response: Response) -> tuple[Action, ...]:
         if self._log is not None:
-            is_lost = response.mishap is not None and response.mishap.is_unanswered
+            is_lost = response.wire_fault is not None and response.wire_fault.is_unanswered
             self._log(self._method, self._target, *((0, 0) if is_lost else (response.status, len(response.body))))
         keep_alive = head.keep_alive and not response.close and not self._is_cut_short
         body = b"" if self._method == "HEAD" or response.status in WITHOUT_LENGTH else response.body
         message = message_of(response, body, keep_alive, head.is_old)
         actions: tuple[Action, ...] = (message,)
-        if response.mishap is not None:
-            actions = befall(response.mishap, message, body, response.body)
+        if response.wire_fault is not None:
+            actions = apply_wire_fault(response.wire_fault, message, body, response.body)
             if not isinstance(actions[-1], bytes):
                 self._has_ended = True
                 return actions
@@ -263,7 +263,7 @@ class Connection:
             return actions
         return (*actions, *self._end(linger=response.close or self._is_cut_short or bool(self._heard)))
 
-    def _refuse(self, bad: BadHead) -> tuple[Action, ...]:
+    def _refuse(self, bad: BadRequestHead) -> tuple[Action, ...]:
         if self._log is not None:
             self._log("-", b"-", int(bad.text[:3]), len(bad.body))
         message = f"HTTP/1.1 {bad.text}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{bad.body}"
@@ -271,7 +271,7 @@ class Connection:
 
     def _end(self, linger: bool) -> tuple[Action, ...]:
         self._has_ended = True
-        return (End(linger),)
+        return (Close(linger),)
 
 
 def _end_of_head(heard: bytes | bytearray, start: int) -> int:
@@ -289,7 +289,7 @@ def message_of(response: Response, body: bytes, keep_alive: bool, is_old: bool =
     if response.status in WITHOUT_LENGTH:
         return start + b"\r\n"
     length = len(response.body)
-    if response.mishap is not None and response.mishap.sever == TRUNCATE and not length:
+    if response.wire_fault is not None and response.wire_fault.sever == TRUNCATE and not length:
         length = _PROMISED_BYTES
     return b"%b%d\r\n\r\n%b" % (start, length, body)
 

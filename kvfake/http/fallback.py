@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote_from_bytes, urlsplit
 
-from kvfake.services.messages import Request, Response, refusal
+from kvfake.services.messages import Request, Response, error_response
 from kvfake.world.routes import passed_on
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def fetch(
         body = _whole_body(answer, seconds)
         return passed_on(answer.status, _of_every_hop(answer.getheaders()), body)
     except (OSError, HTTPException, ValueError) as failed:
-        return refusal(502, f"{who} {url} did not answer: {str(failed) or type(failed).__name__}")
+        return error_response(502, f"{who} {url} did not answer: {str(failed) or type(failed).__name__}")
     finally:
         connection.close()
 

@@ -15,24 +15,24 @@ import anyio.to_thread
 import h11
 import httpx
 
-from kvfake.http.in_process import Ear, actions_of, body_of, done, head_of, hear
-from kvfake.http.router import Site
+from kvfake.http.in_process import RequestBuilder, actions_of, body_of, done, head_of, hear
+from kvfake.http.router import Router
 from kvfake.services.messages import Request, Response
 
 
 class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """``httpx.Client(transport=double.httpx_transport())``; every host is the double."""
 
-    def __init__(self, site: Site) -> None:
-        self._site, self._ear = site, Ear()
+    def __init__(self, router: Router) -> None:
+        self._router, self._builder = router, RequestBuilder()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         asked = self._asked(request, request.read())
-        response = self._site.answer(asked)
+        response = self._router.answer(asked)
         if not isinstance(response, Response):
             with _as_httpx():
                 response = done(response, _patience(request))
-        if response.mishap is None:
+        if response.wire_fault is None:
             return _whole(asked, response)
         coming = _coming(asked, response, _patience(request))
         while not isinstance(step := next(coming), h11.Response):
@@ -41,11 +41,11 @@ class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         asked = self._asked(request, await request.aread())
-        response = self._site.answer(asked)
+        response = self._router.answer(asked)
         if not isinstance(response, Response):
             with _as_httpx():
                 response = await anyio.to_thread.run_sync(done, response, _patience(request), abandon_on_cancel=True)
-        if response.mishap is None:
+        if response.wire_fault is None:
             return _whole(asked, response)
         coming = _coming(asked, response, _patience(request))
         while not isinstance(step := next(coming), h11.Response):
@@ -54,7 +54,7 @@ class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
     def _asked(self, request: httpx.Request, body: bytes) -> Request:
         target = request.extensions.get("target") or request.url.raw_path
-        return self._ear.request(request.method, target, request.headers.raw, body)
+        return self._builder.request(request.method, target, request.headers.raw, body)
 
 
 def _patience(request: httpx.Request) -> Any:

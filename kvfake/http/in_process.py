@@ -12,15 +12,15 @@ from functools import lru_cache
 from queue import Empty, SimpleQueue
 from threading import Thread
 
-from kvfake.http.connection import WITHOUT_LENGTH, Action, Job, Reset, Silence, Wait, befall, message_of, reason
+from kvfake.http.connection import WITHOUT_LENGTH, Action, Hang, Job, Reset, Wait, apply_wire_fault, message_of, reason
 from kvfake.http.server import answer_of
-from kvfake.services.messages import ROWS, Headers, Mishap, Request, Response
-from kvfake.world.journal import shown_headers
+from kvfake.services.messages import ROWS, Headers, Request, Response, WireFault
+from kvfake.world.journal import redact_headers
 
 Said = Sequence[tuple[str | bytes, str | bytes]]
 
 
-class Ear:
+class RequestBuilder:
     """Hears the requests of a client in this process, with their headers as `kvfake.http.parser` hears them. Most clients say the
     same headers again and again: the last are remembered.
     """
@@ -33,7 +33,7 @@ class Ear:
         last, headers, shown = self._last
         if said != last:
             headers = _heard(said)
-            shown = shown_headers(headers)
+            shown = redact_headers(headers)
             self._last = said, headers, shown
         return Request(method, target, headers, body, "", shown)
 
@@ -84,7 +84,7 @@ def body_of(request: Request, response: Response) -> bytes:
 def actions_of(request: Request, response: Response) -> tuple[Action, ...]:
     """What is done on the wire."""
     body = body_of(request, response)
-    return befall(response.mishap or Mishap(), message_of(response, body, keep_alive=True), body, response.body)
+    return apply_wire_fault(response.wire_fault or WireFault(), message_of(response, body, keep_alive=True), body, response.body)
 
 
 def hear(actions: Iterator[Action], patience: float | None) -> tuple[float, bytes | OSError]:
@@ -95,7 +95,7 @@ def hear(actions: Iterator[Action], patience: float | None) -> tuple[float, byte
             return seconds, action
         if isinstance(action, Reset):
             return seconds, ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        if isinstance(action, Wait | Silence):
+        if isinstance(action, Wait | Hang):
             seconds += action.seconds
             if patience is not None and seconds > patience:
                 return patience, TimeoutError("timed out")

@@ -1,6 +1,6 @@
 """How Go's ``net/http`` reads the head of a request, where the parser reads it otherwise (M28); and what it refuses, in its words.
 
-Law: bytes of a head in, a `Head` out or `BadHead` raised. It knows neither sockets nor services. The header lines are the
+Law: bytes of a head in, a `Head` out or `BadRequestHead` raised. It knows neither sockets nor services. The header lines are the
 parser's (httptools); what it would judge differently never reaches it: the request line (a method ``get``, raw UTF-8 in a
 target), continuation lines, and the lines that frame the body (two equal lengths, a length beside chunked).
 
@@ -20,12 +20,12 @@ from io import BytesIO
 from httptools import HttpParserError, HttpRequestParser
 
 from kvfake.services.go import quoted
-from kvfake.stores import Plain
+from kvfake.stores import Record
 
 MAX_HEAD_BYTES = (1 << 20) + 4096  # http.DefaultMaxHeaderBytes, and what bufio reads beyond it
 
 
-class BadHead(Exception):
+class BadRequestHead(Exception):
     """A head that is refused: the status line's rest and the body are one text, and the connection ends."""
 
     def __init__(self, text: str, body: str | None = None) -> None:
@@ -42,7 +42,7 @@ TOO_LARGE = "431 Request Header Fields Too Large"
 _BAD_CODING = ("501 Not Implemented", "Unsupported transfer encoding")
 
 
-class Head(Plain):
+class Head(Record):
     """What the lines of a head say below the first; nobody changes it, as the connection's next request may say the same.
     ``length`` is ``None`` for a chunked body; ``expects`` says whether the client waits for ``100 Continue``, and is ``None``
     where it expects something else.
@@ -71,8 +71,8 @@ _MAX_LENGTH = (1 << 63) - 1
 _MAX_DIGITS = 19
 
 
-class HeadReader:
-    """Reads one head after the other of one connection. After `BadHead` it is of no more use."""
+class HeadParser:
+    """Reads one head after the other of one connection. After `BadRequestHead` it is of no more use."""
 
     def __init__(self) -> None:
         self._parser = self._new_parser()
@@ -107,7 +107,7 @@ class HeadReader:
         return start + len(lines) if heard.startswith(lines, start) else 0
 
     def read(self, head: bytes) -> tuple[str, bytes, Head]:
-        """Method, target, and the rest of a head that ends with its blank line. Raises `BadHead`, for the first of the reasons that
+        """Method, target, and the rest of a head that ends with its blank line. Raises `BadRequestHead`, for the first of the reasons that
         ``net/http`` would find.
         """
         line, _, block = head.partition(b"\n")
@@ -130,25 +130,25 @@ class HeadReader:
             block = b"".join(pieces[::3])
             framing = [(name.lower(), value.strip(b" \t\r")) for name, value in zip(pieces[1::3], pieces[2::3], strict=True)]
             if any(_CONTROL.search(value) for _, value in framing):
-                raise BadHead(BAD_REQUEST_TEXT)
+                raise BadRequestHead(BAD_REQUEST_TEXT)
         has_bad_name = self._parse(block)
         headers = self._headers
         if self._has_two_hosts:
-            raise BadHead(BAD_REQUEST_TEXT)
+            raise BadRequestHead(BAD_REQUEST_TEXT)
         for name, value in framing:
             headers.setdefault(name, value)
         is_old = minor == b"0"
         length = _length(framing, is_old) if framing else 0
         if major != b"1":
-            raise BadHead(_BAD_VERSION)
+            raise BadRequestHead(_BAD_VERSION)
         host = headers.get(b"host")
         if host is None:
             if not is_old and method != b"CONNECT":
-                raise BadHead(_NO_HOST)
+                raise BadRequestHead(_NO_HOST)
         elif not _HOST.fullmatch(host):
-            raise BadHead(_BAD_HOST)
+            raise BadRequestHead(_BAD_HOST)
         if has_bad_name:
-            raise BadHead(_BAD_NAME)
+            raise BadRequestHead(_BAD_NAME)
         keep_alive = not is_old
         if b"connection" in headers:
             tokens = _tokens(headers[b"connection"])
@@ -164,12 +164,12 @@ class HeadReader:
         except HttpParserError:
             named, count = _BLANK_IN_NAME.subn(b"", block)
         if not count:
-            raise BadHead(BAD_REQUEST_TEXT)
+            raise BadRequestHead(BAD_REQUEST_TEXT)
         self._headers = {}
         try:
             self._new_parser().feed_data(_START + named)
         except HttpParserError:
-            raise BadHead(BAD_REQUEST_TEXT) from None
+            raise BadRequestHead(BAD_REQUEST_TEXT) from None
         return True
 
 
@@ -185,13 +185,13 @@ def _expectation(value: bytes) -> bool | None:
 
 
 def request_line(line: bytes) -> tuple[bytes, bytes, bytes, bytes]:
-    """Method, target, and both digits of the version. Raises `BadHead`."""
+    """Method, target, and both digits of the version. Raises `BadRequestHead`."""
     parts = _REQUEST_LINE.fullmatch(line)
     if parts is None:
-        raise BadHead(BAD_REQUEST_TEXT)
+        raise BadRequestHead(BAD_REQUEST_TEXT)
     method, target, major, minor = parts.groups()
     if target[:1] != b"/" and target != b"*" and method != b"CONNECT" and not _ABSOLUTE.match(target):
-        raise BadHead(BAD_REQUEST_TEXT)
+        raise BadRequestHead(BAD_REQUEST_TEXT)
     return method, target, major, minor
 
 
@@ -207,14 +207,14 @@ def _length(framing: list[tuple[bytes, bytes]], is_old: bool) -> int | None:
     """The length of the body, or ``None`` for a chunked one (``net/http`` ``readTransfer``)."""
     codings = [value for name, value in framing if name == b"transfer-encoding"]
     if codings and not is_old and (len(codings) > 1 or codings[0].lower() != b"chunked"):
-        raise BadHead(*_BAD_CODING)
+        raise BadRequestHead(*_BAD_CODING)
     lengths = {value for name, value in framing if name == b"content-length"}
     if not lengths:
         return None if codings and not is_old else 0
     length = lengths.pop()
     digits = length.lstrip(b"0")
     if lengths or not length.isdigit() or len(digits) > _MAX_DIGITS or int(digits or b"0") > _MAX_LENGTH:
-        raise BadHead(BAD_REQUEST_TEXT)
+        raise BadRequestHead(BAD_REQUEST_TEXT)
     return None if codings and not is_old else int(digits or b"0")
 
 

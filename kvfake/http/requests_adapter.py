@@ -19,8 +19,8 @@ from urllib3.response import HTTPResponse
 from urllib3.util.request import body_to_chunks
 
 from kvfake.http.connection import Action, Job
-from kvfake.http.in_process import Ear, actions_of, body_of, done, head_of, hear
-from kvfake.http.router import Site
+from kvfake.http.in_process import RequestBuilder, actions_of, body_of, done, head_of, hear
+from kvfake.http.router import Router
 from kvfake.services.messages import Request, Response
 
 _READ_BYTES = 1 << 16
@@ -29,14 +29,14 @@ _READ_BYTES = 1 << 16
 class RequestsAdapter(HTTPAdapter):
     """Every host that it is mounted for is the double."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, router: Router) -> None:
         super().__init__()
-        self._site, self._ear = site, Ear()
+        self._router, self._builder = router, RequestBuilder()
 
     def send(self, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
         asked = self._asked(request)
-        answer = self._site.answer(asked)
-        if isinstance(answer, Response) and answer.mishap is None:
+        answer = self._router.answer(asked)
+        if isinstance(answer, Response) and answer.wire_fault is None:
             raw = _whole(asked, answer)
             if "set-cookie" not in raw.headers:  # requests looks for it where only a parser would have put it
                 return self.build_response(request, raw)
@@ -45,7 +45,7 @@ class RequestsAdapter(HTTPAdapter):
     def _asked(self, request: requests.PreparedRequest) -> Request:
         host = urlsplit(request.url or "").netloc.rpartition("@")[2]
         said = [*request.headers.items(), ("Host", host)]
-        return self._ear.request(request.method or "", request.path_url.encode(), said, _body(request))
+        return self._builder.request(request.method or "", request.path_url.encode(), said, _body(request))
 
 
 def _body(request: requests.PreparedRequest) -> bytes:

@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from kvfake.errors import show_traceback
+from kvfake.errors import log_exception
 from kvfake.http.parser import MAX_BODY_BYTES, split_absolute
 from kvfake.services import go, mattermost, persist
-from kvfake.services.mattermost import without_token
-from kvfake.services.messages import UNEXPECTED, Request, Response, refusal
-from kvfake.world.backend import WORLD_MARK, Ended, Fake
+from kvfake.services.mattermost import redact_query
+from kvfake.services.messages import UNEXPECTED, Request, Response, error_response
+from kvfake.world.backend import WORLD_MARK, Backend, Ended
 from kvfake.world.routes import passed_on
 from kvfake.world.world import World
 
@@ -36,17 +36,17 @@ RESPOND, MOUNT, FALLBACK = "respond", "mount", "fallback"
 def not_whole(request: Request) -> Response | None:
     """The refusal of a request whose body did not come to its end."""
     if request.broken:
-        return refusal(400, f"the body has no end: {request.broken}")
+        return error_response(400, f"the body has no end: {request.broken}")
     if len(request.body) > MAX_BODY_BYTES:
-        return refusal(413, f"the body is too large: expected at most {MAX_BODY_BYTES} bytes")
+        return error_response(413, f"the body is too large: expected at most {MAX_BODY_BYTES} bytes")
     return None
 
 
 class Neighbours:
     """The way to the neighbours of every world of a server."""
 
-    def __init__(self, fake: Fake) -> None:
-        self._fake = fake
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
     def find(
         self, world: World, request: Request, path: bytes, decoded: bytes, query: bytes, base: bytes
@@ -55,7 +55,7 @@ class Neighbours:
         text = decoded.decode("utf-8", "surrogateescape")
         response = world.routes.answer(request.method, text)
         if response is not None:
-            self._fake.beside(world, RESPOND, request, path, query, response, self._fake.seconds())
+            self._backend.beside(world, RESPOND, request, path, query, response, self._backend.seconds())
             return response
         mounted = world.routes.mounted(text)
         if mounted is not None:
@@ -73,23 +73,23 @@ class Neighbours:
 
         via, mark = request.headers.get(VIA, b"").decode("latin-1"), f"1.1 kvfake-{world.id}"
         if mark in [hop.strip() for hop in via.split(",")]:  # no job: those may all be waiting for this answer
-            looped = refusal(508, f"the fallback {url} leads back here")
-            self._fake.beside(world, FALLBACK, request, path, query, looped, self._fake.seconds())
+            looped = error_response(508, f"the fallback {url} leads back here")
+            self._backend.beside(world, FALLBACK, request, path, query, looped, self._backend.seconds())
             return looped
         target = path + (b"?" + query if query else b"")
-        ask = partial(fetch, url, request, target, f"{via}, {mark}".lstrip(", "), self._fake.seconds)
+        ask = partial(fetch, url, request, target, f"{via}, {mark}".lstrip(", "), self._backend.seconds)
         return partial(self._ask, FALLBACK, "kvfake", ask, world, request, path, query)
 
     def _ask(
         self, who: str, where: str, ask: Callable[[], Response], world: World, request: Request, path: bytes, query: bytes
     ) -> Response:
-        began = self._fake.seconds()
+        began = self._backend.seconds()
         try:
             response = not_whole(request) or ask()
         except Exception:
-            show_traceback()
-            response = refusal(500, f"unexpected error in {where}: its traceback is on stderr")
-        self._fake.beside(world, who, request, path, query, response, began)
+            log_exception()
+            response = error_response(500, f"unexpected error in {where}: its traceback is on stderr")
+        self._backend.beside(world, who, request, path, query, response, began)
         return response
 
 
@@ -101,36 +101,36 @@ _PERSIST = tuple(path + b"/" for path in persist.PATHS)
 _WORLD_MARKS = (WORLD_MARK.encode(), b"/%7E", b"/%7e")
 
 
-class Site:
+class Router:
     """One address: a world at its root, the other worlds of its server below ``/~ID``."""
 
     def __init__(
-        self, fake: Fake, control: Callable[[], Application] | None, site_path: str = "", root: World | None = None
+        self, backend: Backend, control: Callable[[], Application] | None, site_path: str = "", root: World | None = None
     ) -> None:
         """``control`` makes the application that lies at ``/_kvfake``, if one does; ``root`` is whose the root is, if not the
         server's own.
         """
-        self._fake, self._site_path, self._root = fake, site_path.encode(), root
+        self._backend, self._site_path, self._root = backend, site_path.encode(), root
         self._make_control = control
         self._control: Application | None = None
-        self._neighbours = Neighbours(fake)
+        self._neighbours = Neighbours(backend)
 
-    def rooted_in(self, world: World) -> Site:
+    def rooted_in(self, world: World) -> Router:
         """The same site, with another world at its root."""
-        return Site(self._fake, self.control if self._make_control else None, self._site_path.decode(), world)
+        return Router(self._backend, self.control if self._make_control else None, self._site_path.decode(), world)
 
     def answer(self, request: Request, base: bytes = b"") -> Response | Callable[[], Response]:
         """The response, or a job that makes it. ``base`` is where the site lies, if not at the root."""
         try:
             return self._answer(request, base)
         except Ended as ended:
-            what = without_token(request.target).decode("utf-8", "backslashreplace")
-            self._fake.refuse_late(f"{request.method} {what} (world {ended})")
-            return refusal(410, f"the world {ended} has ended: nothing of this request was done")
+            what = redact_query(request.target).decode("utf-8", "backslashreplace")
+            self._backend.note_late_request(f"{request.method} {what} (world {ended})")
+            return error_response(410, f"the world {ended} has ended: nothing of this request was done")
         except go.BadEscape:
-            return self._unmatched(self._fake.own, request, *request.target.partition(b"?")[::2], go.BAD_REQUEST)
+            return self._unmatched(self._backend.own, request, *request.target.partition(b"?")[::2], go.BAD_REQUEST)
         except Exception:  # P11: whatever happens, the server goes on
-            show_traceback()
+            log_exception()
             return UNEXPECTED
 
     def _answer(self, request: Request, base: bytes) -> Response | Callable[[], Response]:
@@ -142,30 +142,30 @@ class Site:
             if path.startswith(self._site_path + b"/"):
                 base, path = base + self._site_path, path[len(self._site_path) :]
             elif not path.startswith(CONTROL):
-                own = self._root or self._fake.own
+                own = self._root or self._backend.own
                 return self._not_found(request, own, path, query, f"expected a path below {self._site_path.decode()}")
         world = self._root
         if path.startswith(_WORLD_MARKS):
             mark, path, world = self._world(path)
             base += mark
             if world is None:
-                own, expected = self._fake.own, "expected /~ID of a world that was opened here"
+                own, expected = self._backend.own, "expected /~ID of a world that was opened here"
                 return self._not_found(request, own, mark + path, query, expected)
         if path.startswith(_MATTERMOST):
-            return self._fake.answer(mattermost, request, path, query, base, world)
+            return self._backend.answer(mattermost, request, path, query, base, world)
         if path.startswith(_PERSIST):
-            return self._fake.answer(persist, request, path, query, base, world)
+            return self._backend.answer(persist, request, path, query, base, world)
         if path == CONTROL or path.startswith(CONTROL + b"/"):
             if self._make_control is None:
-                return refusal(404, "control is switched off (--no-control)")
-            return partial(self._run_control, request, path[len(CONTROL) :], query, base, world or self._fake.own)
+                return error_response(404, "control is switched off (--no-control)")
+            return partial(self._run_control, request, path[len(CONTROL) :], query, base, world or self._backend.own)
         return self._unusual(request, path, query, base, world)
 
     def _world(self, path: bytes) -> tuple[bytes, bytes, World | None]:
         """The address, the path below it, and whose it is."""
         mark, slash, rest = path[1:].partition(b"/")
         id = go.unescape(mark)[1:].decode("utf-8", "replace")
-        return b"/" + mark, slash + rest, self._fake.find(id)
+        return b"/" + mark, slash + rest, self._backend.find(id)
 
     def control(self) -> Application:
         """The application at ``/_kvfake``, made when it is first asked for: it takes long to import."""
@@ -182,38 +182,38 @@ class Site:
             where, below = _where(base) + CONTROL, go.unescape(path)
             return call(self.control(), request, where, below, query, {"kvfake.world": world})
         except go.BadEscape as bad:
-            return refusal(400, f"bad percent-encoding in the path: {go.quoted(bad.args[0])}")
+            return error_response(400, f"bad percent-encoding in the path: {go.quoted(bad.args[0])}")
         except Exception:
-            show_traceback()
+            log_exception()
             return UNEXPECTED
 
     def _unusual(
         self, request: Request, path: bytes, query: bytes, base: bytes, world: World | None
     ) -> Response | Callable[[], Response]:
         """A path that is a service's once it is decoded and cleaned, a neighbour's, or nobody's."""
-        whose = world or self._fake.of_token(mattermost.token(request, query))
+        whose = world or self._backend.of_token(mattermost.token(request, query))
         try:
             decoded = go.unescape(path)
         except go.BadEscape:
             return self._unmatched(whose, request, path, query, go.BAD_REQUEST)
         if decoded.startswith(_PERSIST):
-            return self._fake.answer(persist, request, path, query, base, world)
+            return self._backend.answer(persist, request, path, query, base, world)
         clean = go.clean(decoded) if decoded[:1] == b"/" else decoded
         if not clean.startswith(_MATTERMOST):
             found = self._neighbours.find(whose, request, path, decoded, query, _where(base))
             if found is not None:
                 return found
         if decoded.startswith(_PLUGINS) or clean.startswith(_PLUGINS):
-            return self._fake.answer(mattermost, request, path, query, base, world)
+            return self._backend.answer(mattermost, request, path, query, base, world)
         return self._not_found(
             request, whose, path, query, f"expected {mattermost.KV}/..., {persist.API}/persist/... or /_kvfake/..."
         )
 
     def _not_found(self, request: Request, world: World, path: bytes, query: bytes, expected: str) -> Response:
-        return self._unmatched(world, request, path, query, refusal(404, f"nothing lies here: {expected}"))
+        return self._unmatched(world, request, path, query, error_response(404, f"nothing lies here: {expected}"))
 
     def _unmatched(self, world: World, request: Request, path: bytes, query: bytes, response: Response) -> Response:
-        self._fake.beside(world, None, request, path, query, response, self._fake.seconds())
+        self._backend.beside(world, None, request, path, query, response, self._backend.seconds())
         return response
 
 

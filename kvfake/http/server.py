@@ -43,9 +43,9 @@ from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread
 from typing import Any, Generic, TypeVar
 
-from kvfake.errors import show_traceback
-from kvfake.http.connection import RESET_AT_ONCE, Action, Connection, End, Job, Reset, Silence, Wait
-from kvfake.services.mattermost import without_token
+from kvfake.errors import log_exception
+from kvfake.http.connection import RESET_AT_ONCE, Action, Close, Connection, Hang, Job, Reset, Wait
+from kvfake.services.mattermost import redact_query
 from kvfake.services.messages import UNEXPECTED, Response
 from kvfake.world.clock import machine_seconds
 
@@ -57,7 +57,7 @@ _BEST: Callable[[], Any] = getattr(select, "epoll", select.poll)
 Waiter = TypeVar("Waiter")
 
 
-class Readiness(Generic[Waiter]):
+class Poller(Generic[Waiter]):
     """Who waits for which file descriptor. The standard library's ``selectors`` does the same, and takes twice the time."""
 
     def __init__(self, poller: Callable[[], Any] = _BEST) -> None:
@@ -116,7 +116,7 @@ Done = Callable[[Response], None]
 _LAST_SECONDS = 0.1  # how long a job that runs is waited for at the end
 
 
-class Jobs:
+class WorkerPool:
     """``ring`` is called, on any thread, when there is something to `deliver`."""
 
     _now = staticmethod(machine_seconds)
@@ -166,13 +166,13 @@ def answer_of(job: Job) -> Response:
     try:
         return job()
     except BaseException:  # such as pytest's own, raised by a user's function: the client is answered even so
-        show_traceback()
+        log_exception()
         return UNEXPECTED
 
 
 def write_line(method: str, target: bytes, status: int, size: int) -> None:
     """Method, target, status, bytes of the answer's body."""
-    print(f"{method} {without_token(target).decode('ascii', 'backslashreplace')} {status} {size}", file=sys.stderr, flush=True)
+    print(f"{method} {redact_query(target).decode('ascii', 'backslashreplace')} {status} {size}", file=sys.stderr, flush=True)
 
 
 _BACKLOG = 1024
@@ -216,10 +216,10 @@ class Server:
         self._alarm, self._bell = socket.socketpair()  # ringing the bell wakes the loop
         self._alarm.setblocking(False)
         self._bell.setblocking(False)
-        self._readiness: Readiness[_Peer | Callable[[], None]] = Readiness()
+        self._readiness: Poller[_Peer | Callable[[], None]] = Poller()
         self._peers: set[_Peer] = set()
         self._timers = Timers()
-        self._jobs = Jobs(f"kvfake-{self.port}-job", self._ring)
+        self._jobs = WorkerPool(f"kvfake-{self.port}-job", self._ring)
         self._is_serving = self._is_stopping = False
         self._thread: Thread | None = None
 
@@ -296,7 +296,7 @@ class Server:
                     self._watch(peer, 0)
                     self._timers.after(action.seconds, partial(self._go_on, peer))
                     return
-                elif isinstance(action, End | Silence | Reset):
+                elif isinstance(action, Close | Hang | Reset):
                     self._end(peer, action)
                     return
                 else:
@@ -344,17 +344,17 @@ class Server:
     def _resume_accepting(self) -> None:
         self._readiness.watch(self._listener.fileno(), READ, self._accept)
 
-    def _end(self, peer: _Peer, end: End | Silence | Reset) -> None:
+    def _end(self, peer: _Peer, end: Close | Hang | Reset) -> None:
         if isinstance(end, Reset):
             peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_ONCE)
-        if isinstance(end, Reset) or (isinstance(end, End) and not end.linger):
+        if isinstance(end, Reset) or (isinstance(end, Close) and not end.linger):
             self._drop(peer)
             return
         peer.is_lingering = True
-        if isinstance(end, End):
+        if isinstance(end, Close):
             peer.socket.shutdown(socket.SHUT_WR)
         self._watch(peer, READ)
-        self._timers.after(_LINGER_SECONDS if isinstance(end, End) else end.seconds, partial(self._drop, peer))
+        self._timers.after(_LINGER_SECONDS if isinstance(end, Close) else end.seconds, partial(self._drop, peer))
 
     def _go_on(self, peer: _Peer) -> None:
         """Carry out what waited."""

@@ -21,11 +21,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from kvfake.http.connection import RESET_AT_ONCE, WITHOUT_LENGTH, Reset, Silence, Wait, befall, in_pieces, message_of, reason
+from kvfake.http.connection import RESET_AT_ONCE, WITHOUT_LENGTH, Hang, Reset, Wait, apply_wire_fault, in_pieces, message_of, reason
 from kvfake.http.parser import MAX_BODY_BYTES, UNEXPECTED_END
-from kvfake.http.router import Site, StartResponse
+from kvfake.http.router import Router, StartResponse
 from kvfake.services.go import BadEscape, unescape
-from kvfake.services.messages import ROWS, Mishap, Request, Response, refusal
+from kvfake.services.messages import ROWS, Request, Response, WireFault, error_response
 
 _IN_A_PATH = "/!$&'()*+,;=:@~"
 _BODY_READ_BYTES = 1 << 20
@@ -95,21 +95,21 @@ _READ_BYTES = 65_536
 class WsgiApp:
     """The door. One call is one request; any number of threads may call."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, router: Router) -> None:
+        self._router = router
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         is_head = environ["REQUEST_METHOD"] == "HEAD"
-        answer = self._site.answer(request_of(environ), base_of(environ))
+        answer = self._router.answer(request_of(environ), base_of(environ))
         response = answer if isinstance(answer, Response) else answer()
-        mishap = response.mishap
-        if mishap is not None and mishap.sever:
+        wire_fault = response.wire_fault
+        if wire_fault is not None and wire_fault.sever:
             lent = next((environ[name] for name in _LENT_SOCKETS if name in environ), None)
             if lent is not None:
-                _carry_out(lent, mishap, response, is_head)
-            response, mishap = _no_socket(mishap), None
-        if mishap is not None:
-            time.sleep(mishap.delay)
+                _carry_out(lent, wire_fault, response, is_head)
+            response, wire_fault = _no_socket(wire_fault), None
+        if wire_fault is not None:
+            time.sleep(wire_fault.delay)
         headers, body = list(response.headers), b""
         if response.status not in WITHOUT_LENGTH:
             headers.append(("Content-Length", str(len(response.body))))
@@ -117,7 +117,7 @@ class WsgiApp:
         if response.rows:
             headers.append((ROWS, ", ".join(response.rows)))
         start_response(f"{response.status} {reason(response.status)}", headers)
-        return _slowly(body, mishap.over) if mishap is not None else [body]
+        return _slowly(body, wire_fault.over) if wire_fault is not None else [body]
 
 
 def _slowly(body: bytes, over: float) -> Iterator[bytes]:
@@ -128,21 +128,21 @@ def _slowly(body: bytes, over: float) -> Iterator[bytes]:
             yield piece
 
 
-def _no_socket(mishap: Mishap) -> Response:
-    text = f"this WSGI server lends no socket: the fault sever={mishap.sever!r} cannot be carried out behind it"
-    return refusal(502, text)
+def _no_socket(wire_fault: WireFault) -> Response:
+    text = f"this WSGI server lends no socket: the fault sever={wire_fault.sever!r} cannot be carried out behind it"
+    return error_response(502, text)
 
 
-def _carry_out(lent: socket.socket, mishap: Mishap, response: Response, is_head: bool) -> NoReturn:
+def _carry_out(lent: socket.socket, wire_fault: WireFault, response: Response, is_head: bool) -> NoReturn:
     """On the server's own socket. It raises what tells the server that the connection is gone."""
     body = b"" if is_head else response.body
     with suppress(OSError):  # the client is gone
-        for action in befall(mishap, message_of(response, body, keep_alive=False), body, response.body):
+        for action in apply_wire_fault(wire_fault, message_of(response, body, keep_alive=False), body, response.body):
             if isinstance(action, bytes):
                 lent.sendall(action)
             elif isinstance(action, Wait):
                 time.sleep(action.seconds)
-            elif isinstance(action, Silence):
+            elif isinstance(action, Hang):
                 lent.settimeout(action.seconds)
                 while lent.recv(_READ_BYTES):
                     pass
@@ -150,7 +150,7 @@ def _carry_out(lent: socket.socket, mishap: Mishap, response: Response, is_head:
                 _reset(lent)
             else:
                 lent.shutdown(socket.SHUT_RDWR)
-    raise ConnectionResetError(errno.ECONNRESET, f"a fault: sever={mishap.sever!r}")
+    raise ConnectionResetError(errno.ECONNRESET, f"a fault: sever={wire_fault.sever!r}")
 
 
 def _reset(lent: socket.socket) -> None:

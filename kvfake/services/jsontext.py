@@ -26,7 +26,7 @@ _KINDS = {
 }
 
 
-def kind_of(value: object) -> str:
+def type_name(value: object) -> str:
     """What JSON calls it."""
     return _KINDS.get(type(value), type(value).__name__)
 
@@ -53,7 +53,7 @@ def read_object(body: bytes) -> dict[str, object]:
     except ValueError as wrong:
         raise ValueError(f"the body is not JSON ({wrong})") from None
     if not isinstance(payload, dict):
-        raise ValueError(f"the body is {kind_of(payload)}")
+        raise ValueError(f"the body is {type_name(payload)}")
     return payload
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from kvfake.services import go
 from kvfake.services.go import http_error
 from kvfake.services.messages import JSON, Operation, Refusal, Request, Response
-from kvfake.stores import Entry, KeyValues, Namespace
+from kvfake.stores import Entry, Namespace, StoreReader
 
 NAME = "mattermost"
 PLUGINS = b"/plugins/"
@@ -89,7 +89,7 @@ def _cut_out(token: bytes) -> bytes:
     return b"..."
 
 
-def without_token(target: bytes, instead: Callable[[bytes], bytes] = _cut_out) -> bytes:
+def redact_query(target: bytes, instead: Callable[[bytes], bytes] = _cut_out) -> bytes:
     """A target that can be shown: the value of an ``access_token`` is cut out, however its name is written. ``instead`` gives
     what stands there for a value.
     """
@@ -118,7 +118,7 @@ def read(request: Request, path: bytes, query: bytes, base: bytes, owner: str | 
         _check_body(request.body, request.broken)
     if owner is None:
         raise Refusal(NO_TOKEN)
-    if not has_app(owner):
+    if not belongs_to_app(owner):
         raise Refusal(NO_APP)
     if verb != "set":
         return Operation(verb, owner, namespace(owner, prefix), key)
@@ -158,7 +158,7 @@ def _moved(path: bytes, target: bytes) -> Response:
     return Response(301, (("Location", (path + mark + query).decode("latin-1")),))
 
 
-def has_app(owner: str) -> bool:
+def belongs_to_app(owner: str) -> bool:
     """M12: ``/user`` is a user's session that belongs to no app."""
     return not owner.startswith("/")
 
@@ -171,7 +171,7 @@ def namespace(owner: str, prefix: bytes) -> Namespace:
 # ----------------------------------------------------------------------------------------------------------------- answering
 
 
-def answer(operation: Operation, store: KeyValues, profile: Profile, moment: int) -> Response:
+def answer(operation: Operation, store: StoreReader, profile: Profile, moment: int) -> Response:
     """Do the operation. ``moment`` is kept with what is set."""
     where = operation.namespace
     rows: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from kvfake.stores import Namespace, Plain
+from kvfake.stores import Namespace, Record
 
 Headers = tuple[tuple[str, str], ...]
 JSON: Headers = (("Content-Type", "application/json"),)
@@ -23,7 +23,7 @@ ROWS = "Kvfake-Rows"
 """The header that names the facts in which an answer was kinder than the service."""
 
 
-class Request(Plain):
+class Request(Record):
     """What came in. Names of headers are lower-case; the target is raw, as it stood in the request line.
 
     ``broken`` says why the body could not be read to its end, in the words of Go's reader; ``body`` is what came before. ``shown``
@@ -45,7 +45,7 @@ class Request(Plain):
         self.body, self.broken, self.shown = body, broken, shown
 
 
-class Operation(Plain):
+class Operation(Record):
     """What a request asks of a service, once it is known that it may: who, which verb, where, and with what."""
 
     __slots__ = ("key", "keys", "namespace", "owner", "value", "verb")
@@ -71,7 +71,7 @@ SEVERS = {
 """How an answer may be cut, and what was done by then."""
 
 
-class Mishap(NamedTuple):
+class WireFault(NamedTuple):
     """What befalls an answer on its way. ``delay``: seconds before its first byte; ``over``: seconds from its first byte to its
     last; ``sever``: how it is cut (one of `SEVERS`), or nothing.
     """
@@ -86,12 +86,12 @@ class Mishap(NamedTuple):
         return self.sever not in ("", TRUNCATE)
 
 
-class Response(Plain):
+class Response(Record):
     """What goes out. ``close`` ends the connection after it; ``rows`` are the facts in which it was kinder than the service;
     ``mishap`` is what befalls it on its way.
     """
 
-    __slots__ = ("body", "close", "headers", "mishap", "rows", "status")
+    __slots__ = ("body", "close", "headers", "rows", "status", "wire_fault")
 
     def __init__(
         self,
@@ -100,10 +100,10 @@ class Response(Plain):
         body: bytes = b"",
         close: bool = False,
         rows: tuple[str, ...] = (),
-        mishap: Mishap | None = None,
+        wire_fault: WireFault | None = None,
     ) -> None:
         self.status, self.headers, self.body = status, headers, body
-        self.close, self.rows, self.mishap = close, rows, mishap
+        self.close, self.rows, self.wire_fault = close, rows, wire_fault
 
 
 class Refusal(Exception):
@@ -114,9 +114,9 @@ class Refusal(Exception):
         self.response = response
 
 
-def refusal(status: int, text: str) -> Response:
+def error_response(status: int, text: str) -> Response:
     """An answer of JSON with an ``error``."""
     return Response(status, JSON, json.dumps({"error": text}, ensure_ascii=False).encode())
 
 
-UNEXPECTED = refusal(500, "unexpected error in kvfake: its traceback is on stderr")
+UNEXPECTED = error_response(500, "unexpected error in kvfake: its traceback is on stderr")

@@ -13,9 +13,9 @@ from json.encoder import encode_basestring
 from typing import NoReturn
 
 from kvfake.services import go
-from kvfake.services.jsontext import json_string, kind_of, read_object
+from kvfake.services.jsontext import json_string, read_object, type_name
 from kvfake.services.messages import JSON, Operation, Refusal, Request, Response
-from kvfake.stores import Entry, KeyValues, Namespace
+from kvfake.stores import Entry, Namespace, StoreReader
 
 NAME = "persist"
 API = "/api/v1"  # P01
@@ -125,7 +125,7 @@ def _value(request: Request) -> bytes:
 def value_bytes(value: object) -> bytes:
     """The bytes to store for a value; ``ValueError``, in the service's words, for what is no value (P09)."""
     if not isinstance(value, str):
-        raise ValueError(f"value is {kind_of(value)}: expected a string")
+        raise ValueError(f"value is {type_name(value)}: expected a string")
     try:
         data = value.encode()
     except UnicodeEncodeError as lone:
@@ -141,13 +141,13 @@ def _keys(request: Request) -> tuple[bytes, ...]:
         _refuse(f"keys is missing: {_KEYS_EXPECTED}")
     keys = payload["keys"]
     if not isinstance(keys, list):
-        _refuse(f"keys is {kind_of(keys)}: {_KEYS_EXPECTED}")
+        _refuse(f"keys is {type_name(keys)}: {_KEYS_EXPECTED}")
     if len(keys) > MAX_MGET_KEYS:
         _refuse(f"keys holds {len(keys)} keys: expected at most {MAX_MGET_KEYS}")
     found = []
     for place, key in enumerate(keys):
         if not isinstance(key, str):
-            _refuse(f"keys[{place}] is {kind_of(key)}: {_KEYS_EXPECTED}")
+            _refuse(f"keys[{place}] is {type_name(key)}: {_KEYS_EXPECTED}")
         try:
             found.append(key.encode())
         except UnicodeEncodeError:
@@ -163,7 +163,7 @@ def namespace(owner: str) -> Namespace:
 # ----------------------------------------------------------------------------------------------------------------- answering
 
 
-def answer(operation: Operation, store: KeyValues, profile: object, moment: int) -> Response:
+def answer(operation: Operation, store: StoreReader, profile: object, moment: int) -> Response:
     """Do the operation. ``moment`` becomes the ``updated`` of what is set; no profile changes what this service answers."""
     verb, where, key = operation.verb, operation.namespace, operation.key
     if verb == "get":

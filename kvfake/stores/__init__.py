@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Plain:
+class Record:
     """The fields are those of ``__slots__``, which ``__init__`` takes by name; nobody changes one once it is made."""
 
     __slots__: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ Namespace = tuple[str, str, bytes]
 """Service, owner, prefix: what keeps one owner's values from another's."""
 
 
-class Entry(Plain):
+class Entry(Record):
     """A value as it was given, and when it was set: microseconds since 1970, UTC."""
 
     __slots__ = ("updated", "value")
@@ -61,7 +61,7 @@ class Entry(Plain):
         self.value, self.updated = value, updated
 
 
-class KeyValues(Protocol):
+class StoreReader(Protocol):
     """What a service needs to answer an operation."""
 
     def get(self, namespace: Namespace, key: bytes) -> Entry | None:
@@ -73,11 +73,11 @@ class KeyValues(Protocol):
     def delete(self, namespace: Namespace, key: bytes) -> bool:
         """Take the entry away; whether there was one."""
 
-    def keys(self, namespace: Namespace, begins: bytes = b"") -> list[bytes]:
+    def keys(self, namespace: Namespace, prefix: bytes = b"") -> list[bytes]:
         """The keys that begin with ``begins``, ascending; the cost is that of the answer, not of all that is stored."""
 
 
-class Store(KeyValues, Protocol):
+class Store(StoreReader, Protocol):
     """What a place for values must be able to do."""
 
     def count(self, namespace: Namespace) -> int:
@@ -96,10 +96,10 @@ class Store(KeyValues, Protocol):
         """Everything as it was then; later checkpoints are gone, this one stays. ``KeyError`` for one that is not there."""
 
 
-class PretendedStore:
+class DiscardingStore:
     """What a service needs to answer an operation that will not have been done."""
 
-    def __init__(self, store: KeyValues) -> None:
+    def __init__(self, store: StoreReader) -> None:
         self._store = store
 
     def get(self, namespace: Namespace, key: bytes) -> Entry | None:
@@ -111,5 +111,5 @@ class PretendedStore:
     def delete(self, namespace: Namespace, key: bytes) -> bool:
         return self._store.get(namespace, key) is not None
 
-    def keys(self, namespace: Namespace, begins: bytes = b"") -> list[bytes]:
-        return self._store.keys(namespace, begins)
+    def keys(self, namespace: Namespace, prefix: bytes = b"") -> list[bytes]:
+        return self._store.keys(namespace, prefix)

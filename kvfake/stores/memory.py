@@ -67,7 +67,7 @@ class MemoryStore:
             del self._spaces[namespace]
         return True
 
-    def keys(self, namespace: Namespace, begins: bytes = b"") -> list[bytes]:
+    def keys(self, namespace: Namespace, prefix: bytes = b"") -> list[bytes]:
         space = self._spaces.get(namespace)
         if space is None:
             return []
@@ -75,9 +75,9 @@ class MemoryStore:
             from sortedcontainers import SortedList
 
             space.order = SortedList(space.entries)
-        if not begins:
+        if not prefix:
             return list(space.order)
-        return list(space.order.irange(begins, _end_of(begins), inclusive=(True, False)))
+        return list(space.order.irange(prefix, _end_of(prefix), inclusive=(True, False)))
 
     def count(self, namespace: Namespace) -> int:
         space = self._spaces.get(namespace)
@@ -114,7 +114,7 @@ class MemoryStore:
         self._before = self._checkpoints[number] = {}
 
 
-def _end_of(begins: bytes) -> bytes | None:
+def _end_of(prefix: bytes) -> bytes | None:
     """The least key that is greater than every key which begins so; ``None`` where no key is (``FF FF``)."""
-    stem = begins.rstrip(b"\xff")
+    stem = prefix.rstrip(b"\xff")
     return stem[:-1] + bytes([stem[-1] + 1]) if stem else None

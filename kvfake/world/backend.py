@@ -14,13 +14,13 @@ from threading import Lock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from kvfake.errors import show_traceback
+from kvfake.errors import log_exception
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Operation, Refusal, Request, Response
-from kvfake.stores import KeyValues, PretendedStore
+from kvfake.stores import DiscardingStore, StoreReader
 from kvfake.world.clock import machine_seconds
 from kvfake.world.journal import Asked, Exchange
-from kvfake.world.tokens import Mint
+from kvfake.world.tokens import TokenIssuer
 from kvfake.world.world import World
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 WORLD_MARK = "/~"
-MAX_LATE = 100
+MAX_LATE_REQUESTS = 100
 _SERIAL = re.compile("[1-9][0-9]{0,15}")
 _BROKEN_FAULT = b"a function of a fault (when= or before=) raised an exception: its traceback is on stderr\n"
 
@@ -47,20 +47,20 @@ class BrokenFault(Exception):
         self.response = response
 
 
-class Fake:
+class Backend:
     """All the worlds of one server: its own, at the root, and those that were opened beside it."""
 
     seconds = staticmethod(machine_seconds)
 
     def __init__(self, url: str, settings: Mapping[str, Any], beside: Mapping[str, Any] | None = None) -> None:
         self._lock = Lock()
-        self._mint = Mint()
+        self._issuer = TokenIssuer()
         self._mark = os.urandom(3).hex()  # tells this server's worlds from those of another one at the same address
         self._serial = 0
         self._beside = settings if beside is None else beside
         self.worlds: dict[str, World] = {}
         self._by_serial: dict[int, World] = {}
-        self._late: deque[str] = deque(maxlen=MAX_LATE)
+        self._late: deque[str] = deque(maxlen=MAX_LATE_REQUESTS)
         self.late_count = 0  # of what was refused because its world had ended
         self._listener: Callable[[World, Exchange], None] | None = None
         self.own = self._world(self._mark, 0, url, settings)
@@ -96,7 +96,7 @@ class Fake:
         return world
 
     def _empty_world(self, id: str, serial: int, url: str, settings: Mapping[str, Any]) -> World:
-        return World(id, serial, url, self._mint, settings)
+        return World(id, serial, url, self._issuer, settings)
 
     def listen(self, listener: Callable[[World, Exchange], None]) -> None:
         """Be told of every exchange of every world from now on, in its order."""
@@ -104,7 +104,7 @@ class Fake:
         for world in (self.own, *self.worlds.values()):
             world.journal.listen(partial(listener, world))
 
-    def refuse_late(self, what: str) -> None:
+    def note_late_request(self, what: str) -> None:
         """Remember what was asked of a world that had ended."""
         self.late_count += 1
         self._late.append(what)
@@ -162,20 +162,20 @@ class Fake:
     ) -> Response:
         """The same, where a fault may be due. ``refused`` is the service's answer to a request that it will not do."""
         try:
-            fault = self._due(asked, world, began)
+            fault = self.match_fault(asked, world, began)
         except BrokenFault as broken:
             return broken.response
         with self._in_order(world):
             if fault is None:
                 response = self._done(service, asked, refused, world)
             else:
-                misfortune = fault.misfortune
+                action = fault.action
                 meant: Response | None = None
-                if misfortune.is_done:
+                if action.is_done:
                     meant = self._done(service, asked, refused, world)
-                elif misfortune.acknowledges:
-                    meant = Response(200) if refused else _done_by(service, asked, world, PretendedStore(world.store))
-                response = misfortune.answer(meant, service.failure)
+                elif action.acknowledges:
+                    meant = Response(200) if refused else _done_by(service, asked, world, DiscardingStore(world.store))
+                response = action.answer(meant, service.failure)
             self._record(world, asked, response, began, fault)
         return response
 
@@ -187,7 +187,7 @@ class Fake:
         """The service's answer, which has done what it was asked."""
         return refused or _done_by(service, asked, world, world.store)
 
-    def _due(self, asked: Asked, world: World, began: float) -> Fault | None:
+    def match_fault(self, asked: Asked, world: World, began: float) -> Fault | None:
         """The fault that the request meets, which has run what it runs before. Raises `BrokenFault`."""
         fault: Fault | None = None
         try:
@@ -199,13 +199,13 @@ class Fake:
             self._record(world, asked, response, began, fault)
             if not isinstance(broken, Exception):
                 raise
-            show_traceback()
+            log_exception()
             raise BrokenFault(response) from None
         return fault
 
     def _record(self, world: World, asked: Asked, response: Response, began: float, fault: Fault | None) -> None:
         if world.journal.is_on:
-            delay = response.mishap.delay if response.mishap is not None else 0.0
+            delay = response.wire_fault.delay if response.wire_fault is not None else 0.0
             with world.lock:
                 world.journal.record(*asked.parts, response, self.seconds() - began + delay, fault)
 
@@ -219,7 +219,7 @@ class Fake:
         """The world that issued the token, else the server's own. Raises `Ended`."""
         if self.own.owners.knows(token):
             return self.own
-        serial = self._mint.serial_of(token)
+        serial = self._issuer.serial_of(token)
         if not serial:
             return self.own
         world = self._by_serial.get(serial)
@@ -228,7 +228,7 @@ class Fake:
         return world
 
 
-def _done_by(service: ModuleType, asked: Asked, world: World, store: KeyValues) -> Response:
+def _done_by(service: ModuleType, asked: Asked, world: World, store: StoreReader) -> Response:
     response: Response = service.answer(asked.operation, store, world.profiles[service.NAME], world.clock.now())
     return response
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kvfake.services import go, mattermost, persist
-from kvfake.services.jsontext import json_text, kind_of, without_strings
+from kvfake.services.jsontext import json_text, type_name, without_strings
 from kvfake.settings import owner_of
 from kvfake.stores import Entry, Namespace
 from kvfake.world.clock import microseconds
@@ -57,7 +57,7 @@ def members(data: object, *place: str, only: tuple[str, ...] = ()) -> Mapping[st
     """The object that must stand there: its names are texts, or those that are possible."""
     with at(*place):
         if not isinstance(data, Mapping):
-            raise ValueError(f"it is {kind_of(data)}: expected an object")
+            raise ValueError(f"it is {type_name(data)}: expected an object")
         for name in data:
             if not isinstance(name, str) or (only and name not in only):
                 raise ValueError(f"{name!r} is not known here: expected {', '.join(only) or 'a text'}")
@@ -308,7 +308,7 @@ def _tokens(top: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         with at(*place):
             for owner in several:
                 if not isinstance(owner, str):
-                    raise ValueError(f"it is {kind_of(owner)}: expected an owner, or a list of owners")
+                    raise ValueError(f"it is {type_name(owner)}: expected an owner, or a list of owners")
             if len({owner_of(owner)[0] for owner in several}) < len(several):
                 raise ValueError("it has several owners of one service: expected one of each at most")
         yield from [(place[1], owner) for owner in several]

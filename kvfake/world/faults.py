@@ -27,9 +27,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kvfake.services import mattermost, persist
-from kvfake.services.messages import GARBAGE, SEVERS, TRUNCATE, Mishap, Response
+from kvfake.services.messages import GARBAGE, SEVERS, TRUNCATE, Response, WireFault
 from kvfake.world.journal import Asked
-from kvfake.world.matching import Criteria, shown
+from kvfake.world.matching import Matcher, shown
 from kvfake.world.routes import WITHOUT_BODY, body_of, checked_number, headers_of, merged
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _NOTHING_DONE = ("before", "reset", "silence", GARBAGE)
 _GARBAGE = b"\x16\x03\x01\x00 this is not HTTP\r\n\r\n"
 
 
-class Misfortune:
+class FaultAction:
     """What a fault does. Raises ``ValueError`` for what is not possible."""
 
     def __init__(
@@ -91,8 +91,8 @@ class Misfortune:
         if response.status in WITHOUT_BODY:
             response = response.replace(body=b"")
         seconds, over = self._delay(self.random)
-        mishap = Mishap(min(seconds, MAX_DELAY_SECONDS), over, self._sever)
-        return response.replace(headers=merged(response.headers, self._headers), mishap=mishap)
+        wire_fault = WireFault(min(seconds, MAX_DELAY_SECONDS), over, self._sever)
+        return response.replace(headers=merged(response.headers, self._headers), wire_fault=wire_fault)
 
 
 def _reason(status: int) -> str:
@@ -180,8 +180,8 @@ class Fault:
         self.number, self.given, self.hits = number, given, 0
         self._remove = remove
         what = {name: given[name] for name in ("status", "delay", "sever", "seed", "body", "headers")}
-        self.misfortune = Misfortune(**what, does_nothing=given["before"] is None)
-        self._criteria = Criteria(**{name: given[name] for name in ("service", "method", "key", "owner")})
+        self.action = FaultAction(**what, does_nothing=given["before"] is None)
+        self._matcher = Matcher(**{name: given[name] for name in ("service", "method", "key", "owner")})
         self.when: When | None = checked_function("when", given["when"])
         self.before: Before | None = checked_function("before", given["before"])
         if given["service"] not in (None, *_SERVICES):
@@ -194,23 +194,23 @@ class Fault:
 
     def means(self, asked: Asked) -> bool:
         """Whether the request is one of those; ``when`` is asked last."""
-        return self._criteria.meets(asked) and (self.when is None or bool(self.when(asked)))
+        return self._matcher.meets(asked) and (self.when is None or bool(self.when(asked)))
 
     def comes_due(self) -> bool:
         """Count one more request; whether it is its turn."""
         self._seen += 1
         place = self._seen - self._after
         is_due = place > 0 and place % self._every == 0
-        return is_due and bool(self._rate == 1 or self.misfortune.random.random() < self._rate)
+        return is_due and bool(self._rate == 1 or self.action.random.random() < self._rate)
 
     def state(self) -> tuple[Any, ...]:
         """For `restore`."""
-        return self.hits, self._seen, self.misfortune.random.getstate()
+        return self.hits, self._seen, self.action.random.getstate()
 
     def restore(self, state: tuple[Any, ...]) -> None:
         """Count on from there, and draw what was drawn then."""
         self.hits, self._seen, random = state
-        self.misfortune.random.setstate(random)
+        self.action.random.setstate(random)
 
     def run_before(self, asked: Asked) -> None:
         if self.before is not None:
@@ -351,13 +351,13 @@ class Faults:
         return [*self._gone, *self.active]
 
     @property
-    def never_struck(self) -> list[Fault]:
+    def unused(self) -> list[Fault]:
         """Those that no request met, also those that were removed."""
         return [fault for fault in self.known if not fault.hits]
 
     def assert_all_used(self) -> None:
         """``AssertionError``, with their names, where a fault never struck."""
-        unused = self.never_struck
+        unused = self.unused
         if unused:
             raise AssertionError("these faults never struck:\n" + "\n".join(f"  {fault}" for fault in unused))
 

@@ -18,9 +18,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-from kvfake.services.mattermost import without_token
+from kvfake.services.mattermost import redact_query
 from kvfake.services.messages import Operation, Request, Response
-from kvfake.world.matching import Criteria, Wanted
+from kvfake.world.matching import Matcher, Wanted
 from kvfake.world.tokens import shortened
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class _Described:
     def path(self) -> str:
         """Below the world's address, with its query, as it was sent; without the value of an ``access_token``."""
         target = self._path + b"?" + self._query if self._query else self._path
-        return without_token(target).decode("utf-8", "backslashreplace")
+        return redact_query(target).decode("utf-8", "backslashreplace")
 
     @property
     def key(self) -> str | None:
@@ -165,8 +165,8 @@ class Exchange(_Described):
 
     @property
     def _is_unanswered(self) -> bool:
-        mishap = self._response.mishap
-        return mishap is not None and mishap.is_unanswered
+        wire_fault = self._response.wire_fault
+        return wire_fault is not None and wire_fault.is_unanswered
 
     def as_json(self, hide: Callable[[str], str] = str) -> dict[str, Any]:
         """For JSON, in whole characters; ``hide`` cuts tokens out."""
@@ -190,7 +190,7 @@ class Exchange(_Described):
         return f"<{self.method} {self.path} by {self.owner}: {self.status or 'no answer'}>"
 
 
-def shown_headers(headers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+def redact_headers(headers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """The headers of a request as they can be kept: with every token cut short."""
     shown = dict(headers)
     if _AUTHORIZATION in shown:
@@ -263,7 +263,7 @@ class Journal(Sequence[Exchange]):
     ) -> None:
         """Keep an exchange, without tokens. Whoever records holds the world's lock."""
         body, records, number = request.body, self._records, self.seen + 1
-        headers, size = request.shown or shown_headers(request.headers), len(body) + len(response.body)
+        headers, size = request.shown or redact_headers(request.headers), len(body) + len(response.body)
         verb, key, keys = (None, None, ()) if operation is None else (operation.verb, operation.key, operation.keys)
         if size > self._max_body_bytes:
             body, response = body[: self._max_body_bytes], response.replace(body=response.body[: self._max_body_bytes])
@@ -271,7 +271,7 @@ class Journal(Sequence[Exchange]):
         if keys:
             size += sum(map(len, keys))
         if query:
-            query = without_token(b"?" + query)[1:]
+            query = redact_query(b"?" + query)[1:]
         records.append(
             (number, size, service, verb, key, keys, owner, request.method, headers, body, path, query, response, duration, fault)
         )
@@ -334,42 +334,42 @@ class Journal(Sequence[Exchange]):
         """The exchanges of which all this holds: ``service``, ``verb``, ``method``, ``path``, ``key``, ``owner``, ``status``;
         exact values, or compiled patterns, of which a part must be found.
         """
-        criteria = Criteria(method=method, **wanted)
-        return [exchange for exchange in self if criteria.meets(exchange)]
+        matcher = Matcher(method=method, **wanted)
+        return [exchange for exchange in self if matcher.meets(exchange)]
 
     def assert_requested(self, method: Wanted | None = None, *, times: int | None = None, **wanted: Wanted | None) -> None:
         """``AssertionError``, with the nearest misses, unless there was such an exchange (see `filter`), or just so many: then
         none may have been dropped.
         """
-        self._check(Criteria(method=method, **wanted), times)
+        self._check(Matcher(method=method, **wanted), times)
 
     def assert_not_requested(self, method: Wanted | None = None, **wanted: Wanted | None) -> None:
         """``AssertionError``, with the exchanges, where there was such a one, or may have been: some were dropped."""
-        self._check(Criteria(method=method, **wanted), 0)
+        self._check(Matcher(method=method, **wanted), 0)
 
-    def _check(self, criteria: Criteria, times: int | None) -> None:
+    def _check(self, matcher: Matcher, times: int | None) -> None:
         exchanges = list(self)
-        found = [exchange for exchange in exchanges if criteria.meets(exchange)]
+        found = [exchange for exchange in exchanges if matcher.meets(exchange)]
         are_all = self._max_exchanges > 0 and not self.dropped
         if found if times is None else are_all and len(found) == times:
             return
-        lines = [f"expected {_times(times)} with {str(criteria) or 'anything'}"]
+        lines = [f"expected {_times(times)} with {str(matcher) or 'anything'}"]
         lines[0] += f"; there were {len(found)} of {len(exchanges)} exchanges"
         if not are_all:
             lines[0] += f" ({f'{self.dropped} older ones were dropped' if self.dropped else 'journal_exchanges=0 keeps none'})"
         lines += [f"  {exchange!r}" for exchange in found[:_MAX_SHOWN_MISSES]]
         if times is None or len(found) < times:
-            lines += self._nearest(criteria, exchanges)
+            lines += self._nearest(matcher, exchanges)
         raise AssertionError("\n".join(lines))
 
     @staticmethod
-    def _nearest(criteria: Criteria, exchanges: list[Exchange]) -> Iterator[str]:
-        missed = [(misses, exchange) for exchange in exchanges if (misses := criteria.misses(exchange))]
+    def _nearest(matcher: Matcher, exchanges: list[Exchange]) -> Iterator[str]:
+        missed = [(mismatches, exchange) for exchange in exchanges if (mismatches := matcher.mismatches(exchange))]
         missed.sort(key=lambda pair: len(pair[0]))
         if missed:
             yield "the nearest misses:"
-        for misses, exchange in missed[:_MAX_SHOWN_MISSES]:
-            yield f"  {exchange!r}: {'; '.join(misses)}"
+        for mismatches, exchange in missed[:_MAX_SHOWN_MISSES]:
+            yield f"  {exchange!r}: {'; '.join(mismatches)}"
 
 
 def _times(times: int | None) -> str:

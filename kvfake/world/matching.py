@@ -20,7 +20,7 @@ class Asked(Protocol):
     def keys(self) -> tuple[str, ...]: ...
 
 
-class Criteria:
+class Matcher:
     """The values that fields must have: an exact one, or a compiled pattern, of which a part must be found in it.
 
     ``key`` holds of an ``mget`` where it holds of one of its keys, ``path`` also without the query; ``method`` is compared without
@@ -39,7 +39,7 @@ class Criteria:
     def meets(self, asked: Asked) -> bool:
         return all(_holds(name, wanted, asked) for name, wanted in self.wanted.items())
 
-    def misses(self, asked: Asked) -> list[str]:
+    def mismatches(self, asked: Asked) -> list[str]:
         """Where it differs, a sentence each."""
         return [
             f"{name} is {_actual(name, asked)}, not {shown(wanted)}"

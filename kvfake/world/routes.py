@@ -166,12 +166,12 @@ class Routes:
         return next(((at, app) for at, app in self.mounts.items() if path == at or path.startswith(at + "/")), None)
 
 
-OURS = (mattermost.KV, *(path.decode() for path in persist.PATHS), "/_kvfake", "/~")
+RESERVED_PATHS = (mattermost.KV, *(path.decode() for path in persist.PATHS), "/_kvfake", "/~")
 
 
 def _check_path(path: object) -> None:
     if not isinstance(path, str) or not path.startswith("/") or set(path) & set("?#"):
         raise ValueError(f"path: expected one that begins with / and has no query, got {path!r}")
-    for ours in OURS:
+    for ours in RESERVED_PATHS:
         if path == ours or path.startswith(ours if ours == "/~" else ours + "/"):
             raise ValueError(f"path: {path} belongs to kvfake; faults.add(body=...) changes what a store answers")

@@ -17,7 +17,7 @@ from kvfake.settings import MATTERMOST, PERSIST, PROJECT_MARK, named_token, owne
 _RANDOM_BYTES, _SERIAL_BYTES, _CHECK_BYTES = 8, 4, 4
 
 
-class Mint:
+class TokenIssuer:
     """Makes tokens from which the server that made them can tell the world, also when that world is long forgotten.
 
     A token is 16 bytes (random, the world's serial number, a keyed check), in the form of its service: Mattermost's are 26
@@ -53,13 +53,13 @@ def _in_base_32(token: bytes) -> bytes:
     return base64.b32encode(token)[:26].lower()
 
 
-class Owners:
+class TokenTable:
     """Who is known to one world."""
 
-    __slots__ = ("_issued", "_mint", "_owners", "_serial", "strict")
+    __slots__ = ("_issued", "_issuer", "_owners", "_serial", "strict")
 
-    def __init__(self, mint: Mint, serial: int, named: Iterable[str], strict: bool) -> None:
-        self._mint, self._serial, self.strict = mint, serial, strict
+    def __init__(self, issuer: TokenIssuer, serial: int, named: Iterable[str], strict: bool) -> None:
+        self._issuer, self._serial, self.strict = issuer, serial, strict
         self._owners: dict[bytes, dict[str, str]] = {}  # token: service: owner
         self._issued: dict[tuple[str, str], bytes] = {}  # the same table read the other way, for tokens that were made here
         for text in named:
@@ -86,7 +86,7 @@ class Owners:
         """The token of that owner; made at the first call."""
         token = self._issued.get((service, owner))
         if token is None:
-            token = self._issued[service, owner] = self._mint.make(service, self._serial)
+            token = self._issued[service, owner] = self._issuer.make(service, self._serial)
             self._owners[token] = {service: owner}
         return token
 

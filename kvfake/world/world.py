@@ -18,7 +18,7 @@ from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults, FaultsState
 from kvfake.world.journal import Journal
 from kvfake.world.routes import Routes
-from kvfake.world.tokens import Mint, Owners
+from kvfake.world.tokens import TokenIssuer, TokenTable
 
 APP = "app"
 BOT = APP + "/bot"
@@ -57,7 +57,7 @@ class World:
     is_elsewhere = False
     """Whether its values lie on another server, which takes its time."""
 
-    def __init__(self, id: str, serial: int, url: str, mint: Mint, settings: Mapping[str, Any]) -> None:
+    def __init__(self, id: str, serial: int, url: str, issuer: TokenIssuer, settings: Mapping[str, Any]) -> None:
         self.id, self.serial, self.url, self.settings = id, serial, url, settings
         self.lock = RLock()
         self.store: Store = MemoryStore()
@@ -65,7 +65,7 @@ class World:
         self.faults = Faults()
         self.journal = Journal(settings["journal_exchanges"], settings["journal_body_bytes"], self.lock)
         self.routes = Routes()
-        self.owners = Owners(mint, serial, settings["token"], settings["strict"])
+        self.owners = TokenTable(issuer, serial, settings["token"], settings["strict"])
         self.profiles: dict[str, Any] = {
             mattermost.NAME: mattermost.profile(settings["profile"], settings["mattermost_missing"]),
             persist.NAME: None,

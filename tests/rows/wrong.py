@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from kvfake.contract.caller import UNKNOWN
-from kvfake.http.connection import Action, Answer, Connection, End, Job
+from kvfake.http.connection import Action, Close, Connection, Handler, Job
 from kvfake.services import go
 from kvfake.services.messages import Request, Response
 
@@ -26,8 +26,8 @@ Wraps = Callable[[Request, Callable[[Request], Response]], Response]
 class Wrong(NamedTuple):
     row: str
     what: str
-    answer: Callable[[Answer], Answer] | None = None
-    wire: Callable[[Answer], Connection] | None = None
+    answer: Callable[[Handler], Handler] | None = None
+    wire: Callable[[Handler], Connection] | None = None
 
 
 WRONG: list[Wrong] = []
@@ -37,7 +37,7 @@ def hears(row: str, what: str) -> Callable[[Hears], Hears]:
     """Registers a service that takes a request for another one, or answers it by itself."""
 
     def register(change: Hears) -> Hears:
-        def wrap(answer: Answer) -> Answer:
+        def wrap(answer: Handler) -> Handler:
             def wrongly(request: Request) -> Response | Job:
                 changed = change(request)
                 return changed if isinstance(changed, Response) else answer(changed)
@@ -54,7 +54,7 @@ def says(row: str, what: str) -> Callable[[Says], Says]:
     """Registers a service that says something else than it should."""
 
     def register(change: Says) -> Says:
-        def wrap(answer: Answer) -> Answer:
+        def wrap(answer: Handler) -> Handler:
             def wrongly(request: Request) -> Response | Job:
                 response = answer(request)
                 assert isinstance(response, Response)
@@ -72,7 +72,7 @@ def wraps(row: str, what: str) -> Callable[[Wraps], Wraps]:
     """Registers a service that may ask the right one as often as it likes."""
 
     def register(change: Wraps) -> Wraps:
-        def wrap(answer: Answer) -> Answer:
+        def wrap(answer: Handler) -> Handler:
             def rightly(request: Request) -> Response:
                 response = answer(request)
                 assert isinstance(response, Response)
@@ -747,7 +747,7 @@ class Negative(Rewritten):
 @wire("M28", "after a refusal the conversation goes on")
 class GoesOn(Connection):
     def receive(self, data: bytes) -> tuple[Action, ...]:
-        return tuple(action for action in super().receive(data) if not isinstance(action, End))
+        return tuple(action for action in super().receive(data) if not isinstance(action, Close))
 
 
 @wire("M28", "a missing Host is made up")
@@ -790,7 +790,7 @@ class NoPipeline(Connection):
 
     def advance(self) -> tuple[Action, ...]:
         if not self.is_new and self._heard:
-            return (End(linger=False),)
+            return (Close(linger=False),)
         self.is_new = False
         return super().advance()
 

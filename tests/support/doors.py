@@ -17,7 +17,7 @@ from requests.adapters import BaseAdapter
 
 import kvfake
 from kvfake.double import Double
-from kvfake.http.connection import Answer, Connection
+from kvfake.http.connection import Connection, Handler
 from kvfake.http.server import Server
 from kvfake.services.messages import Request, Response
 from tests.support.wire import Reply, Wire, request_bytes
@@ -75,7 +75,7 @@ class SiteDoor:
         self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunked: bool = False
     ) -> Reply:
         lower = {name.lower().encode(): value.encode("latin-1") for name, value in {"Host": "localhost", **(headers or {})}.items()}
-        answer = self.double._site.answer(Request(method, target.encode(), lower, body))
+        answer = self.double._router.answer(Request(method, target.encode(), lower, body))
         response = answer if isinstance(answer, Response) else answer()
         return Reply(response.status, dict(response.headers), response.body if method != "HEAD" else b"")
 
@@ -216,7 +216,7 @@ CLIENT_DOORS: dict[str, Any] = {door.name: door for door in (HttpxDoor, AsyncHtt
 @contextmanager
 def serving(double: Double, wrong: Any = None, wrong_wire: Any = None) -> Iterator[SocketDoor]:
     """A double behind a socket; ``wrong`` changes what its site answers, ``wrong_wire`` what is heard and said."""
-    answer: Answer = double._site.answer
+    answer: Handler = double._router.answer
     if wrong is not None:
         answer = wrong(answer)
     connect = (lambda: wrong_wire(answer)) if wrong_wire is not None else (lambda: Connection(answer))

@@ -12,7 +12,7 @@ import pytest
 
 import kvfake
 from kvfake.contract.replay.recording import PassThrough, Tape
-from kvfake.http.connection import Answer, Connection
+from kvfake.http.connection import Connection, Handler
 from kvfake.http.passing import Upstream
 from kvfake.http.router import not_whole
 from kvfake.http.server import Server
@@ -25,7 +25,7 @@ def recorded(path: Path, wrong: Any = None, wrong_wire: Any = None, against: str
     """A server whose exchanges are kept in the file; ``wrong`` and ``wrong_wire`` are as of `serving`."""
     tape = Tape(str(path), against, pytest.fail)
 
-    def keeping(answer: Answer) -> Answer:
+    def keeping(answer: Handler) -> Handler:
         real = answer if wrong is None else wrong(answer)
 
         def kept(request: Request) -> Response:

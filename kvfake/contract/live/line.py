@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from kvfake.contract import UNREACHABLE
 from kvfake.contract.call import Answer, Call, Unreachable
 from kvfake.contract.live.talk import LEAST_SECONDS, HttpTalk, what_happened, written
-from kvfake.errors import Failed
+from kvfake.errors import CommandError
 from kvfake.http.passing import tls_context
 from kvfake.services.persist import API
 
@@ -53,7 +53,9 @@ def place_of(url: str) -> Place:
     except (ValueError, KeyError):
         ...
     got = "" if set(url) & set("?#@") else f", got {url!r}"  # a secret may lie behind one of these
-    raise Failed(f"that is no site URL: expected http(s)://host[:port][/path], with no user, query or fragment{got}", UNREACHABLE)
+    raise CommandError(
+        f"that is no site URL: expected http(s)://host[:port][/path], with no user, query or fragment{got}", UNREACHABLE
+    )
 
 
 class HttpLine:
@@ -142,4 +144,4 @@ def _tls(ca_file: str | None, insecure: bool) -> ssl.SSLContext:
         return tls_context(ca_file, insecure)
     except OSError as failed:  # SSLError is one
         reason = "expected certificates in PEM" if isinstance(failed, ssl.SSLError) else failed.strerror
-        raise Failed(f"cannot take certificates from {ca_file}: {reason}", UNREACHABLE) from None
+        raise CommandError(f"cannot take certificates from {ca_file}: {reason}", UNREACHABLE) from None

@@ -15,7 +15,7 @@ from kvfake.contract.caller import TOKENS, Caller
 from kvfake.contract.live.hiding import shortened
 from kvfake.contract.live.judging import probe
 from kvfake.contract.live.line import HttpLine
-from kvfake.errors import Failed
+from kvfake.errors import CommandError
 from kvfake.services import mattermost
 from kvfake.settings import PROFILES
 
@@ -33,7 +33,7 @@ def check_answers(line: HttpLine, caller: Caller, service: str, who: Iterable[st
         if not why and answer.status >= 400 and not _takes_a_value(caller, service, one):
             why = f"answers {answer.status}, and takes no value: {_words(answer, hide)} ({_HINTS[service == mattermost.NAME]})"
         if why:
-            raise Failed(f"{line.url} {why}", UNREACHABLE)
+            raise CommandError(f"{line.url} {why}", UNREACHABLE)
 
 
 def _takes_a_value(caller: Caller, service: str, who: str) -> bool:

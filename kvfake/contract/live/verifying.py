@@ -27,7 +27,7 @@ from kvfake.contract.live.preflight import check_answers, profile_of
 from kvfake.contract.live.report import Report
 from kvfake.contract.rows.register import checks
 from kvfake.contract.saying import say
-from kvfake.errors import Failed
+from kvfake.errors import CommandError
 from kvfake.services import mattermost, persist
 from kvfake.services.facts import ROWS
 from kvfake.settings import BY_NAME, PROFILES, REAL, SERVER, WORLD, from_environment, from_flags, of, resolve
@@ -100,7 +100,7 @@ class _Run:
             try:
                 with ending.coming():
                     self._ask(ending)
-            except (Unreachable, Failed) as gone:
+            except (Unreachable, CommandError) as gone:
                 self._report.stopped = str(gone)
             except Ended as ended:
                 return ended.code
@@ -108,7 +108,7 @@ class _Run:
                 left = self._clean()
         self._finish()
         if self._report.stopped is not None:
-            raise Failed(self._report.stopped, UNREACHABLE)
+            raise CommandError(self._report.stopped, UNREACHABLE)
         outcomes = {verdict.outcome for verdict in self._report.verdicts}
         is_wrong = left or DIFFERS in outcomes or (self._options.require == "all" and UNSEEN in outcomes)
         return DIFFERENT if is_wrong else 0
@@ -151,7 +151,7 @@ class _Run:
             try:
                 Path(self._options.junit).write_bytes(report.as_junit(self._options.require == "all"))
             except OSError as failed:
-                raise Failed(f"cannot write {self._options.junit}: {failed.strerror}", DIFFERENT) from None
+                raise CommandError(f"cannot write {self._options.junit}: {failed.strerror}", DIFFERENT) from None
 
     def _say(self, *lines: str) -> None:
         if not self._options.json:

@@ -30,7 +30,7 @@ from kvfake.services.messages import GARBAGE, SEVERS, TRUNCATE
 from kvfake.settings import NO, PROJECT_MARK, WORLD, YES, Setting, of
 from kvfake.world.clock import FIRST, LAST
 from kvfake.world.faults import DEFAULTS, MAX_DELAY_SECONDS
-from kvfake.world.routes import FRAMING, OURS, WITHOUT_BODY
+from kvfake.world.routes import FRAMING, RESERVED_PATHS, WITHOUT_BODY
 
 SERVICES = (mattermost.NAME, persist.NAME)
 FUNCTIONS = ("when", "before")  # of a fault: for Python alone
@@ -169,7 +169,7 @@ _FAULTS: Json = {
 
 # ------------------------------------------------------------------------------------------------------------------ neighbours
 
-_PATH = {"type": "string", "pattern": r"^/[^?#]*$", "not": {"pattern": f"^(?:{'|'.join(_below(path) for path in OURS)})"}}
+_PATH = {"type": "string", "pattern": r"^/[^?#]*$", "not": {"pattern": f"^(?:{'|'.join(_below(path) for path in RESERVED_PATHS)})"}}
 _ROUTES: Json = {
     "NewRoute": record(
         {

@@ -14,7 +14,7 @@ from kvfake.contract.live.hiding import Hide
 from kvfake.contract.live.line import HttpLine
 from kvfake.contract.live.preflight import check_answers
 from kvfake.contract.real.worlds import BOT_TOKEN, PROJECT_TOKEN, USER_TOKEN, RealService
-from kvfake.errors import Failed
+from kvfake.errors import CommandError
 from kvfake.http.passing import Upstream
 from kvfake.services import mattermost, persist
 
@@ -47,5 +47,5 @@ def real_service(url: str, ca_file: str | None, insecure: bool, given: Mapping[s
                 service, who = _WHO[name]
                 check_answers(line, caller, service, [who], hide)
         except Unreachable as why:
-            raise Failed(str(why), UNREACHABLE) from None
+            raise CommandError(str(why), UNREACHABLE) from None
         return RealService(Upstream(line.url, TIMEOUT_SECONDS, ca_file, insecure), given)

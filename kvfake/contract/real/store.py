@@ -174,4 +174,4 @@ def _said(response: Response) -> str:
 
 
 def _text(target: bytes) -> str:
-    return mattermost.without_token(target).decode("utf-8", "backslashreplace")
+    return mattermost.redact_query(target).decode("utf-8", "backslashreplace")

@@ -16,9 +16,9 @@ from kvfake.contract.real.store import Lacking, Made, RealClock, RealStore
 from kvfake.http.passing import Upstream
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Response
-from kvfake.world.backend import Fake
+from kvfake.world.backend import Backend
 from kvfake.world.journal import Asked
-from kvfake.world.tokens import Mint, Owners
+from kvfake.world.tokens import TokenIssuer, TokenTable
 from kvfake.world.world import APP, BOT, PROJECT, World
 
 BOT_TOKEN, USER_TOKEN, PROJECT_TOKEN = (TOKENS[flag][0] for flag in ("--bot-token", "--user-token", "--project-token"))
@@ -32,13 +32,13 @@ _UNREAL = {  # settings that a real server does not take from a test
 }
 
 
-class Tokens(Owners):
+class Tokens(TokenTable):
     """Who is known: those whose tokens were given. One user's token stands for the first user that a test names."""
 
     __slots__ = ("_given", "_lacks")
 
-    def __init__(self, mint: Mint, serial: int, given: Mapping[str, str], lacks: Callable[[str], NoReturn]) -> None:
-        super().__init__(mint, serial, (), strict=False)
+    def __init__(self, issuer: TokenIssuer, serial: int, given: Mapping[str, str], lacks: Callable[[str], NoReturn]) -> None:
+        super().__init__(issuer, serial, (), strict=False)
         self._given, self._lacks = dict(given), lacks
         self._take(mattermost.NAME, BOT, BOT_TOKEN)
         self._take(persist.NAME, PROJECT, PROJECT_TOKEN)
@@ -63,7 +63,7 @@ class Tokens(Owners):
 
     def check(self, service: str, owner: str, token: bytes) -> None:
         """`Lacking` for a token that was made here."""
-        if self._mint.serial_of(token) is not None:
+        if self._issuer.serial_of(token) is not None:
             variable = PROJECT_TOKEN if service == persist.NAME else BOT_TOKEN if owner == BOT else USER_TOKEN
             self._lacks(f"no real token of {owner} was given: {variable} is for one {_ONE_OF[variable]}")
 
@@ -82,7 +82,7 @@ class RealService:
         self.lacking.append(what)
         raise Lacking(what)
 
-    def worlds(self, url: str, settings: Mapping[str, Any], beside: Mapping[str, Any] | None) -> Fake:
+    def worlds(self, url: str, settings: Mapping[str, Any], beside: Mapping[str, Any] | None) -> Backend:
         """What is behind the session's server."""
         return RealWorlds(self, url, settings, beside)
 
@@ -93,11 +93,11 @@ class RealWorld(World):
     __slots__ = ("made", "tokens")
     is_elsewhere = True
 
-    def __init__(self, id: str, serial: int, url: str, mint: Mint, settings: Mapping[str, Any], real: RealService) -> None:
+    def __init__(self, id: str, serial: int, url: str, issuer: TokenIssuer, settings: Mapping[str, Any], real: RealService) -> None:
         fallback = settings["fallback"] or real.upstream.url
-        super().__init__(id, serial, url, mint, {**settings, "token": (), "fallback": fallback, "profile": "plugin-1.2"})
+        super().__init__(id, serial, url, issuer, {**settings, "token": (), "fallback": fallback, "profile": "plugin-1.2"})
         self.made = Made(real.upstream.ask)
-        self.owners = self.tokens = Tokens(mint, serial, real.given, real.lacks)
+        self.owners = self.tokens = Tokens(issuer, serial, real.given, real.lacks)
         self.store = RealStore(self.made, self.tokens.real, real.lacks)
         self.clock = RealClock(real.lacks)
 
@@ -105,7 +105,7 @@ class RealWorld(World):
         return []  # the real server's values are not this test's to show
 
 
-class RealWorlds(Fake):
+class RealWorlds(Backend):
     """The worlds of a session that runs against a real server; the server's own world stays what it is."""
 
     def __init__(self, real: RealService, url: str, settings: Mapping[str, Any], beside: Mapping[str, Any] | None) -> None:
@@ -115,7 +115,7 @@ class RealWorlds(Fake):
     def _empty_world(self, id: str, serial: int, url: str, settings: Mapping[str, Any]) -> World:
         if serial == 0:
             return super()._empty_world(id, serial, url, settings)
-        return RealWorld(id, serial, url, self._mint, settings, self._real)
+        return RealWorld(id, serial, url, self._issuer, settings, self._real)
 
     def open(self, settings: Mapping[str, Any]) -> World:
         """A world with these settings. Raises `Lacking` for one that a real server does not take."""

@@ -27,15 +27,15 @@ from kvfake.contract.live.preflight import why_no_store
 from kvfake.contract.replay import tape
 from kvfake.contract.replay.redacting import Redactor, is_beside
 from kvfake.double import address_of
-from kvfake.errors import NO_ADDRESS, Failed, cannot_listen
-from kvfake.files import Lines
+from kvfake.errors import BIND_ERRORS, CommandError, cannot_listen
+from kvfake.files import LineFile
 from kvfake.http.connection import Connection
 from kvfake.http.parser import split_absolute
 from kvfake.http.passing import Upstream
 from kvfake.http.router import not_whole
 from kvfake.http.server import Server
 from kvfake.services import mattermost, persist
-from kvfake.services.messages import JSON, Request, Response, refusal
+from kvfake.services.messages import JSON, Request, Response, error_response
 from kvfake.settings import PORT_OF_SERVE_ONLY, REAL, SERVER, from_environment, from_flags, resolve
 
 FAILED = 1
@@ -51,7 +51,7 @@ class Tape:
     """The file of a recording. Raises ``OSError`` where it cannot be opened."""
 
     def __init__(self, path: str, against: str, complain: Callable[[str], None]) -> None:
-        self._lines = Lines(path, complain, private=True, first=tape.header(against))
+        self._lines = LineFile(path, complain, private=True, first=tape.header(against))
         self._redactor = Redactor()
         self._lock = Lock()
         self._count = 0
@@ -91,7 +91,7 @@ class PassThrough:
             health = {"status": "ok", "kvfake": __version__, "url": self._upstream.url}
             return Response(200, JSON, json.dumps(health).encode())
         if not target.startswith(b"/"):
-            return refusal(400, f"cannot pass that on to {self._upstream.url}: expected a path")
+            return error_response(400, f"cannot pass that on to {self._upstream.url}: expected a path")
         return not_whole(request) or partial(self._pass_on, request.replace(target=target))
 
     def _pass_on(self, request: Request) -> Response:
@@ -113,13 +113,13 @@ def command(parser: ArgumentParser, options: Namespace) -> int:
     upstream = Upstream(url, options.timeout, settings["ca_file"], settings["insecure"])
     try:
         server = Server(lambda: Connection(pass_through.answer), settings["host"], settings["port"])
-    except NO_ADDRESS as failed:
-        raise Failed(f"{cannot_listen(settings, failed)} (--port takes another)", FAILED) from None
+    except BIND_ERRORS as failed:
+        raise CommandError(f"{cannot_listen(settings, failed)} (--port takes another)", FAILED) from None
     try:
         kept = Tape(options.output, url, _complain)
     except OSError as failed:
         server.stop()
-        raise Failed(f"cannot write {options.output}: {failed.strerror}", FAILED) from None
+        raise CommandError(f"cannot write {options.output}: {failed.strerror}", FAILED) from None
     pass_through = PassThrough(upstream, kept)
     with held(ENDING):
         server.start()
@@ -156,8 +156,8 @@ def check(settings: Mapping[str, Any], seconds: float) -> str:
                 if not whys[-1]:
                     return line.url
         except Unreachable as why:
-            raise Failed(str(why), UNREACHABLE) from None
-    raise Failed(f"{line.url} {whys[0]}", UNREACHABLE)
+            raise CommandError(str(why), UNREACHABLE) from None
+    raise CommandError(f"{line.url} {whys[0]}", UNREACHABLE)
 
 
 def _complain(text: str) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from kvfake.contract.replay.tape import Taped
 from kvfake.services import go, mattermost, persist
-from kvfake.services.mattermost import COOKIE, without_token
+from kvfake.services.mattermost import COOKIE, redact_query
 from kvfake.services.messages import Request, Response
 
 MAX_BODY_BYTES = 16 * 1024 * 1024  # a value is 256 KiB, a body of Persist's 2 MiB; an mget may be more
@@ -59,7 +59,7 @@ class Redactor:
         """The exchange, as it can be kept."""
         self._new = {}
         headers = dict(self._headers(request))
-        target = without_token(request.target, self._of_query)
+        target = redact_query(request.target, self._of_query)
         self._see(response)
         if is_beside(request.target):
             path = _LONG_PART.sub(b"...", _hidden(target.partition(b"?")[0], self._forms))
@@ -122,7 +122,7 @@ class Redactor:
         headers = {name.lower(): value for name, value in reversed(response.headers)}
         for name in KEPT_OF_ANSWERS:
             if name == "location" and name in headers:
-                yield name, without_token(headers[name].encode("latin-1"), self._of_query).decode("latin-1")
+                yield name, redact_query(headers[name].encode("latin-1"), self._of_query).decode("latin-1")
             elif name in headers:
                 yield name, headers[name]
 

@@ -20,11 +20,11 @@ from kvfake.contract.replay.seen import KEY, OWNER, PREFIX, Past, Seen
 from kvfake.contract.replay.tape import Recording, Taped
 from kvfake.contract.replay.whose import Label, label_of, owners_of, with_csrf
 from kvfake.http.in_process import body_of
-from kvfake.http.router import Site
+from kvfake.http.router import Router
 from kvfake.services.messages import Operation, Response
 from kvfake.settings import SERVER, WORLD, owner_of, resolve
 from kvfake.stores import Entry, Namespace
-from kvfake.world.backend import Fake
+from kvfake.world.backend import Backend
 
 
 class Difference(NamedTuple):
@@ -40,8 +40,8 @@ class Replay:
 
     def __init__(self, recording: Recording, profile: str) -> None:
         settings = resolve({"profile": profile, "strict": True, "journal_exchanges": 0}, scopes=(SERVER, WORLD))
-        fake = Fake("", settings)
-        self._world, self._site = fake.own, Site(fake, None)
+        backend = Backend("", settings)
+        self._world, self._router = backend.own, Router(backend, None)
         self._base = urlsplit(recording.against).path.encode()
         self.beside = sum(taped.is_beside for taped in recording.exchanges)
         self._exchanges = with_csrf(taped for taped in recording.exchanges if not taped.is_beside)
@@ -109,7 +109,7 @@ class Replay:
     # ------------------------------------------------------------------------------------------------------------- one by one
 
     def _answer(self, taped: Taped) -> Response:
-        response = self._site.answer(taped.request, self._base)
+        response = self._router.answer(taped.request, self._base)
         assert isinstance(response, Response)  # nothing of the stores is a job
         return response.replace(body=body_of(taped.request, response))
 

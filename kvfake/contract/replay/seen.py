@@ -138,7 +138,7 @@ class Seen:
 
     @property
     def has_token_in_query(self) -> bool:
-        return mattermost.without_token(self.request.target) != self.request.target
+        return mattermost.redact_query(self.request.target) != self.request.target
 
     @property
     def sources(self) -> int:
@@ -173,7 +173,7 @@ class Seen:
             found.append(mattermost.TOO_LARGE)
         if self.owner is None:
             found.append(mattermost.NO_TOKEN)
-        elif not mattermost.has_app(self.owner):
+        elif not mattermost.belongs_to_app(self.owner):
             found.append(mattermost.NO_APP)
         if self.is_set and not go.json_valid(self.request.body):
             found.append(mattermost.NOT_JSON)

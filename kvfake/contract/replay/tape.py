@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kvfake.contract import UNREACHABLE
-from kvfake.errors import Failed
+from kvfake.errors import CommandError
 from kvfake.services import mattermost, persist
-from kvfake.services.jsontext import kind_of
+from kvfake.services.jsontext import type_name
 from kvfake.services.messages import Request, Response
 
 MARK = "kvfake_recording"
@@ -94,9 +94,9 @@ def read(path: str) -> Recording:
             against = _header(next(lines, b""))
             return Recording(against, [exchange_of(line) for line in lines])
     except OSError as failed:
-        raise Failed(f"cannot read {path}: {failed.strerror}", UNREACHABLE) from None
+        raise CommandError(f"cannot read {path}: {failed.strerror}", UNREACHABLE) from None
     except _NotThat as wrong:
-        raise Failed(f"{path} is no recording of kvfake's: line {number or 1}: {wrong}", UNREACHABLE) from None
+        raise CommandError(f"{path} is no recording of kvfake's: line {number or 1}: {wrong}", UNREACHABLE) from None
 
 
 def _header(line: bytes) -> str:
@@ -129,7 +129,7 @@ def _object(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise _NotThat("it is not JSON") from None
     if not isinstance(found, dict):
-        raise _NotThat(f"it is {kind_of(found)}: expected an object")
+        raise _NotThat(f"it is {type_name(found)}: expected an object")
     return found
 
 
@@ -137,7 +137,7 @@ def _member(found: Mapping[str, Any], name: str, kind: type) -> Any:
     if name not in found:
         raise _NotThat(f"{name} is missing")
     if not isinstance(found[name], kind) or isinstance(found[name], bool):
-        raise _NotThat(f"{name} is {kind_of(found[name])}: expected {kind_of(kind())}")
+        raise _NotThat(f"{name} is {type_name(found[name])}: expected {type_name(kind())}")
     return found[name]
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from kvfake.contract.replay.asked import Value, got_value, is_done, place_of, service_of, set_value, token_of
 from kvfake.contract.replay.tape import Taped
 from kvfake.services import go, mattermost, persist
-from kvfake.services.mattermost import COOKIE, CSRF_MARK, without_token
+from kvfake.services.mattermost import COOKIE, CSRF_MARK, redact_query
 from kvfake.services.messages import Request
 from kvfake.settings import PROJECT_MARK
 
@@ -78,7 +78,7 @@ def label_of(request: Request) -> Label | None:
 
 def _has_one_source(request: Request) -> bool:
     sources = [name for name in _SOURCES if name in request.headers]
-    return len(sources) + (without_token(request.target) != request.target) < 2
+    return len(sources) + (redact_query(request.target) != request.target) < 2
 
 
 def _standing(taped: Taped) -> str | None:
