@@ -32,7 +32,7 @@ from kvfake.settings import (
 
 if TYPE_CHECKING:
     from kvfake import Double
-    from kvfake.contract.real.worlds import RealService
+    from kvfake.contract.live_backend import LiveBackend
     from kvfake.session import DoubleFactory
 
 
@@ -44,7 +44,7 @@ _FAULT = (
     "kvfake.faults.add takes it; may stand several times."
 )
 _SESSION: pytest.StashKey[DoubleFactory] = pytest.StashKey()
-_LATE: pytest.StashKey[list[str]] = pytest.StashKey()
+_REQUESTS_AFTER_END: pytest.StashKey[list[str]] = pytest.StashKey()
 _TOO_WIDE = r"ScopeMismatch: .* fixture kvfake(_env)? with"
 
 
@@ -77,21 +77,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _tokens_of(worker: str) -> dict[str, str]:
-    from kvfake.contract.real.session import tokens_of
+    from kvfake.contract.live_backend import tokens_from
 
-    return tokens_of(os.environ, worker)
+    return tokens_from(os.environ, worker)
 
 
-def _real_service(config: pytest.Config, asked: dict[str, Any]) -> RealService | None:
+def _live_backend(config: pytest.Config, asked: dict[str, Any]) -> LiveBackend | None:
     """The real server that the session runs against, if it does."""
     if not asked.get("against"):
         return None
-    from kvfake.contract.real.session import real_service
+    from kvfake.contract.live_backend import live_backend
     from kvfake.errors import CommandError
 
     with _telling("kvfake", ValueError, CommandError):
         given = _tokens_of(getattr(config, "workerinput", {}).get("workerid", ""))
-        return real_service(asked["against"], asked.get("ca_file"), bool(asked.get("insecure")), given)
+        return live_backend(asked["against"], asked.get("ca_file"), bool(asked.get("insecure")), given)
 
 
 def _ending_tidily() -> AbstractContextManager[None]:
@@ -143,10 +143,10 @@ def kvfake_factory(pytestconfig: pytest.Config, kvfake_settings: dict[str, Any])
 
     with _telling("kvfake_settings", TypeError, ValueError):
         asked = _asked_for(pytestconfig, from_keywords(kvfake_settings, SERVER, WORLD))
-    real = _real_service(pytestconfig, asked)
-    factory = DoubleFactory(asked, real)
+    live = _live_backend(pytestconfig, asked)
+    factory = DoubleFactory(asked, live)
     pytestconfig.stash[_SESSION] = factory
-    with _ending_tidily() if real is not None else nullcontext():
+    with _ending_tidily() if live is not None else nullcontext():
         yield factory
     with _telling("kvfake", RuntimeError):
         factory.close()
@@ -195,7 +195,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     factory = item.config.stash.get(_SESSION, None)
     if factory is not None:
         factory.begin_test()
-    with _skipping_what_is_lacking(item):
+    with _skipping_unsupported(item):
         return (yield)
 
 
@@ -203,7 +203,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """A test that ends hears, in its own thread, where a double was kinder than the service: once a row."""
     try:
-        with _skipping_what_is_lacking(item):
+        with _skipping_unsupported(item):
             outcome = yield
     except BaseException:
         with suppress(library.FidelityWarning):  # where it is an error, the test's own comes first
@@ -214,23 +214,23 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 @contextmanager
-def _skipping_what_is_lacking(item: pytest.Item) -> Iterator[None]:
+def _skipping_unsupported(item: pytest.Item) -> Iterator[None]:
     """Against a real server, a test that fails for want of a power is skipped, and says which."""
     try:
         yield
     except Exception as wrong:
         factory = item.config.stash.get(_SESSION, None)
-        lacking = [*factory.lacking, *_lacking_in(wrong)] if factory is not None else []
-        if lacking:
-            pytest.skip(f"kvfake against a real server: {lacking[0]}")
+        unsupported = [*factory.unsupported, *_unsupported_in(wrong)] if factory is not None else []
+        if unsupported:
+            pytest.skip(f"kvfake against a real server: {unsupported[0]}")
         raise
 
 
-def _lacking_in(wrong: Exception) -> list[str]:
+def _unsupported_in(wrong: Exception) -> list[str]:
     """What it wants for: a fixture of a wider scope may have failed for it before this test began, and fails again."""
-    from kvfake.contract.real.store import Lacking
+    from kvfake.contract.live_backend import Unsupported
 
-    return [str(wrong)] if isinstance(wrong, Lacking) else []
+    return [str(wrong)] if isinstance(wrong, Unsupported) else []
 
 
 def _warn_of_kindness(item: pytest.Item) -> None:
@@ -259,22 +259,22 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     factory = session.config.stash.get(_SESSION, None)
     output = getattr(session.config, "workeroutput", None)  # of pytest-xdist, where this is one of its workers
     if factory is not None and output is not None:
-        output["kvfake_late"] = factory.late
+        output["kvfake_requests_after_end"] = factory.requests_after_end
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    late = getattr(node, "workeroutput", {}).get("kvfake_late", [])
-    node.config.stash.setdefault(_LATE, []).extend(late)
+    requests = getattr(node, "workeroutput", {}).get("kvfake_requests_after_end", [])
+    node.config.stash.setdefault(_REQUESTS_AFTER_END, []).extend(requests)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     factory = config.stash.get(_SESSION, None)
-    late = config.stash.get(_LATE, []) + (factory.late if factory is not None else [])
-    if late:
-        from kvfake import session
+    requests = config.stash.get(_REQUESTS_AFTER_END, []) + (factory.requests_after_end if factory is not None else [])
+    if requests:
+        from kvfake.session import requests_after_end
 
         terminalreporter.section("kvfake")
         title = "asked of doubles whose test had ended, and refused (a thread that outlived its test?):"
-        for line in session.late_ones(title, late):
+        for line in requests_after_end(title, requests):
             terminalreporter.line(line)

@@ -67,7 +67,7 @@ def _costs(operation: str, count: int) -> dict[str, float]:
     world, router = inside["_world"], inside["_site"]
     for _ in range(JOURNAL):
         constant = router.answer(_request(messages[0]))
-    owner = world.owners.who(service.NAME, service.token(_request(messages[0]), b""))
+    owner = world.tokens.owner_of(service.NAME, service.token(_request(messages[0]), b""))
     profile, moment = world.profiles[service.NAME], world.clock.now()
 
     def read(request: Request) -> Any:
@@ -80,7 +80,7 @@ def _costs(operation: str, count: int) -> dict[str, float]:
         "site": (router.answer, _request),
         "fake": (lambda request: inside["_fake"].answer(service, request, path, b"", b"", None), _request),
         "fake, no journal": (lambda request: bare["_fake"].answer(service, request, path, b"", b"", None), _request),
-        "who": (lambda request: world.owners.who(service.NAME, service.token(request, b"")), _request),
+        "who": (lambda request: world.tokens.owner_of(service.NAME, service.token(request, b"")), _request),
         "read": (read, _request),
         "clock": (lambda request: world.clock.now(), _request),
         "answer": (lambda known: service.answer(known, world.store, profile, moment), lambda message: read(_request(message))),

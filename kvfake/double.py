@@ -1,18 +1,6 @@
-"""Keeping proxies away from a double: ``NO_PROXY``.
+"""What a user holds: a world at an address, without a server, behind a server of its own, or on another double's server.
 
-Law: names and texts of an environment; the standard library only.
-
-=====
-
-What a user holds: a world at an address, with or without a server.
-
-Law: it wires a world, its fake, its site and the doors together, and adds nothing to what they do.
-
-=====
-
-Doubles behind a server: the one that owns it, and those beside it.
-
-Law: as `kvfake.double`; besides, it binds, begins to serve, and ends.
+Law: it wires a world, its backend, its router and the ways in together, and adds nothing to what they do.
 """
 
 from __future__ import annotations
@@ -26,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from kvfake.http.connection import Connection
 from kvfake.http.router import Router
-from kvfake.http.server import Server, write_line
+from kvfake.http.server import Server, log_request
 from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_keywords, resolve
-from kvfake.world.backend import Backend
+from kvfake.world.backend import Backend, MakeWorld, local_world
 from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults
 from kvfake.world.journal import Exchange, Journal
@@ -42,27 +30,9 @@ if TYPE_CHECKING:
     from kvfake.http.requests_adapter import RequestsAdapter
     from kvfake.http.wsgi import WsgiApp
 
-
-_THIS_MACHINE = "127.0.0.1"
-_EVERYTHING = "*"  # counts for curl and urllib only where it stands alone
-
-
-def no_proxy(url: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """``NO_PROXY``, and ``no_proxy`` where that is what counts, with this machine and the double's host added."""
-    wanted = _wanted("/".join(url.split("/", 3)[:3]))
-    found = {"NO_PROXY": ",".join(wanted)}
-    for name in ("NO_PROXY", "no_proxy"):
-        known = [part for part in map(str.strip, environ.get(name, "").split(",")) if part]
-        if known:
-            found[name] = _EVERYTHING if known == [_EVERYTHING] else ",".join(dict.fromkeys([*known, *wanted]))
-    return found
-
-
-@lru_cache(maxsize=16)  # tests ask for every double of one server
-def _wanted(origin: str) -> tuple[str, ...]:
-    from urllib.parse import urlsplit
-
-    return tuple(dict.fromkeys([_THIS_MACHINE, urlsplit(origin).hostname or _THIS_MACHINE]))
+_LOOPBACK = "127.0.0.1"
+_EVERY_HOST = "*"  # counts for curl and urllib only where it stands alone
+_WILDCARDS = {"0.0.0.0": _LOOPBACK, "::": "[::1]", "": _LOOPBACK}
 
 
 class Double:
@@ -71,11 +41,11 @@ class Double:
     ``Double(**settings)`` has no server and no socket: use `wsgi_app`, or the mappings alone. `kvfake.start` puts a server in
     front of it. Settings are keywords, else ``KVFAKE_...`` variables, else their defaults.
 
-    Raises ``TypeError`` for a name that is no setting, ``ValueError`` for a value that is not possible.
+    Raises ``TypeError`` for a name that is not a setting, ``ValueError`` for a value that is not possible.
     """
 
     def __init__(self, **settings: Any) -> None:
-        values = values_of(settings)
+        values = settings_of(settings)
         backend = Backend("", values)
         self._wire(backend, values, values["public_url"] or f"http://{backend.own.id}.kvfake.test")
 
@@ -113,8 +83,8 @@ class Double:
         return WsgiApp(self._router)
 
     def httpx_transport(self) -> HttpxTransport:
-        """For ``httpx.Client(transport=...)`` and ``httpx.AsyncClient(transport=...)``: no server, no socket, every host is this
-        double, and a fault is what the client would have felt. Needs httpx.
+        """For ``httpx.Client(transport=...)`` and ``httpx.AsyncClient(transport=...)``: no server and no socket. Every host is this
+        double, and a fault looks to the client as it would on a socket. Needs httpx.
         """
         from kvfake.http.httpx_transport import HttpxTransport
 
@@ -127,8 +97,8 @@ class Double:
         return RequestsAdapter(self._router)
 
     def token(self, token: str, owner: str) -> None:
-        """This world knows that token too: ``app/user``, ``/user`` or ``project:NAME``."""
-        self._world.owners.name(token, owner)
+        """Make a token known to this world. ``owner`` is ``app/user``, ``/user`` or ``project:NAME``."""
+        self._world.tokens.add(token, owner)
 
     def reset(self) -> None:
         """Forget values, faults, journal and checkpoints; the clock is the machine's again. Tokens, neighbours, settings stay."""
@@ -136,17 +106,17 @@ class Double:
 
     @property
     def faults(self) -> Faults:
-        """What goes wrong."""
+        """The faults that requests to this double meet."""
         return self._world.faults
 
     @property
     def journal(self) -> Journal:
-        """What was asked of this double, and what it answered."""
+        """The requests to this double, and its answers."""
         return self._world.journal
 
     @property
     def clock(self) -> Clock:
-        """What time it is, for ``updated``."""
+        """The clock of ``updated``."""
         return self._world.clock
 
     def checkpoint(self) -> int:
@@ -183,13 +153,11 @@ class Double:
         body: bytes | str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Answer that request beside the stores, such as ``/api/v4/posts``: any method where it is ``None``, a path that is
-        exact, or a pattern of the whole. Of two that meet a request the later answers. Raises ``ValueError`` for a path of the
-        stores.
+        """Answer such requests beside the stores, such as ``/api/v4/posts``. ``method`` is ``None`` for any; ``path`` is exact, or a
+        pattern that must match the whole path. Of two that match a request the later one answers. Raises ``ValueError`` for a
+        path of the stores.
         """
-        from kvfake.world.routes import route
-
-        self._world.routes.respond(route(method, path, status, json, body, headers))
+        self._world.routes.respond(method, path, status, json, body, headers)
 
     def mount(self, path: str, wsgi_app: Application) -> None:
         """Let a WSGI application answer whatever lies at or below the path."""
@@ -199,18 +167,18 @@ class Double:
         """What lies in the stores: service, owner (and prefix), keys."""
         return self._world.holdings()
 
-    def without_tokens(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """The text, with every token that this double knows cut short."""
-        return self._world.owners.without_tokens(text)
+        return self._world.tokens.redact(text)
 
     @property
     def is_closed(self) -> bool:
-        """Whether its world refuses, because the double beside others was closed."""
+        """Whether it was closed, so that its world refuses."""
         return False
 
     def close(self) -> None:
-        """End what this double has of its own: the server of `start`, with every open connection, or a world beside others,
-        which refuses from then on. Closing twice does nothing.
+        """End what this double has of its own: the server of `start`, with every open connection, or its world on another double's
+        server, which refuses from then on. Closing twice does nothing.
         """
 
     def __enter__(self) -> Double:
@@ -223,58 +191,41 @@ class Double:
         return f"<kvfake.Double {self.url}>"
 
 
-def values_of(settings: dict[str, Any]) -> dict[str, Any]:
-    """Every setting of a double: from keywords, variables, defaults. Raises ``TypeError`` and ``ValueError`` for wrong ones."""
-    given = from_keywords(settings, SERVER, WORLD)
-    environment = from_environment(os.environ, SERVER, WORLD, without=PORT_OF_SERVE_ONLY)
-    return resolve(given, environment, {"port": 0}, scopes=(SERVER, WORLD))
+class ServerDouble(Double):
+    """A double behind a server of its own. It is bound when it is made; ``server.start`` or ``server.serve`` begins to answer."""
 
-
-def _control(backend: Backend, values: Mapping[str, Any], origin: str) -> Control:
-    from urllib.parse import urlsplit
-
-    from kvfake.control.app import Control
-    from kvfake.control.hosts import Hosts
-
-    hosts = Hosts(values["host"], [*values["allow_host"], urlsplit(origin).hostname or ""])
-    return Control(backend, hosts, values["control_token"])
-
-
-class Started(Double):
-    """A double behind a server. It is bound when it is made; ``server.start`` or ``server.serve`` begins to answer."""
-
-    def __init__(
-        self, values: dict[str, Any], beside: dict[str, Any] | None = None, backend: Callable[..., Backend] = Backend
-    ) -> None:
-        """``values`` are the settings of its own world; ``beside`` those of worlds beside it, where they differ."""
-        worlds = backend("", values, beside)
-        log = write_line if values["log"] else None
+    def __init__(self, values: dict[str, Any], defaults: dict[str, Any] | None = None, make_world: MakeWorld = local_world) -> None:
+        """``values`` are the settings of its own world; ``defaults`` those of other worlds on its server, if they differ, and
+        ``make_world`` makes these.
+        """
+        backend = Backend("", values, defaults, make_world)
+        log = log_request if values["log"] else None
         self.server = Server(lambda: Connection(self._router.answer, log), values["host"], values["port"])
-        self._wire(worlds, values, values["public_url"] or address_of(values["host"], self.server.port))
+        self._wire(backend, values, values["public_url"] or address_of(values["host"], self.server.port))
 
     def listen(self, listener: Callable[[World, Exchange], None]) -> None:
-        """Be told of every exchange of every world of this server, in its order."""
+        """Call the listener with every exchange of every world of this server, in the order of each world."""
         self._backend.listen(listener)
 
     @property
-    def late_count(self) -> int:
-        """How often something was asked of worlds of this server that had ended."""
-        return self._backend.late_count
+    def after_end_count(self) -> int:
+        """How many requests came to worlds of this server that had ended."""
+        return self._backend.after_end_count
 
-    def late_since(self, count: int) -> list[str]:
-        """What was asked so after so many, as far as it is remembered."""
-        return self._backend.late_since(count)
+    def requests_after_end(self, skip: int = 0) -> list[str]:
+        """Those requests, without the first ``skip``, as far as they are remembered."""
+        return self._backend.requests_after_end(skip)
 
-    def beside(self, settings: dict[str, Any]) -> Double:
-        """A double with a world of its own on this server; ``settings`` are a world's, and were checked."""
-        return Beside(self._backend, self._router, settings)
+    def open(self, settings: dict[str, Any]) -> Double:
+        """A double with a world of its own on this server. ``settings`` are a world's, and were checked."""
+        return WorldDouble(self._backend, self._router, settings)
 
     def close(self) -> None:
         self.server.stop()
 
 
-class Beside(Double):
-    """A double that shares a server with others."""
+class WorldDouble(Double):
+    """A double with a world on the server of another double."""
 
     def __init__(self, backend: Backend, router: Router, settings: dict[str, Any]) -> None:
         self._backend, self._world = backend, backend.open(settings)
@@ -293,14 +244,46 @@ def start(**settings: Any) -> Double:
 
     Raises ``OSError`` where it cannot bind, ``TypeError`` and ``ValueError`` for wrong settings.
     """
-    double = Started(values_of(settings))
+    double = ServerDouble(settings_of(settings))
     double.server.start()
     return double
 
 
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
+def settings_of(keywords: dict[str, Any]) -> dict[str, Any]:
+    """Every setting of a double: from keywords, variables, defaults. Raises ``TypeError`` and ``ValueError`` for wrong ones."""
+    given = from_keywords(keywords, SERVER, WORLD)
+    environment = from_environment(os.environ, SERVER, WORLD, without=PORT_OF_SERVE_ONLY)
+    return resolve(given, environment, {"port": 0}, scopes=(SERVER, WORLD))
 
 
 def address_of(host: str, port: int) -> str:
-    """The URL of what listens there."""
+    """The URL of a server that is bound there."""
     return f"http://{_WILDCARDS.get(host) or (f'[{host}]' if ':' in host else host)}:{port}"
+
+
+def no_proxy(url: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """``NO_PROXY``, and ``no_proxy`` where that is the one that counts, with this machine and the URL's host added."""
+    hosts = _hosts("/".join(url.split("/", 3)[:3]))
+    variables = {"NO_PROXY": ",".join(hosts)}
+    for name in ("NO_PROXY", "no_proxy"):
+        known = [part for part in map(str.strip, environ.get(name, "").split(",")) if part]
+        if known:
+            variables[name] = _EVERY_HOST if known == [_EVERY_HOST] else ",".join(dict.fromkeys([*known, *hosts]))
+    return variables
+
+
+@lru_cache(maxsize=16)  # a session of tests needs it for every double of one server
+def _hosts(origin: str) -> tuple[str, ...]:
+    from urllib.parse import urlsplit
+
+    return tuple(dict.fromkeys([_LOOPBACK, urlsplit(origin).hostname or _LOOPBACK]))
+
+
+def _control(backend: Backend, values: Mapping[str, Any], origin: str) -> Control:
+    from urllib.parse import urlsplit
+
+    from kvfake.control.app import Control
+    from kvfake.control.hosts import Hosts
+
+    hosts = Hosts(values["host"], [*values["allow_host"], urlsplit(origin).hostname or ""])
+    return Control(backend, hosts, values["control_token"])

@@ -101,7 +101,7 @@ class JournalFile(LineFile):
 
     def write(self, world: World, exchange: Exchange) -> None:
         """One line: the exchange, and the world that it belongs to."""
-        record = {"world": world.id, **exchange.as_json(world.owners.without_tokens)}
+        record = {"world": world.id, **exchange.to_dict(world.tokens.redact)}
         self.add(json.dumps(record, ensure_ascii=False) + "\n")
 
 

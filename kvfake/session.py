@@ -1,45 +1,39 @@
-"""What the doubles of a test were asked, for whoever reads why it failed: refusals first.
+"""The doubles of one session of tests, on one server: what each test asked of them, and the report of a test that failed.
 
-Law: journals and stores in, lines out. Every line can be shown on a terminal, every number of lines has a bound, and no token is
-shown whole.
-
-=====
-
-The doubles of one session of tests: on one server, and what each test asked of them.
-
-Law: it knows doubles, their journals, and where one test ends and the next begins; nothing of a test runner.
+Law: it knows doubles, their journals, and where one test ends and the next begins; nothing of a test runner. Every line of a report
+can be shown on a terminal, every number of lines has a bound, and no token is shown whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
-from kvfake.double import Double, Started
+from kvfake.double import Double, ServerDouble
 from kvfake.errors import BIND_ERRORS, cannot_listen
 from kvfake.settings import SERVER, WORLD, from_keywords, resolve
-from kvfake.world.backend import SERVICES, Backend
+from kvfake.world.backend import SERVICES, local_world
 from kvfake.world.journal import Exchange
+from kvfake.world.tokens import TokenIssuer
+from kvfake.world.world import World
 
-if TYPE_CHECKING:
-    from kvfake.contract.real.worlds import RealService
-
+# --------------------------------------------------------------------------------------------------------------- the report
 
 MAX_EXCHANGES = 30
-MAX_SIGNS = 200  # of a body, a path, a key
+MAX_CHARACTERS = 200  # of a body, a path, a key
 MAX_KEYS = 20
 MAX_STORES = 20
-MAX_LATE_REQUESTS = 20
+MAX_REQUESTS_AFTER_END = 20
 MAX_FAULTS = 20
 
 
 def refusals_of(double: Double, exchanges: list[Exchange]) -> Iterator[str]:
-    """What was refused or unmatched."""
+    """The requests that were refused, or that nothing answers."""
     refused = [exchange for exchange in exchanges if exchange.unmatched or (exchange.service in SERVICES and exchange.verb is None)]
     yield from _listed(double, "refused or unmatched:", refused)
 
 
-def course_of(double: Double, exchanges: list[Exchange]) -> Iterator[str]:
+def exchanges_of(double: Double, exchanges: list[Exchange]) -> Iterator[str]:
     """Every exchange in its order, and what the stores hold at the end."""
     yield from _listed(double, f"{len(exchanges)} exchanges:", exchanges)
     if not exchanges:
@@ -52,8 +46,8 @@ def course_of(double: Double, exchanges: list[Exchange]) -> Iterator[str]:
         yield f"({len(holdings) - MAX_STORES} more stores)"
 
 
-def idle_faults_of(double: Double) -> Iterator[str]:
-    """Faults that no request met."""
+def unused_faults_of(double: Double) -> Iterator[str]:
+    """The faults that no request met."""
     faults = double.faults.unused
     if faults:
         yield "faults that never struck:"
@@ -62,18 +56,18 @@ def idle_faults_of(double: Double) -> Iterator[str]:
             yield f"  (and {len(faults) - MAX_FAULTS} more)"
 
 
-def strays_of(server: Double, exchanges: list[Exchange]) -> Iterator[str]:
-    """What came to a server that several doubles share, and to none of them."""
+def misrouted_requests(server: Double, exchanges: list[Exchange]) -> Iterator[str]:
+    """The requests to a server that several doubles share, which belong to none of them."""
     yield from _listed(server, "asked of no double (an address without /~ID, no token of a double):", exchanges)
 
 
-def late_ones(title: str, late: list[str]) -> Iterator[str]:
-    """What was asked of doubles that had ended."""
-    if late:
+def requests_after_end(title: str, requests: list[str]) -> Iterator[str]:
+    """The requests to doubles that had ended."""
+    if requests:
         yield title
-        yield from (f"  {short(line)}" for line in late[:MAX_LATE_REQUESTS])
-        if len(late) > MAX_LATE_REQUESTS:
-            yield f"  (and {len(late) - MAX_LATE_REQUESTS} more)"
+        yield from (f"  {short(line)}" for line in requests[:MAX_REQUESTS_AFTER_END])
+        if len(requests) > MAX_REQUESTS_AFTER_END:
+            yield f"  (and {len(requests) - MAX_REQUESTS_AFTER_END} more)"
 
 
 def _listed(double: Double, title: str, exchanges: list[Exchange]) -> Iterator[str]:
@@ -88,30 +82,43 @@ def _listed(double: Double, title: str, exchanges: list[Exchange]) -> Iterator[s
         yield f"  {exchange.method} {short(exchange.path)} by {short(who)}: {exchange.status or 'no answer'}{rows}{fault}"
         for arrow, body in ((">", exchange.request.body), ("<", exchange.response.body)):
             if body:
-                yield f"    {arrow} {short(double.without_tokens(body.decode('utf-8', 'backslashreplace')).rstrip())}"
+                yield f"    {arrow} {short(double.redact(body.decode('utf-8', 'backslashreplace')).rstrip())}"
 
 
 def short(text: str) -> str:
-    """One line that a terminal can show, and not a long one."""
-    line = "".join([sign if sign.isprintable() else repr(sign)[1:-1] for sign in text[: MAX_SIGNS + 1]])
-    return line if len(line) <= MAX_SIGNS else line[:MAX_SIGNS] + "..."
+    """The text in one line that a terminal can show, cut at `MAX_CHARACTERS`."""
+    line = "".join([one if one.isprintable() else repr(one)[1:-1] for one in text[: MAX_CHARACTERS + 1]])
+    return line if len(line) <= MAX_CHARACTERS else line[:MAX_CHARACTERS] + "..."
 
 
-_NOBODY = {"strict": True, "token": (), "seed": None, "fallback": None}
+# -------------------------------------------------------------------------------------------------------------- the doubles
+
+_SHARED_WORLD = {"strict": True, "token": (), "seed": None, "fallback": None}
+"""The server's own world is no test's: it accepts no token."""
+
+
+class LiveService(Protocol):
+    """A real server that a session runs against."""
+
+    unsupported: list[str]
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None: ...
+
+    def make_world(self, id: str, serial: int, url: str, settings: Mapping[str, Any], issuer: TokenIssuer) -> World: ...
 
 
 class DoubleFactory:
-    """Makes doubles on one server, which the first of them starts. The server's own world is nobody's: it welcomes no token.
+    """Makes doubles on one server, which the first of them starts.
 
     It knows its doubles and how far each journal had come when the current test began, and so what that test asked.
     """
 
-    def __init__(self, settings: dict[str, Any], real: RealService | None = None) -> None:
-        """With a ``real`` service the doubles stand before it."""
-        self._settings, self._real = settings, real
-        self._started: Started | None = None
+    def __init__(self, settings: dict[str, Any], live: LiveService | None = None) -> None:
+        """With a ``live`` service the doubles stand before a real server."""
+        self._settings, self._live = settings, live
+        self._server: ServerDouble | None = None
         self._seen: dict[Double, int] = {}
-        self._late_seen = 0
+        self._after_end_seen = 0
 
     def __call__(self, **settings: Any) -> Double:
         """A double with a world of its own; world settings are keywords. It ends with the session, or when it is closed.
@@ -119,39 +126,42 @@ class DoubleFactory:
         Raises ``TypeError`` and ``ValueError`` for wrong settings, ``RuntimeError`` where the server cannot listen.
         """
         checked = from_keywords(settings, WORLD)
-        if self._started is None:
-            self._started = self._start()
-        double = self._started.beside(checked)
+        if self._live is not None:
+            self._live.check_settings(checked)
+        if self._server is None:
+            self._server = self._start()
+        double = self._server.open(checked)
         self._seen[double] = 0
         return double
 
-    def _start(self) -> Started:
-        values = resolve(_NOBODY, self._settings, {"port": 0}, scopes=(SERVER, WORLD))
+    def _start(self) -> ServerDouble:
+        values = resolve(_SHARED_WORLD, self._settings, {"port": 0}, scopes=(SERVER, WORLD))
+        defaults = resolve(self._settings, scopes=(WORLD,))
         try:
-            started = Started(values, resolve(self._settings, scopes=(WORLD,)), self._real.worlds if self._real else Backend)
+            server = ServerDouble(values, defaults, local_world if self._live is None else self._live.make_world)
         except BIND_ERRORS as failed:
             raise RuntimeError(f"{cannot_listen(values, failed)} (without a port each worker takes a free one)") from None
-        started.server.start()
-        return started
+        server.server.start()
+        return server
 
     @property
-    def late(self) -> list[str]:
-        """What was asked of doubles that had ended, as far as it is remembered."""
-        return self._started.late_since(0) if self._started is not None else []
+    def requests_after_end(self) -> list[str]:
+        """The requests to doubles that had ended, as far as they are remembered."""
+        return self._server.requests_after_end() if self._server is not None else []
+
+    @property
+    def unsupported(self) -> list[str]:
+        """What the current test asked for, and the real service cannot do."""
+        return self._live.unsupported if self._live is not None else []
 
     def begin_test(self) -> None:
-        """Forget the doubles that have ended; what comes from now on belongs to another test."""
-        if self._started is not None:
-            kept = [double for double in self._seen if not double.is_closed]
-            self._seen = {double: double.journal.seen for double in kept}
-            self._started.journal.clear()
-            self._late_seen = self._started.late_count
-        self.lacking.clear()
-
-    @property
-    def lacking(self) -> list[str]:
-        """What the current test asked for, and the real service does not have."""
-        return self._real.lacking if self._real is not None else []
+        """Forget the doubles that have ended. Requests from now on belong to another test."""
+        if self._server is not None:
+            open_doubles = [double for double in self._seen if not double.is_closed]
+            self._seen = {double: double.journal.seen for double in open_doubles}
+            self._server.journal.clear()
+            self._after_end_seen = self._server.after_end_count
+        self.unsupported.clear()
 
     def exchanges(self) -> dict[Double, list[Exchange]]:
         """What this test asked of each double that it made or used."""
@@ -159,23 +169,24 @@ class DoubleFactory:
         return {double: exchanges for double, exchanges in found.items() if exchanges or not self._seen[double]}
 
     def failure_report(self) -> Iterator[str]:
-        """Lines for the report of a test that failed; none where it asked for no double."""
-        asked = self.exchanges()
-        if self._started is None or not asked:
+        """Lines for the report of a test that failed; none where it used no double."""
+        by_double = self.exchanges()
+        if self._server is None or not by_double:
             return
-        for double, exchanges in asked.items():
+        for double, exchanges in by_double.items():
             yield from refusals_of(double, exchanges)
-        yield from strays_of(self._started, list(self._started.journal))
-        yield from late_ones("asked of doubles that had ended, and refused:", self._started.late_since(self._late_seen))
-        for double, exchanges in asked.items():
-            if len(asked) > 1:
+        yield from misrouted_requests(self._server, list(self._server.journal))
+        after_end = self._server.requests_after_end(self._after_end_seen)
+        yield from requests_after_end("asked of doubles that had ended, and refused:", after_end)
+        for double, exchanges in by_double.items():
+            if len(by_double) > 1:
                 yield f"{double.url}:"
-            yield from course_of(double, exchanges)
-            yield from idle_faults_of(double)
+            yield from exchanges_of(double, exchanges)
+            yield from unused_faults_of(double)
 
     def close(self) -> None:
         """End every double, and then the server."""
         for double in self._seen:
             double.close()
-        if self._started is not None:
-            self._started.close()
+        if self._server is not None:
+            self._server.close()

@@ -71,25 +71,25 @@ class Setting:
         return isinstance(self.default, tuple)
 
 
-def owner_of(service_owner: str) -> tuple[str, str]:
+def parse_owner(text: str) -> tuple[str, str]:
     """The service and the owner that ``app/user``, ``/user`` or ``project:NAME`` means; ``ValueError`` for anything else."""
-    if service_owner.startswith(PROJECT_MARK) and len(service_owner) > len(PROJECT_MARK):
-        return PERSIST, service_owner[len(PROJECT_MARK) :]
-    _, slash, user = service_owner.partition("/")
+    if text.startswith(PROJECT_MARK) and len(text) > len(PROJECT_MARK):
+        return PERSIST, text[len(PROJECT_MARK) :]
+    _, slash, user = text.partition("/")
     if not slash or not user or "/" in user:
         raise ValueError(
-            f"{service_owner!r} is not an owner: expected app/user (Mattermost), /user (a Mattermost user of no app) "
+            f"{text!r} is not an owner: expected app/user (Mattermost), /user (a Mattermost user of no app) "
             "or project:NAME (Persist)"
         )
-    return MATTERMOST, service_owner
+    return MATTERMOST, text
 
 
-def named_token(text: str) -> tuple[str, str]:
+def parse_token(text: str) -> tuple[str, str]:
     """``TOKEN=OWNER``, split at the last ``=``, so that a token may hold one."""
     token, mark, owner = text.rpartition("=")
     if not mark or not token:
         raise ValueError(f"{text!r} is not TOKEN=OWNER, such as my-token=app/bot or my-token=project:project")
-    owner_of(owner)
+    parse_owner(owner)
     return token, owner
 
 
@@ -156,7 +156,7 @@ def _tokens(value: object) -> tuple[str, ...]:
     """``TOKEN=OWNER`` texts, or a mapping of tokens to owners."""
     texts = _texts([f"{token}={owner}" for token, owner in value.items()] if isinstance(value, Mapping) else value)
     for text in texts:
-        named_token(text)
+        parse_token(text)
     return texts
 
 

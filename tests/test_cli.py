@@ -20,7 +20,7 @@ import pytest
 
 import kvfake as library
 from kvfake.cli import main
-from kvfake.double import Started
+from kvfake.double import ServerDouble
 from kvfake.files import JournalFile
 from tests.support.process import (
     KVFAKE,
@@ -385,7 +385,7 @@ def test_a_ledger_that_is_closed(tmp_path: Path) -> None:
     """It takes no line, and may be closed again."""
     ledger = JournalFile(str(tmp_path / "journal"), pytest.fail)
     with library.start() as double:
-        assert isinstance(double, Started)
+        assert isinstance(double, ServerDouble)
         double.listen(ledger.write)
         asked(double.persist.url_for("name"), headers=double.persist.headers)
         ledger.close()

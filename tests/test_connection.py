@@ -17,7 +17,9 @@ ECHOED = Response(200, (("Content-Type", "text/plain"),), b"")
 
 def echo(request: Request) -> Response:
     """Answers with what was asked."""
-    return ECHOED.replace(body=b"%s %b %b %s" % (request.method.encode(), request.target, request.body, request.broken.encode()))
+    return ECHOED.replace(
+        body=b"%s %b %b %s" % (request.method.encode(), request.target, request.body, request.body_error.encode())
+    )
 
 
 def hear(connection: Connection, *pieces: bytes) -> list[Action]:
@@ -255,7 +257,7 @@ def test_what_may_block_is_handed_out() -> None:
     assert callable(job)
     assert hear(connection, GET) == []
     assert connection.eof() == ()
-    actions = list(connection.answered(job()))
+    actions = list(connection.job_done(job()))
     while more := connection.advance():
         actions += more
     assert bodies(actions) == [b"late", b"GET /a  ", b"GET /a  ", b"GET /a  "]

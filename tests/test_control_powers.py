@@ -16,7 +16,7 @@ from urllib.parse import quote_from_bytes
 import pytest
 
 import kvfake
-from kvfake.double import Started, values_of
+from kvfake.double import ServerDouble, settings_of
 from kvfake.world import faults as faults_module
 from tests.support.process import asked
 from tests.support.wire import Reply
@@ -263,16 +263,16 @@ def test_a_prefix_that_cannot_be(control: Control) -> None:
 
 
 @pytest.fixture(name="exporting")
-def _exporting(tmp_path: Path) -> Iterator[tuple[Started, Path]]:
+def _exporting(tmp_path: Path) -> Iterator[tuple[ServerDouble, Path]]:
     """A server that was started with --export FILE."""
     file = tmp_path / "values.json"
-    double = Started({**values_of({}), "export": str(file)})
+    double = ServerDouble({**settings_of({}), "export": str(file)})
     with double:
         double.server.start()
         yield double, file
 
 
-def test_values_are_exported(exporting: tuple[Started, Path]) -> None:
+def test_values_are_exported(exporting: tuple[ServerDouble, Path]) -> None:
     """On demand, in place of what the file held."""
     double, file = exporting
     for value in ("one", "two"):
@@ -281,7 +281,7 @@ def test_values_are_exported(exporting: tuple[Started, Path]) -> None:
         assert json.loads(file.read_text())["persist"]["project"]["k"]["value"] == value
 
 
-def test_the_file_is_of_the_servers_own_world(exporting: tuple[Started, Path]) -> None:
+def test_the_file_is_of_the_servers_own_world(exporting: tuple[ServerDouble, Path]) -> None:
     """Another one's values do not land there."""
     double, file = exporting
     world = asked(double.url + "/_kvfake/worlds", "POST").json()["address"]
@@ -290,7 +290,7 @@ def test_the_file_is_of_the_servers_own_world(exporting: tuple[Started, Path]) -
     assert not file.exists()
 
 
-def test_a_file_that_cannot_be_written(exporting: tuple[Started, Path]) -> None:
+def test_a_file_that_cannot_be_written(exporting: tuple[ServerDouble, Path]) -> None:
     """The reason is said, and the server goes on."""
     double, file = exporting
     file.mkdir()

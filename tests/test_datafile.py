@@ -22,6 +22,7 @@ from kvfake.services import mattermost, persist
 from kvfake.settings import WORLD, resolve
 from kvfake.stores import Entry, Namespace
 from kvfake.stores.memory import MemoryStore
+from kvfake.world.backend import local_world
 from kvfake.world.datafile import DataError, dump, load, parse, read, text_of
 from kvfake.world.tokens import TokenIssuer
 from kvfake.world.world import World
@@ -39,7 +40,7 @@ EXAMPLE: dict[str, Any] = {
 
 
 def a_world(**settings: Any) -> World:
-    return World("id", 0, "http://world.test", TokenIssuer(), resolve(settings, scopes=(WORLD,)))
+    return local_world("id", 0, "http://world.test", resolve(settings, scopes=(WORLD,)), TokenIssuer())
 
 
 @pytest.fixture
@@ -83,9 +84,9 @@ def test_a_file_says_what_a_world_holds(world: World) -> None:
     assert dump(world) == EXAMPLE
     assert (the_value(world, b"name"), the_value(world, prefix=b"p"), the_value(world, b"odd")) == (b'"Ada"', b"1", b"1e999")
     assert world.store.get(persist.namespace("project"), b"convo::42") == Entry(b'{"step":2}', MICROSECONDS)
-    assert world.owners.who("mattermost", b"bot-token") == "app/bot"
-    assert world.owners.who("mattermost", b"shared") == "app/ada"
-    assert world.owners.who("persist", b"shared") == "other"
+    assert world.tokens.owner_of("mattermost", b"bot-token") == "app/bot"
+    assert world.tokens.owner_of("mattermost", b"shared") == "app/ada"
+    assert world.tokens.owner_of("persist", b"shared") == "other"
 
 
 def test_an_empty_world_is_a_file_too(world: World) -> None:
@@ -283,7 +284,7 @@ def test_the_tokens_of_a_file_are_those_that_a_user_named() -> None:
     world.token("mattermost", "app/bot")
     assert "tokens" in dump(world)
     issued = world.token("persist", "project")
-    world.owners.name(issued, "app/eve")
+    world.tokens.add(issued, "app/eve")
     assert dump(world)["tokens"] == {"mine": ["app/bot", "project:other"], "session": "/ada", issued: "app/eve"}
 
 
@@ -294,7 +295,7 @@ def test_what_is_loaded_lies_beside_what_is_there(world: World) -> None:
     """Or in its place, where that is asked for; what else a world knows stays."""
     put(world, b"1", b"old")
     put(world, b"1", b"k")
-    world.owners.name("mine", "app/bot")
+    world.tokens.add("mine", "app/bot")
     mark = world.store.checkpoint()
     assert load(world, {"kvfake": 1, "mattermost": of_bot(2)}) == 1
     assert dump(world)["mattermost"] == {"app/bot": {"": {"k": 2, "old": 1}}}

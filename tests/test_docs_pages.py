@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import kvfake
-from kvfake.services.messages import SEVERS
 from tests.support.process import KVFAKE, environment
+from tests.support.troubled import SEVERS
 
 DOCS = Path(__file__).parent.parent / "docs"
 POWERS, CONTRACT = (DOCS / "powers.md").read_text(), (DOCS / "contract.md").read_text()

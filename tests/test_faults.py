@@ -14,11 +14,11 @@ import requests
 import kvfake
 from kvfake.http import server as jobs_module
 from kvfake.services.mattermost import KV
-from kvfake.services.messages import SEVERS
 from kvfake.world import faults as faults_module
-from kvfake.world.faults import DEFAULTS
-from kvfake.world.journal import Asked
+from kvfake.world.faults import FAULT_DEFAULTS
+from kvfake.world.journal import IncomingRequest
 from tests.support.doors import DOORS, Door, SocketDoor, WsgiDoor, opened
+from tests.support.troubled import SEVERS
 from tests.support.wire import Reply, Wire, request_bytes
 from tests.test_server import until
 
@@ -448,7 +448,7 @@ def test_what_is_not_possible_is_refused(given: dict[str, Any], words: str) -> N
 def test_the_signature_has_every_name_once() -> None:
     """What `Fault` takes by default is what ``add`` takes by default; another name is a ``TypeError``."""
     faults = kvfake.Double().faults
-    assert {name: parameter.default for name, parameter in inspect.signature(faults.add).parameters.items()} == DEFAULTS
+    assert {name: parameter.default for name, parameter in inspect.signature(faults.add).parameters.items()} == FAULT_DEFAULTS
     with pytest.raises(TypeError):
         faults.add(stauts=503)  # type: ignore[call-arg]
 
@@ -505,7 +505,7 @@ def test_before_runs_before_anything_is_done(door: str) -> None:
 def test_before_may_take_the_request(door: str) -> None:
     """Where it must be called with one; and goes together with everything else that a fault does."""
     with opened(door) as one:
-        asked: list[Asked] = []
+        asked: list[IncomingRequest] = []
         one.double.faults.add(status=503, before=asked.append, times=2)
         one.double.faults.add(before=lambda request, more=None: asked.append(request))
         one.double.faults.add(before=lambda *nothing, more=None: asked.extend(nothing), after=3)
@@ -573,7 +573,7 @@ def test_functions_that_send_requests_of_their_own_do_not_wait_for_one_another()
 def test_a_function_that_raises(door: str, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     """It is a 500 that is in the journal, nothing is done, its traceback is on stderr, and the next request is served."""
 
-    def broken(_: Asked) -> None:
+    def broken(_: IncomingRequest) -> None:
         raise LookupError("the user's own mistake")
 
     function: dict[str, Any] = {name: broken}
@@ -607,7 +607,7 @@ def test_a_function_may_change_the_faults() -> None:
     with opened("wsgi") as one:
         faults = one.double.faults
 
-        def clear(_: Asked) -> bool:
+        def clear(_: IncomingRequest) -> bool:
             faults.clear()
             return True
 

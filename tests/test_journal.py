@@ -157,13 +157,13 @@ def test_what_came_since_a_mark_can_be_forgotten() -> None:
         fill(one, 2)
         mark = journal.mark()
         fill(one, 1)
-        journal.forget_since(mark)
+        journal.rollback(mark)
         assert (keys_of(journal), journal.dropped) == (["0", "1"], 0)
         fill(one, 2)
-        journal.forget_since(mark)
+        journal.rollback(mark)
         assert (keys_of(journal), journal.dropped) == (["1"], 1)
         fill(one, 9)
-        journal.forget_since(mark)
+        journal.rollback(mark)
         assert (keys_of(journal), journal.dropped) == ([], 2)
 
 
@@ -247,7 +247,7 @@ def test_an_exchange_is_itself_whenever_it_is_read() -> None:
 
 def record(journal: Journal, request: bytes, response: bytes, keys: tuple[bytes, ...]) -> None:
     asked = Operation("mget", "owner", ("s", "owner", b""), keys=keys) if keys else None
-    journal.record("persist", asked, "owner", Request("POST", b"/", {}, request), b"/", b"", Response(200, (), response), 0.0)
+    journal.record("persist", asked, "owner", Request("POST", b"/", {}, request, path=b"/"), Response(200, (), response), 0.0)
 
 
 SIZES = st.integers(0, 60)
@@ -271,7 +271,7 @@ def test_its_bounds_hold_whatever_is_done(steps: list[tuple[str, int, int, int]]
             elif step == "mark":
                 mark, kept_at_mark = journal.mark(), len(came)
             elif step == "forget":
-                journal.forget_since(mark)
+                journal.rollback(mark)
                 del came[kept_at_mark:]
             else:
                 journal.clear()
@@ -501,7 +501,7 @@ def test_an_exchange_as_json(door: str) -> None:
     with opened(door, token=["t=app/bot"]) as one:
         one.double.faults.add(status=503, method="PUT", body={"error": "busy"})
         one.send("PUT", f"{KV}/a%20b?x=1", {"Authorization": "Bearer t", "X-More": "y"}, b'{"a":1}')
-        shown = one.double.journal[0].as_json()
+        shown = one.double.journal[0].to_dict()
         assert isinstance(shown.pop("duration"), float)
         assert shown.pop("request")["headers"].items() >= {"authorization": "Bearer ...", "x-more": "y"}.items()
         assert shown == {
@@ -520,7 +520,7 @@ def test_an_exchange_as_json(door: str) -> None:
             "fault": "status=503, method='PUT', body={'error': 'busy'}",
             "rows": [],
         }
-        assert list(one.double.journal[0].as_json()) == [
+        assert list(one.double.journal[0].to_dict()) == [
             *["number", "service", "verb", "method", "path", "key", "owner", "status", "request", "response", "fault", "rows"],
             "duration",
         ]
@@ -530,7 +530,7 @@ def test_what_is_not_known_is_null_in_json() -> None:
     """Of a request that nobody answers."""
     with opened("site") as one:
         one.send("GET", "/elsewhere")
-        shown = json.loads(json.dumps(one.double.journal[0].as_json()))
+        shown = json.loads(json.dumps(one.double.journal[0].to_dict()))
         assert [name for name, value in shown.items() if value is None] == ["service", "verb", "key", "owner", "fault"]
         assert shown["request"]["body"] == ""
 
@@ -540,7 +540,7 @@ def test_json_is_of_whole_characters() -> None:
     with opened("site") as one:
         one.double.faults.add(status=500, key="\udcff", body=b"\xff")
         one.send("PUT", f"{KV}/%FF", one.double.mattermost.headers, b'"\xff"')
-        shown = one.double.journal[0].as_json()
+        shown = one.double.journal[0].to_dict()
         assert (shown["key"], shown["path"], shown["fault"]) == (
             "\\udcff",
             f"{KV}/%FF",
@@ -559,7 +559,7 @@ def test_json_hides_the_tokens_that_the_world_knows() -> None:
         one.double.respond("POST", "/login", body="in", headers={"Token": token})
         one.send("POST", "/login", {"X-Mine": token}, json.dumps(one.double.mattermost.context()).encode())
         one.send("PUT", f"{KV}/{token}", one.double.mattermost.headers, b'"\xff' + token.encode() + b'"')
-        shown = [exchange.as_json(one.double.without_tokens) for exchange in one.double.journal]
+        shown = [exchange.to_dict(one.double.redact) for exchange in one.double.journal]
         assert token not in json.dumps(shown)
         assert base64.b64decode(shown[1]["request"]["body_base64"]) == b'"\xff' + token[:4].encode() + b'..."'
         assert (shown[0]["request"]["headers"]["x-mine"], shown[0]["response"]["headers"]["token"]) == (token[:4] + "...",) * 2

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from kvfake.services.messages import Operation, Request
-from kvfake.world.journal import Asked
+from kvfake.world.journal import IncomingRequest
 from kvfake.world.matching import Matcher, from_json, to_json
 
 
-def asked(verb: str, key: bytes = b"", keys: tuple[bytes, ...] = ()) -> Asked:
+def asked(verb: str, key: bytes = b"", keys: tuple[bytes, ...] = ()) -> IncomingRequest:
     operation = Operation(verb, "project", ("persist", "project", b""), key, keys=keys)
-    return Asked("persist", operation, "project", Request("GET", b"/p?q", {b"x": b"y"}), b"/p", b"q")
+    return IncomingRequest("persist", operation, "project", Request("GET", b"/p?q", {b"x": b"y"}, path=b"/p", query=b"q"))
 
 
 def test_a_request_that_is_not_answered_yet_has_fields_too() -> None:
     """A fault asks for them before there is a status."""
     one = asked("get", b"a\xff")
-    assert Matcher(service="persist", verb="get", method="get", path="/p", key="a\udcff", owner="project").meets(one)
+    assert Matcher(service="persist", verb="get", method="get", path="/p", key="a\udcff", owner="project").matches(one)
     assert one.request == ({"x": "y"}, b"")
     assert repr(one) == "<GET /p?q by project>"
 
@@ -37,7 +37,7 @@ def test_a_request_that_is_not_answered_yet_has_fields_too() -> None:
 def test_every_key_of_several_counts(keys: tuple[bytes, ...], mismatches: list[str]) -> None:
     """An ``mget`` meets a key where it names it."""
     assert Matcher(key="x").mismatches(asked("mget", keys=keys)) == mismatches
-    assert Matcher(key="x").meets(asked("mget", keys=keys)) == (not mismatches)
+    assert Matcher(key="x").matches(asked("mget", keys=keys)) == (not mismatches)
 
 
 @pytest.mark.parametrize(("value", "shown"), [("text", "'text'"), (200, "200"), (re.compile("a'b"), 're.compile("a\'b")')])

@@ -25,11 +25,12 @@ from werkzeug.test import Client
 import kvfake
 from kvfake.double import Double
 from kvfake.http import connection as mishaps_module
-from kvfake.http.connection import MAX_SILENCE_SECONDS, Action, Close, Connection, Hang, Reset, Wait, apply_wire_fault, in_pieces
+from kvfake.http.connection import MAX_HANG_SECONDS, Action, Close, Connection, Hang, Reset, Wait, apply_wire_fault, in_pieces
+from kvfake.services import mattermost
 from kvfake.services.mattermost import KV
-from kvfake.services.messages import SEVERS, Response, WireFault
-from kvfake.world.faults import MAX_DELAY_SECONDS, FaultAction
-from tests.support.troubled import troubled
+from kvfake.services.messages import Response, Sever, WireFault
+from kvfake.world.faults import MAX_DELAY_SECONDS, FaultAction, FaultArguments
+from tests.support.troubled import SEVERS, troubled
 from tests.support.wire import Wire, request_bytes
 from tests.support.wsgi import QuietHandler, werkzeug_server
 from tests.test_connection import GET, PUT, finish, hear, said
@@ -107,7 +108,7 @@ SILENT = {"silence": False, "silence-after": True}
 
 def test_every_way_to_cut_an_answer_is_tried_here() -> None:
     """None is forgotten."""
-    assert CUT.keys() | SILENT.keys() == SEVERS.keys()
+    assert CUT.keys() | SILENT.keys() == set(SEVERS)
 
 
 @pytest.mark.parametrize("sever", CUT)
@@ -150,7 +151,7 @@ def test_silence_lasts_until_the_client_gives_up(double: Double, sever: str) -> 
 
 def test_silence_has_a_bound(double: Double, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """After which the connection ends."""
-    monkeypatch.setattr(mishaps_module, "MAX_SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(mishaps_module, "MAX_HANG_SECONDS", 0.05)
     double.faults.add(sever="silence")
     wire.send(asking(double, "GET"))
     assert heard(wire) == (b"", "FIN")
@@ -361,14 +362,14 @@ def answering(wire_fault: WireFault, body: bytes = b"body") -> Connection:
         (WireFault(delay=1.5), [Wait(1.5), MESSAGE]),
         (WireFault(over=0.009), [MESSAGE]),
         (WireFault(delay=1, over=0.02), [Wait(1), MESSAGE[:HALF], Wait(0.02 * HALF / len(MESSAGE)), MESSAGE[HALF:]]),
-        (WireFault(sever="before"), [Close(linger=True)]),
-        (WireFault(delay=2, sever="after"), [Wait(2), Close(linger=True)]),
-        (WireFault(sever="reset"), [Reset()]),
-        (WireFault(delay=2, sever="reset-after"), [Wait(2), Reset()]),
-        (WireFault(sever="silence"), [Hang(MAX_SILENCE_SECONDS)]),
-        (WireFault(delay=2, sever="silence-after"), [Wait(2), Hang(MAX_SILENCE_SECONDS)]),
-        (WireFault(delay=2, sever="garbage"), [Wait(2), b"body", Close(linger=True)]),
-        (WireFault(delay=2, sever="truncate"), [Wait(2), MESSAGE[:-2], Close(linger=True)]),
+        (WireFault(sever=Sever.BEFORE), [Close(linger=True)]),
+        (WireFault(delay=2, sever=Sever.AFTER), [Wait(2), Close(linger=True)]),
+        (WireFault(sever=Sever.RESET), [Reset()]),
+        (WireFault(delay=2, sever=Sever.RESET_AFTER), [Wait(2), Reset()]),
+        (WireFault(sever=Sever.SILENCE), [Hang(MAX_HANG_SECONDS)]),
+        (WireFault(delay=2, sever=Sever.SILENCE_AFTER), [Wait(2), Hang(MAX_HANG_SECONDS)]),
+        (WireFault(delay=2, sever=Sever.GARBAGE), [Wait(2), b"body", Close(linger=True)]),
+        (WireFault(delay=2, sever=Sever.TRUNCATE), [Wait(2), MESSAGE[:-2], Close(linger=True)]),
     ],
 )
 def test_what_is_done_in_place_of_an_answer(wire_fault: WireFault, actions: list[Action]) -> None:
@@ -386,7 +387,7 @@ def test_a_cut_conversation_forgets_what_it_heard() -> None:
 
     def answer(request: Any) -> Response:
         asked.append(request.target)
-        return Response(200, wire_fault=WireFault(sever="before"))
+        return Response(200, wire_fault=WireFault(sever=Sever.BEFORE))
 
     assert hear(Connection(answer), PUT + GET + GET) == [Close(linger=True)]
     assert asked == [b"/b"]
@@ -395,10 +396,10 @@ def test_a_cut_conversation_forgets_what_it_heard() -> None:
 def test_what_has_no_body_is_cut_in_its_place() -> None:
     """To HEAD a truncated answer is whole, and garbage is garbage; what promises nothing promises sixteen bytes."""
     head = GET.replace(b"GET", b"HEAD")
-    assert hear(answering(WireFault(sever="truncate")), head) == [MESSAGE[:-4], Close(linger=True)]
-    assert hear(answering(WireFault(sever="garbage")), head) == [b"body", Close(linger=True)]
+    assert hear(answering(WireFault(sever=Sever.TRUNCATE)), head) == [MESSAGE[:-4], Close(linger=True)]
+    assert hear(answering(WireFault(sever=Sever.GARBAGE)), head) == [b"body", Close(linger=True)]
     promising = MESSAGE[:-4].replace(b"Length: 4", b"Length: 16")
-    assert hear(answering(WireFault(sever="truncate"), b""), GET) == [promising, Close(linger=True)]
+    assert hear(answering(WireFault(sever=Sever.TRUNCATE), b""), GET) == [promising, Close(linger=True)]
 
 
 def test_a_late_last_answer_ends_the_conversation() -> None:
@@ -423,25 +424,25 @@ def test_pieces_are_the_message_in_time(message: bytes, over: float) -> None:
     assert [isinstance(piece, bytes) for piece in pieces] == [place % 2 == 0 for place in range(len(pieces))]
 
 
-@given(wire_fault=st.builds(WireFault, SECONDS, SECONDS, st.sampled_from(["", *SEVERS])), head=st.binary(), body=st.binary())
+@given(wire_fault=st.builds(WireFault, SECONDS, SECONDS, st.sampled_from([None, *Sever])), head=st.binary(), body=st.binary())
 def test_whatever_befalls_an_answer(wire_fault: WireFault, head: bytes, body: bytes) -> None:
     """No byte comes that is not the answer's, unless it is garbage; only a cut answer ends the connection; time is kept."""
     actions = apply_wire_fault(wire_fault, head + body, body, b"garbage")
     told = said(list(actions))
-    if wire_fault.sever == "":
+    if wire_fault.sever is None:
         assert told == head + body
-    elif wire_fault.sever == "truncate":
+    elif wire_fault.sever is Sever.TRUNCATE:
         assert (head + body).startswith(told)
         assert len(told) == len(head) + len(body) // 2
     else:
-        assert told == (b"garbage" if wire_fault.sever == "garbage" else b"")
-    assert isinstance(actions[-1], bytes) == (wire_fault.sever == "")
+        assert told == (b"garbage" if wire_fault.sever is Sever.GARBAGE else b"")
+    assert isinstance(actions[-1], bytes) == (wire_fault.sever is None)
     assert sum(action.seconds for action in actions if isinstance(action, Wait)) <= wire_fault.delay + wire_fault.over
 
 
 def delays(delay: Any, seed: int, count: int = 20) -> list[float]:
-    misfortune = FaultAction(None, delay, None, seed, None, None, does_nothing=True)
-    answers = [misfortune.answer(Response(200), lambda status, reason: Response(status)) for _ in range(count)]
+    action = FaultAction(FaultArguments(delay=delay, seed=seed, before=lambda: None))
+    answers = [action.response(Response(200), mattermost) for _ in range(count)]
     return [answer.wire_fault.delay for answer in answers if answer.wire_fault is not None]
 
 

@@ -20,8 +20,8 @@ from kvfake.contract.openapi.describing import description
 from kvfake.control import app, powers, worlds
 from kvfake.services import mattermost, persist
 from kvfake.services.facts import ROWS
-from kvfake.services.messages import SEVERS
 from tests.support.process import environment
+from tests.support.troubled import SEVERS
 
 EXCUSED = Path(__file__).parent / "support" / "excused.py"
 METHODS = ("get", "post", "put", "delete")

@@ -18,9 +18,9 @@ from kvfake.settings import (
     from_environment,
     from_flags,
     from_keywords,
-    named_token,
     of,
-    owner_of,
+    parse_owner,
+    parse_token,
     resolve,
 )
 
@@ -214,14 +214,14 @@ def test_a_value_that_is_not_possible(name: str, given: object, words: str) -> N
 )
 def test_an_owner(text: str, service: str, owner: str) -> None:
     """Its form says which service it belongs to."""
-    assert owner_of(text) == (service, owner)
+    assert parse_owner(text) == (service, owner)
 
 
 @pytest.mark.parametrize("text", ["", "app", "app/", "/", "a/b/c", "//user", "project", "project:", "Project:x"])
 def test_no_owner(text: str) -> None:
     """The three forms are named."""
     with pytest.raises(ValueError, match=r"expected app/user .*, /user .* or project:NAME") as wrong:
-        owner_of(text)
+        parse_owner(text)
     assert repr(text) in str(wrong.value)
 
 
@@ -236,14 +236,14 @@ def test_no_owner(text: str) -> None:
 )
 def test_a_token_is_split_from_its_owner_at_the_last_mark(text: str, token: str, owner: str) -> None:
     """So a token may hold one."""
-    assert named_token(text) == (token, owner)
+    assert parse_token(text) == (token, owner)
 
 
 @pytest.mark.parametrize("text", ["", "token", "=app/bot", "app/bot"])
 def test_no_token_with_an_owner(text: str) -> None:
     """Both must be there."""
     with pytest.raises(ValueError, match=r"is not TOKEN=OWNER, such as my-token=app/bot"):
-        named_token(text)
+        parse_token(text)
 
 
 # -------------------------------------------------------------------------------------------------- keywords, flags, variables

@@ -23,9 +23,9 @@ from urllib3 import Timeout
 import kvfake
 from kvfake.double import Double
 from kvfake.services.mattermost import KV
-from kvfake.services.messages import SEVERS
 from kvfake.services.persist import API
 from tests.support.doors import CLIENT_DOORS, TOKENS, AsyncHttpxDoor, HttpxDoor, RequestsDoor, reply_of
+from tests.support.troubled import SEVERS
 from tests.support.wire import Reply
 from tests.test_server import until
 
@@ -121,7 +121,7 @@ def whole(reply: Reply) -> tuple[int, str, list[tuple[str, str]], bytes]:
 def recorded(double: Double) -> list[Any]:
     """What was heard and done, but for whose double it was."""
     return [
-        (exchange.as_json() | {"duration": 0, "fault": exchange.fault is not None})
+        (exchange.to_dict() | {"duration": 0, "fault": exchange.fault is not None})
         | {"request": ({**exchange.request.headers, "host": ""}, exchange.request.body)}
         for exchange in double.journal
     ]

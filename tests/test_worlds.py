@@ -10,7 +10,7 @@ import pytest
 import kvfake
 from kvfake.double import Double
 from kvfake.services.mattermost import KV
-from kvfake.world.backend import Backend, Ended
+from kvfake.world.backend import Backend, WorldEnded
 from kvfake.world.tokens import TokenIssuer
 from kvfake.world.world import World
 from tests.support.doors import DOORS, SocketDoor, opened
@@ -320,16 +320,16 @@ def test_tokens_of_worlds_that_are_long_forgotten() -> None:
 
 def test_ended_worlds_are_not_remembered() -> None:
     """A thousand worlds later nothing is left of them but their number."""
-    fake = Backend("http://x", kvfake.Double()._backend.own.settings)
+    backend = Backend("http://x", kvfake.Double()._backend.own.settings)
     ids = []
     for _ in range(1000):
-        world = fake.open({})
+        world = backend.open({})
         ids.append(world.id)
-        fake.end(world)
-    assert (fake.worlds, fake._by_serial) == ({}, {})
+        backend.end(world)
+    assert (backend.worlds, backend._by_serial) == ({}, {})
     for id in ids:
-        with pytest.raises(Ended):
-            fake.find(id)
+        with pytest.raises(WorldEnded):
+            backend.find(id)
 
 
 @pytest.mark.parametrize("sign", ['"', "\\", "\n", "\x00", "\x1f", "\x7f", "é", "?", "x"])

@@ -20,7 +20,7 @@ import kvfake
 from kvfake.contract.checks import Check
 from kvfake.contract.rows.register import checks
 from kvfake.double import Double
-from kvfake.http.router import call
+from kvfake.http.router import call_application
 from kvfake.services.mattermost import KV
 from kvfake.services.messages import Request, Response
 from tests.support.doors import TOKENS, SocketDoor, WsgiDoor
@@ -179,5 +179,7 @@ def test_an_application_is_asked_with_a_requests_parts() -> None:
 
     request = Request("PUT", b"", {b"host": b"x", b"content-type": b"text/plain", b"content-length": b"4"}, b"body")
     for query in (b"a", b""):
-        assert call(application, request, b"/a b", b"/c/d", query, {}) == Response(299, (("X", "y"),), b"body/a b/c/d")
+        assert call_application(application, request.replace(query=query), b"/a b", b"/c/d", {}) == Response(
+            299, (("X", "y"),), b"body/a b/c/d"
+        )
     assert closed == [True]

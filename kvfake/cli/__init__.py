@@ -20,7 +20,7 @@ from kvfake.errors import BIND_ERRORS, CommandError, cannot_listen
 from kvfake.settings import COMMAND, PERSIST, PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_flags, resolve
 
 if TYPE_CHECKING:
-    from kvfake.double import Started
+    from kvfake.double import ServerDouble
     from kvfake.files import Files
 
 
@@ -64,13 +64,13 @@ def _settings(parser: ArgumentParser, options: Namespace, overrides: Mapping[str
         parser.error(str(wrong))
 
 
-def _bind(settings: dict[str, Any]) -> tuple[Started, Files]:
+def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
     """A double behind a bound server, and the files that it writes, which are open."""
-    from kvfake.double import Started
+    from kvfake.double import ServerDouble
     from kvfake.files import Files
 
     try:
-        double = Started(settings)
+        double = ServerDouble(settings)
     except BIND_ERRORS as failed:
         raise CommandError(f"{cannot_listen(settings, failed)} (--port takes another, --port 0 a free one)") from None
     except ValueError as wrong:  # in the seed

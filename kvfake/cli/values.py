@@ -21,8 +21,8 @@ from kvfake.errors import CommandError
 from kvfake.files import write_whole
 from kvfake.http.parser import MAX_BODY_BYTES
 from kvfake.services import mattermost, persist
+from kvfake.services.jsontext import dump_json
 from kvfake.world.datafile import leaves, members, text_of
-from kvfake.world.mappings import dump_json
 from kvfake.world.world import BOT, PROJECT
 
 _DATA = "/_kvfake/data"

@@ -14,7 +14,7 @@ from pathlib import Path
 from kvfake.contract.saying import say
 from kvfake.errors import CommandError
 from kvfake.services.facts import ROWS, SAME, SOURCES, Row
-from kvfake.services.messages import ROWS as MARKS
+from kvfake.services.messages import FIDELITY_HEADER
 
 _SHOWN_BY = Path(__file__).with_name("shown_by.json")
 _COLUMNS_OF_A_PIPE, _FEWEST_COLUMNS = 100, 40
@@ -52,7 +52,7 @@ def _named(ids: list[str]) -> list[Row]:
 def _explained(row: Row, tests: list[str], columns: int) -> str:
     about = {"source": [row.source], "documented": [row.documented], "plugin-1.2": [row.plugin]}
     if row.mark is not None:
-        about["marked"] = [f"{MARKS}: {row.mark} on a reply kinder than the plugin's; the journal names it too"]
+        about["marked"] = [f"{FIDELITY_HEADER}: {row.mark} on a reply kinder than the plugin's; the journal names it too"]
     about["shown by"] = tests
     text = _lines(f"{row.id:{_LEFT}}", row.sentence, columns)
     for label, items in about.items():

@@ -15,14 +15,14 @@ from werkzeug.wrappers import Request
 from kvfake.control.payload import Answer, no_query, number_of, object_of, query_of, refusing, whole
 from kvfake.services.persist import updated
 from kvfake.world.backend import Backend
-from kvfake.world.faults import DEFAULTS, Fault
+from kvfake.world.faults import FAULT_DEFAULTS, Fault
 from kvfake.world.matching import FIELDS, from_json, to_json
-from kvfake.world.routes import Route, route
+from kvfake.world.routes import Route
 from kvfake.world.world import World
 
 _PATTERNS = ("method", "key", "owner")  # may be {"matches": "..."}
 _COUNTS = ("status", "times", "after", "every", "seed")
-_FAULT = tuple(name for name in DEFAULTS if name not in ("when", "before"))  # functions are for Python alone
+_FAULT = tuple(name for name in FAULT_DEFAULTS if name not in ("when", "before"))  # functions are for Python alone
 _ROUTE = ("method", "path", "status", "json", "body", "headers")
 _MOVES = ("resume", "freeze", "move_to", "shift")  # in this order, where several are asked for: what stands still is moved
 _SWITCHES = ("resume", "freeze")
@@ -74,7 +74,7 @@ def _found(world: World, number: int) -> Fault:
 
 
 def _fault(fault: Fault, is_active: bool) -> dict[str, Any]:
-    given = {name: value for name, value in fault.given.items() if value != DEFAULTS[name]}
+    given = fault.arguments.given
     return {"id": fault.number, "hits": fault.hits, "active": is_active, **{name: _shown(given[name]) for name in given}}
 
 
@@ -95,8 +95,8 @@ def show_journal(backend: Backend, world: World, request: Request) -> Answer:
     with world.lock:
         found = [exchange for exchange in world.journal.filter(status=status, **wanted) if exchange.number > since]
         dropped, seen = world.journal.dropped, world.journal.seen
-    hide = world.owners.without_tokens
-    return 200, {"exchanges": [exchange.as_json(hide) for exchange in found], "dropped": dropped, "seen": seen}
+    hide = world.tokens.redact
+    return 200, {"exchanges": [exchange.to_dict(hide) for exchange in found], "dropped": dropped, "seen": seen}
 
 
 def clear_journal(backend: Backend, world: World, request: Request) -> Answer:
@@ -162,8 +162,7 @@ def add_route(backend: Backend, world: World, request: Request) -> Answer:
         raise BadRequest('path: expected a path, or {"matches": "<regular expression>"}')
     with refusing(*_WRONG):
         asked["path"], asked["status"] = from_json("path", asked["path"]), whole(asked["status"])
-        made = route(**asked)
-        world.routes.respond(made)
+        made = world.routes.respond(**asked)
     return 201, _route(made)
 
 

@@ -14,7 +14,7 @@ from kvfake import __version__
 from kvfake.control.payload import Answer, no_query, object_of, whole
 from kvfake.services import mattermost, persist
 from kvfake.settings import WORLD, from_keywords, of
-from kvfake.world.backend import Backend, Ended
+from kvfake.world.backend import Backend, WorldEnded
 from kvfake.world.world import APP, BOT, PROJECT, World
 
 MAX_WORLDS = 100_000  # at a few kilobytes each
@@ -71,7 +71,7 @@ def end(backend: Backend, world: World, request: Request, id: str) -> Answer:
 def _found(backend: Backend, id: str) -> World:
     try:
         found = backend.find(id)
-    except Ended:
+    except WorldEnded:
         raise Gone(f"the world {id} has ended") from None
     if found is None:
         raise NotFound(f"there is no world {id!r}; GET /_kvfake/worlds lists them")

@@ -1,22 +1,8 @@
-"""What a conversation asks of whoever drives its socket.
+"""One connection, without its socket: bytes in, actions out.
 
-Law: values and nothing else.
-
-=====
-
-What befalls an answer on its way, as actions of a conversation.
-
-Law: a message in, actions out; it chooses nothing and waits for nothing. Whoever drives the sockets carries them out.
-
-=====
-
-One conversation, without sockets: bytes heard in, actions out.
-
-Law: it speaks HTTP/1.1 as Go's ``net/http`` does (M28) and holds no rule of a service. It never waits and never blocks: what
-it is handed it works off as far as it can, one request at a time, and says what is to be done:
-see `kvfake.http.connection`. The response of a job is handed to `answered`.
-
-After its actions were carried out, `advance` gives those for the next request that was heard already, if there is one.
+Law: it speaks HTTP/1.1 as Go's ``net/http`` does (M28) and holds no rule of a service. It never waits and never blocks: it works
+off the bytes that it gets, one request at a time, and says what is to be done as actions, which `kvfake.http.server` carries out.
+After the actions were carried out, `Connection.advance` gives those for the next request that is there already, if there is one.
 """
 
 from __future__ import annotations
@@ -31,18 +17,34 @@ from kvfake.http.parser import (
     BAD_REQUEST_TEXT,
     MAX_HEAD_BYTES,
     TOO_LARGE,
-    BadRequestHead,
+    BadRequest,
     Body,
     ChunkedBody,
     Head,
     HeadParser,
     request_line,
 )
-from kvfake.services.messages import GARBAGE, RESET, ROWS, SILENCE, TRUNCATE, Headers, Request, Response, WireFault
+from kvfake.services.messages import FIDELITY_HEADER, Headers, Job, Request, Response, Sever, Wire, WireFault
 from kvfake.world.journal import redact_headers
 
-Job = Callable[[], Response]
-"""Run this where it may block."""
+Handler = Callable[[Request], Response | Job]
+"""Answers a request: with a response, or with a job that makes one where that may block."""
+
+Log = Callable[[str, bytes, int, int], None]
+"""Called with method, target, status and the bytes of the body; zeros where a fault let no answer out."""
+
+WITHOUT_LENGTH = (204, 304)  # RFC 9110, 8.6: no Content-Length, and no body
+MAX_HANG_SECONDS = 300.0
+_MAX_PIECES = 200  # of a response that is spread over time
+_PIECE_SECONDS = 0.01
+_PROMISED_BYTES = 16  # the Content-Length of an empty body that is truncated
+_MIN_BYTES_OF_A_NEXT_HEAD = 4  # net/http waits for so many before it looks at them
+_MAX_BLANK_BYTES_AFTER_POST = 4  # net/http: RFC 7230 section 3 tolerance for old buggy clients
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_EXPECTATION_FAILED = Response(417, close=True)
+
+
+# ------------------------------------------------------------------------------------------------------------------ actions
 
 
 class Wait(NamedTuple):
@@ -52,7 +54,7 @@ class Wait(NamedTuple):
 
 
 class Hang(NamedTuple):
-    """Say nothing until the client gives up, or for so long; then end the connection."""
+    """Send nothing until the client gives up, or for so long; then end the connection."""
 
     seconds: float
 
@@ -62,184 +64,175 @@ class Reset(NamedTuple):
 
 
 class Close(NamedTuple):
-    """End the connection. Where the client may still be speaking, ``linger`` says to let it finish."""
+    """End the connection. ``linger`` says to read on until the client is done: closing with unread input would send RST, and the
+    client could lose the answer.
+    """
 
     linger: bool
 
 
 Action = bytes | Job | Wait | Hang | Reset | Close
-"""``bytes``: send these."""
+"""Of these ``bytes`` are to be sent, and a job is to be run, its response handed to `Connection.job_done`."""
 
+_NOTHING: tuple[Action, ...] = ()
+_LINGER = Close(linger=True)
 
-MAX_SILENCE_SECONDS = 300.0
-
-_MAX_PIECES = 200
-_PIECE_SECONDS = 0.01
-_CLOSE = Close(linger=True)  # closed at once, what the client still says would make a reset of it
-
-RESET_AT_ONCE = struct.pack("ii", 1, 0)
+SO_LINGER_RESET = struct.pack("ii", 1, 0)
 """For SO_LINGER: closing sends RST, and what was not sent yet is lost."""
 
 
 def apply_wire_fault(wire_fault: WireFault, message: bytes, body: bytes, garbage: bytes) -> tuple[Action, ...]:
-    """What is done in place of sending ``message``, which ends with ``body``; ``garbage`` is what comes where no answer does. The
-    connection ends where the last of them is no bytes.
+    """What is done in place of sending ``message``, which ends with ``body``; ``garbage`` is sent where the fault sends bytes that
+    are no answer. If the last action is not bytes, it ends the connection.
     """
     waiting: tuple[Action, ...] = (Wait(wire_fault.delay),) if wire_fault.delay else ()
-    if wire_fault.sever.startswith(RESET):
+    wire = wire_fault.sever.wire if wire_fault.sever is not None else None
+    if wire is Wire.RESET:
         return (*waiting, Reset())
-    if wire_fault.sever.startswith(SILENCE):
-        return (*waiting, Hang(MAX_SILENCE_SECONDS))
-    if wire_fault.is_unanswered:
-        return (*waiting, garbage, _CLOSE) if wire_fault.sever == GARBAGE else (*waiting, _CLOSE)
-    if wire_fault.sever == TRUNCATE:
+    if wire is Wire.HANG:
+        return (*waiting, Hang(MAX_HANG_SECONDS))
+    if wire is Wire.CLOSE:
+        return (*waiting, _LINGER)
+    if wire is Wire.GARBAGE:
+        return (*waiting, garbage, _LINGER)
+    if wire is Wire.TRUNCATE:
         message = message[: len(message) - (len(body) + 1) // 2]
     pieces = (*waiting, *in_pieces(message, wire_fault.over))
-    return (*pieces, _CLOSE) if wire_fault.sever else pieces
+    return pieces if wire is None else (*pieces, _LINGER)
 
 
-def in_pieces(message: bytes, over: float) -> list[bytes | Wait]:
+def in_pieces(message: bytes, seconds: float) -> list[bytes | Wait]:
     """The message, spread over that time."""
-    count = max(1, min(_MAX_PIECES, len(message), int(over / _PIECE_SECONDS)))
+    count = max(1, min(_MAX_PIECES, len(message), int(seconds / _PIECE_SECONDS)))
     size = max(1, -(-len(message) // count))
     pieces: list[bytes | Wait] = [message[:size]]
     for start in range(size, len(message), size):
-        pieces += [Wait(over * size / len(message)), message[start : start + size]]
+        pieces += [Wait(seconds * size / len(message)), message[start : start + size]]
     return pieces
 
 
-Handler = Callable[[Request], Response | Job]
-Log = Callable[[str, bytes, int, int], None]
-"""Method, target, status, bytes of the body; zeros where a fault let no answer out."""
-
-
-_NOTHING: tuple[Action, ...] = ()
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_EXPECTATION_FAILED = Response(417, close=True)
-WITHOUT_LENGTH = (204, 304)  # RFC 9110, 8.6: nor a body
-_PROMISED_BYTES = 16  # of an empty body that ends before its length
-_MIN_BYTES_OF_A_NEXT_HEAD = 4  # net/http waits for so many before it looks at them
-_MAX_BLANK_BYTES_AFTER_POST = 4  # net/http: RFC 7230 section 3 tolerance for old buggy clients
+# --------------------------------------------------------------------------------------------------------------- connection
 
 
 class Connection:
-    """What was heard on one connection and not yet answered."""
+    """The requests of one connection, one after the other."""
 
-    def __init__(self, answer: Handler, log: Log | None = None) -> None:
-        self._handle, self._log = answer, log
-        self._reader = HeadParser()
-        self._heard: bytes | bytearray = b""
-        self._searched = 0  # so much of what was heard is known not to end a head
+    def __init__(self, handle: Handler, log: Log | None = None) -> None:
+        self._handle, self._log = handle, log
+        self._parser = HeadParser()
+        self._input: bytes | bytearray = b""  # what was received and not used yet
+        self._searched = 0  # so many bytes of it are known not to end a head
         self._has_checked_line = False
         self._method, self._target = "", b""  # of the request that was read last
         self._head: Head | None = None  # of the request whose body is being read, or whose job is running
         self._body: Body | None = None
-        self._headers: dict[bytes, bytes] | None = None  # of the last request,
-        self._shown: dict[bytes, bytes] = {}  # and what can be shown of them
+        self._headers: dict[bytes, bytes] | None = None  # of the last request
+        self._redacted_headers: dict[bytes, bytes] = {}  # the same, redacted
         self._has_served = self._follows_post = False
-        self._is_half_closed = False  # the client will say no more
-        self._is_cut_short = False  # a request is answered before its end
+        self._is_half_closed = False  # the client will send no more
+        self._is_cut_short = False  # the request is answered before its end
         self._has_ended = False
 
     def receive(self, data: bytes) -> tuple[Action, ...]:
-        """Bytes came."""
-        if not self._heard:
-            self._heard = data
+        """Take these bytes."""
+        if not self._input:
+            self._input = data
         else:
-            if isinstance(self._heard, bytes):
-                self._heard = bytearray(self._heard)
-            self._heard += data
+            if isinstance(self._input, bytes):
+                self._input = bytearray(self._input)
+            self._input += data
         return self.advance()
 
     def eof(self) -> tuple[Action, ...]:
-        """The client will say no more. What was begun is answered as far as it goes."""
+        """The client will send no more. A request that was begun is answered as far as it came."""
         self._is_half_closed = True
         return self.advance()
 
     def advance(self) -> tuple[Action, ...]:
-        """Go on with what was heard."""
+        """Go on with what was received."""
         if self._body is not None:
             return self._read_body(self._body)
         if self._head is not None or self._has_ended:
             return _NOTHING
-        if self._heard and not (self._has_served and len(self._heard) < _MIN_BYTES_OF_A_NEXT_HEAD):
+        if self._input and not (self._has_served and len(self._input) < _MIN_BYTES_OF_A_NEXT_HEAD):
             return self._read_head()
         return self._end(linger=False) if self._is_half_closed else _NOTHING
 
-    def answered(self, response: Response) -> tuple[Action, ...]:
-        """A job is done."""
+    def job_done(self, response: Response) -> tuple[Action, ...]:
+        """Go on with the response of the job."""
         head = self._head
         assert head is not None
         self._head = None
         return self._reply(head, response)
 
-    # ----------------------------------------------------------------------------------------------------------- hearing
+    # ----------------------------------------------------------------------------------------------------------- requests
 
     def _read_head(self) -> tuple[Action, ...]:
-        heard = self._heard
+        received = self._input
         if self._follows_post:
-            blank = len(heard) - len(heard.lstrip(b"\r\n"))
-            self._heard = heard = heard[min(blank, _MAX_BLANK_BYTES_AFTER_POST) :]
-            self._follows_post = not heard
-        end = self._reader.end_of_same(heard) or _end_of_head(heard, self._searched)
-        if end > MAX_HEAD_BYTES or (end < 0 and len(heard) > MAX_HEAD_BYTES):
-            return self._refuse(BadRequestHead(TOO_LARGE))
+            blank = len(received) - len(received.lstrip(b"\r\n"))
+            self._input = received = received[min(blank, _MAX_BLANK_BYTES_AFTER_POST) :]
+            self._follows_post = not received
+        end = self._parser.end_of_same(received) or _end_of_head(received, self._searched)
+        if end > MAX_HEAD_BYTES or (end < 0 and len(received) > MAX_HEAD_BYTES):
+            return self._refuse(BadRequest(TOO_LARGE))
         try:
             if end < 0:
-                return self._wait_for_head(heard)
+                return self._wait_for_head(received)
             self._searched, self._has_checked_line = 0, False
-            self._heard = heard[end:]
-            self._method, self._target, head = self._reader.read(bytes(heard[:end]))
-        except BadRequestHead as bad:
+            self._input = received[end:]
+            self._method, self._target, head = self._parser.read(bytes(received[:end]))
+        except BadRequest as bad:
             return self._refuse(bad)
         length = head.length
-        if length is not None and length <= len(self._heard) and not head.expects:
+        if length is not None and length <= len(self._input) and not head.expects:
             body = b""
             if length:
-                body, self._heard = bytes(self._heard[:length]), self._heard[length:]
-            return self._ask(head, body)
+                body, self._input = bytes(self._input[:length]), self._input[length:]
+            return self._answer(head, body)
         self._head, self._body = head, (incoming := ChunkedBody() if length is None else Body(length))
         if head.expects is None:
-            return self._ask_early(head, incoming)
-        actions = self._read_body(incoming) if self._heard else _NOTHING
+            return self._answer_early(head, incoming)
+        actions = self._read_body(incoming) if self._input else _NOTHING
         return (_CONTINUE, *actions) if head.expects and not head.is_old else actions
 
-    def _wait_for_head(self, heard: bytes | bytearray) -> tuple[Action, ...]:
-        """More must come, unless what is there cannot begin a request, or nothing more will."""
-        if self._is_half_closed and heard:
-            raise BadRequestHead(BAD_REQUEST_TEXT)
-        if not self._has_checked_line and b"\n" in heard:
-            request_line(bytes(heard.partition(b"\n")[0]))
+    def _wait_for_head(self, received: bytes | bytearray) -> tuple[Action, ...]:
+        """Wait for more, unless these bytes cannot begin a request, or no more will come."""
+        if self._is_half_closed and received:
+            raise BadRequest(BAD_REQUEST_TEXT)
+        if not self._has_checked_line and b"\n" in received:
+            request_line(bytes(received.partition(b"\n")[0]))
             self._has_checked_line = True
-        self._searched = max(0, len(heard) - 3)
+        self._searched = max(0, len(received) - 3)
         return _NOTHING
 
     def _read_body(self, body: Body) -> tuple[Action, ...]:
         head = self._head
         assert head is not None
-        self._heard = body.feed(bytes(self._heard))
-        if self._is_half_closed and not body.is_done and not body.broken:
+        self._input = body.feed(bytes(self._input))
+        if self._is_half_closed and not body.is_done and not body.error:
             body.end()
         if body.is_done:
             self._head = self._body = None
-            return self._ask(head, body.bytes)
-        return self._ask_early(head, body) if body.broken or body.is_too_long else _NOTHING
+            return self._answer(head, body.bytes)
+        return self._answer_early(head, body) if body.error or body.is_too_long else _NOTHING
 
-    # ---------------------------------------------------------------------------------------------------------- answering
+    # ---------------------------------------------------------------------------------------------------------- responses
 
-    def _ask_early(self, head: Head, body: Body) -> tuple[Action, ...]:
-        """Answer a request whose body did not come to its end, or never will."""
+    def _answer_early(self, head: Head, body: Body) -> tuple[Action, ...]:
+        """Answer a request whose body has not come to its end, or never will."""
         self._is_cut_short = True
         self._head = self._body = None
-        return self._ask(head, body.bytes, body.broken)
+        return self._answer(head, body.bytes, body.error)
 
-    def _ask(self, head: Head, body: bytes, broken: str = "") -> tuple[Action, ...]:
+    def _answer(self, head: Head, body: bytes, body_error: str = "") -> tuple[Action, ...]:
         if head.expects is None:
             answer: Response | Job = _EXPECTATION_FAILED
         else:
             if head.headers is not self._headers:
-                self._headers, self._shown = head.headers, redact_headers(head.headers)
-            answer = self._handle(Request(self._method, self._target, head.headers, body, broken, self._shown))
+                self._headers, self._redacted_headers = head.headers, redact_headers(head.headers)
+            request = Request(self._method, self._target, head.headers, body, body_error, self._redacted_headers)
+            answer = self._handle(request)
         if isinstance(answer, Response):
             return self._reply(head, answer)
         self._head = head
@@ -261,9 +254,9 @@ class Connection:
         if keep_alive:
             self._has_served, self._follows_post = True, self._method == "POST"
             return actions
-        return (*actions, *self._end(linger=response.close or self._is_cut_short or bool(self._heard)))
+        return (*actions, *self._end(linger=response.close or self._is_cut_short or bool(self._input)))
 
-    def _refuse(self, bad: BadRequestHead) -> tuple[Action, ...]:
+    def _refuse(self, bad: BadRequest) -> tuple[Action, ...]:
         if self._log is not None:
             self._log("-", b"-", int(bad.text[:3]), len(bad.body))
         message = f"HTTP/1.1 {bad.text}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{bad.body}"
@@ -274,10 +267,10 @@ class Connection:
         return (Close(linger),)
 
 
-def _end_of_head(heard: bytes | bytearray, start: int) -> int:
+def _end_of_head(received: bytes | bytearray, start: int) -> int:
     """Behind the first blank line; negative where there is none yet. A line may end without a carriage return."""
-    end = heard.find(b"\n\r\n", start)
-    bare = heard.find(b"\n\n", start, end + 1 if end >= 0 else len(heard))
+    end = received.find(b"\n\r\n", start)
+    bare = received.find(b"\n\n", start, end + 1 if end >= 0 else len(received))
     if bare >= 0:
         return bare + 2
     return end + 3 if end >= 0 else -1
@@ -289,7 +282,7 @@ def message_of(response: Response, body: bytes, keep_alive: bool, is_old: bool =
     if response.status in WITHOUT_LENGTH:
         return start + b"\r\n"
     length = len(response.body)
-    if response.wire_fault is not None and response.wire_fault.sever == TRUNCATE and not length:
+    if response.wire_fault is not None and response.wire_fault.sever is Sever.TRUNCATE and not length:
         length = _PROMISED_BYTES
     return b"%b%d\r\n\r\n%b" % (start, length, body)
 
@@ -297,10 +290,10 @@ def message_of(response: Response, body: bytes, keep_alive: bool, is_old: bool =
 @lru_cache(maxsize=512)
 def _start(status: int, headers: Headers, rows: tuple[str, ...], keep_alive: bool, is_old: bool) -> bytes:
     """The status line and the headers, up to the length that follows where there is a body."""
-    lines = [f"HTTP/1.{0 if is_old else 1} {status} {reason(status)}"]
+    lines = [f"HTTP/1.{0 if is_old else 1} {status} {reason_phrase(status)}"]
     lines += [f"{name}: {value}" for name, value in headers]
     if rows:
-        lines.append(f"{ROWS}: {', '.join(rows)}")
+        lines.append(f"{FIDELITY_HEADER}: {', '.join(rows)}")
     if not keep_alive:
         lines.append("Connection: close")
     elif is_old:
@@ -309,7 +302,8 @@ def _start(status: int, headers: Headers, rows: tuple[str, ...], keep_alive: boo
     return "\r\n".join(lines).encode("latin-1")
 
 
-def reason(status: int) -> str:
+def reason_phrase(status: int) -> str:
+    """The words beside the status; ``Unknown`` for a status that has none."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote_from_bytes, urlsplit
 
 from kvfake.services.messages import Request, Response, error_response
-from kvfake.world.routes import passed_on
+from kvfake.world.routes import forwarded_response
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
-MAX_SILENCE_SECONDS = 30.0
+MAX_HANG_SECONDS = 30.0
 MAX_ANSWER_SECONDS = 300.0  # Mattermost's ServiceSettings.WriteTimeout
 VIA = b"via"
 
@@ -54,7 +54,7 @@ def fetch(
         headers.append(("content-length", str(len(request.body))))
     if via:
         headers.append((VIA.decode(), via))
-    connection = _connection(parts, timeout or MAX_SILENCE_SECONDS, context)
+    connection = _connection(parts, timeout or MAX_HANG_SECONDS, context)
     try:
         connection.putrequest(request.method, quote_from_bytes(parts.path.encode() + target, _VISIBLE), skip_accept_encoding=True)
         for name, value in headers:
@@ -62,7 +62,7 @@ def fetch(
         connection.endheaders(request.body or None)
         answer = connection.getresponse()
         body = _whole_body(answer, seconds)
-        return passed_on(answer.status, _of_every_hop(answer.getheaders()), body)
+        return forwarded_response(answer.status, _of_every_hop(answer.getheaders()), body)
     except (OSError, HTTPException, ValueError) as failed:
         return error_response(502, f"{who} {url} did not answer: {str(failed) or type(failed).__name__}")
     finally:

@@ -1,6 +1,6 @@
 """A double as a transport of httpx, with no socket: for ``httpx.Client`` and ``httpx.AsyncClient``.
 
-Law: it translates, and decides nothing. What a fault leaves of an answer is read by the parser that httpx uses.
+Law: it translates, and decides nothing. What a fault leaves of a response is read by h11, the parser that httpx uses.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import anyio.to_thread
 import h11
 import httpx
 
-from kvfake.http.in_process import RequestBuilder, actions_of, body_of, done, head_of, hear
+from kvfake.http.in_process import RequestBuilder, next_bytes, reason_and_headers, sent_body, wait_for_job, wire_actions
 from kvfake.http.router import Router
 from kvfake.services.messages import Request, Response
 
@@ -27,67 +27,67 @@ class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         self._router, self._builder = router, RequestBuilder()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        asked = self._asked(request, request.read())
-        response = self._router.answer(asked)
+        incoming = self._incoming(request, request.read())
+        response = self._router.answer(incoming)
         if not isinstance(response, Response):
             with _as_httpx():
-                response = done(response, _patience(request))
+                response = wait_for_job(response, _timeout(request))
         if response.wire_fault is None:
-            return _whole(asked, response)
-        coming = _coming(asked, response, _patience(request))
-        while not isinstance(step := next(coming), h11.Response):
+            return _whole(incoming, response)
+        events = _events(incoming, response, _timeout(request))
+        while not isinstance(step := next(events), h11.Response):
             time.sleep(step)
-        return _begun(step, coming)
+        return _streamed(step, events)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        asked = self._asked(request, await request.aread())
-        response = self._router.answer(asked)
+        incoming = self._incoming(request, await request.aread())
+        response = self._router.answer(incoming)
         if not isinstance(response, Response):
             with _as_httpx():
-                response = await anyio.to_thread.run_sync(done, response, _patience(request), abandon_on_cancel=True)
+                response = await anyio.to_thread.run_sync(wait_for_job, response, _timeout(request), abandon_on_cancel=True)
         if response.wire_fault is None:
-            return _whole(asked, response)
-        coming = _coming(asked, response, _patience(request))
-        while not isinstance(step := next(coming), h11.Response):
+            return _whole(incoming, response)
+        events = _events(incoming, response, _timeout(request))
+        while not isinstance(step := next(events), h11.Response):
             await anyio.sleep(step)
-        return _begun(step, coming)
+        return _streamed(step, events)
 
-    def _asked(self, request: httpx.Request, body: bytes) -> Request:
+    def _incoming(self, request: httpx.Request, body: bytes) -> Request:
         target = request.extensions.get("target") or request.url.raw_path
         return self._builder.request(request.method, target, request.headers.raw, body)
 
 
-def _patience(request: httpx.Request) -> Any:
+def _timeout(request: httpx.Request) -> Any:
     return request.extensions.get("timeout", {}).get("read")
 
 
-def _whole(asked: Request, response: Response) -> httpx.Response:
-    reason, headers = head_of(response)
-    stream, extensions = httpx.ByteStream(body_of(asked, response)), {"reason_phrase": reason}
+def _whole(incoming: Request, response: Response) -> httpx.Response:
+    reason, headers = reason_and_headers(response)
+    stream, extensions = httpx.ByteStream(sent_body(incoming, response)), {"reason_phrase": reason}
     return httpx.Response(response.status, headers=headers, stream=stream, extensions=extensions)
 
 
-def _begun(head: h11.Response, coming: Iterator[Any]) -> httpx.Response:
-    stream, extensions = _Body(coming), {"reason_phrase": head.reason}
+def _streamed(head: h11.Response, events: Iterator[Any]) -> httpx.Response:
+    stream, extensions = _Body(events), {"reason_phrase": head.reason}
     return httpx.Response(head.status_code, headers=head.headers.raw_items(), stream=stream, extensions=extensions)
 
 
-def _coming(asked: Request, response: Response, patience: float | None) -> Iterator[Any]:
-    """Seconds to wait, the head of the answer, and pieces of its body."""
+def _events(incoming: Request, response: Response, timeout: float | None) -> Iterator[Any]:
+    """Seconds to wait, the head of the response, and pieces of its body, in the order in which they come."""
     parser = h11.Connection(h11.CLIENT)
-    parser.send(h11.Request(method=asked.method, target="/", headers=[("Host", "kvfake")]))
+    parser.send(h11.Request(method=incoming.method, target="/", headers=[("Host", "kvfake")]))
     parser.send(h11.EndOfMessage())
-    actions = iter(actions_of(asked, response))
+    actions = iter(wire_actions(incoming, response))
     with _as_httpx():
         while not isinstance(event := parser.next_event(), (h11.EndOfMessage, h11.PAUSED)):
             if event is h11.NEED_DATA:
-                seconds, heard = hear(actions, patience)
+                seconds, data = next_bytes(actions, timeout)
                 yield seconds
-                if isinstance(heard, OSError):
-                    raise heard
-                if not heard and parser.their_state is h11.SEND_RESPONSE:
+                if isinstance(data, OSError):
+                    raise data
+                if not data and parser.their_state is h11.SEND_RESPONSE:
                     raise h11.RemoteProtocolError("Server disconnected without sending a response.")
-                parser.receive_data(heard)
+                parser.receive_data(data)
             elif isinstance(event, h11.Response):
                 yield event
             elif isinstance(event, h11.Data):
@@ -107,18 +107,18 @@ def _as_httpx() -> Iterator[None]:
 
 
 class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
-    def __init__(self, coming: Iterator[Any]) -> None:
-        self._coming = coming
+    def __init__(self, events: Iterator[Any]) -> None:
+        self._events = events
 
     def __iter__(self) -> Iterator[bytes]:
-        for step in self._coming:
+        for step in self._events:
             if isinstance(step, bytes):
                 yield step
             else:
                 time.sleep(step)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for step in self._coming:
+        for step in self._events:
             if isinstance(step, bytes):
                 yield step
             else:

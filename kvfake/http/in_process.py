@@ -1,6 +1,6 @@
-"""What a client in this process hears of an answer: what it would read from a socket.
+"""Requests of a client in this process, without a socket: what it sends as a `Request`, and what it would get from a socket.
 
-Law: it has no sockets, knows no client, and waits for nothing but jobs.
+Law: it knows no client library, and waits for nothing but jobs.
 """
 
 from __future__ import annotations
@@ -12,83 +12,84 @@ from functools import lru_cache
 from queue import Empty, SimpleQueue
 from threading import Thread
 
-from kvfake.http.connection import WITHOUT_LENGTH, Action, Hang, Job, Reset, Wait, apply_wire_fault, message_of, reason
-from kvfake.http.server import answer_of
-from kvfake.services.messages import ROWS, Headers, Request, Response, WireFault
+from kvfake.http.connection import WITHOUT_LENGTH, Action, Hang, Reset, Wait, apply_wire_fault, message_of, reason_phrase
+from kvfake.http.server import run_job
+from kvfake.services.messages import FIDELITY_HEADER, Headers, Job, Request, Response, WireFault
 from kvfake.world.journal import redact_headers
 
-Said = Sequence[tuple[str | bytes, str | bytes]]
+HeaderLines = Sequence[tuple[str | bytes, str | bytes]]
 
 
 class RequestBuilder:
-    """Hears the requests of a client in this process, with their headers as `kvfake.http.parser` hears them. Most clients say the
-    same headers again and again: the last are remembered.
+    """Makes requests of what a client sends, with headers as `kvfake.http.parser` reads them. Most clients send the same headers
+    again and again, so the last ones are remembered.
     """
 
     def __init__(self) -> None:
-        self._last: tuple[Said, dict[bytes, bytes], dict[bytes, bytes]] = ([], {}, {})
+        self._last: tuple[HeaderLines, dict[bytes, bytes], dict[bytes, bytes]] = ([], {}, {})
 
-    def request(self, method: str, target: bytes, said: Said, body: bytes) -> Request:
-        """What was asked; ``said`` are the headers in their order."""
-        last, headers, shown = self._last
-        if said != last:
-            headers = _heard(said)
-            shown = redact_headers(headers)
-            self._last = said, headers, shown
-        return Request(method, target, headers, body, "", shown)
+    def request(self, method: str, target: bytes, lines: HeaderLines, body: bytes) -> Request:
+        last, headers, redacted = self._last
+        if lines != last:
+            headers = _merged(lines)
+            redacted = redact_headers(headers)
+            self._last = lines, headers, redacted
+        return Request(method, target, headers, body, "", redacted)
 
 
-def _heard(said: Said) -> dict[bytes, bytes]:
-    heard: dict[bytes, bytes] = {}
-    for name, value in [(_bytes(name).lower(), _bytes(value)) for name, value in said]:
-        if name not in heard:
-            heard[name] = value.strip(b" \t")
+def _merged(lines: HeaderLines) -> dict[bytes, bytes]:
+    headers: dict[bytes, bytes] = {}
+    for name, value in [(_bytes(name).lower(), _bytes(value)) for name, value in lines]:
+        if name not in headers:
+            headers[name] = value.strip(b" \t")
         elif name == b"cookie":
-            heard[name] += b"; " + value
-    return heard
+            headers[name] += b"; " + value
+    return headers
 
 
 def _bytes(text: str | bytes) -> bytes:
     return text.encode("latin-1") if isinstance(text, str) else text
 
 
-def done(job: Job, patience: float | None) -> Response:
-    """What the job answers, on a thread of its own. Raises ``TimeoutError`` after so many seconds; the job goes on."""
-    answers: SimpleQueue[Response] = SimpleQueue()
-    Thread(target=lambda: answers.put(answer_of(job)), name="kvfake", daemon=True).start()
+def wait_for_job(job: Job, timeout: float | None) -> Response:
+    """The response of the job, which runs on a thread of its own. Raises ``TimeoutError`` after so many seconds; the job goes on."""
+    responses: SimpleQueue[Response] = SimpleQueue()
+    Thread(target=lambda: responses.put(run_job(job)), name="kvfake", daemon=True).start()
     try:
-        return answers.get(timeout=patience)
+        return responses.get(timeout=timeout)
     except Empty:
         raise TimeoutError("timed out") from None
 
 
-def head_of(response: Response) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+def reason_and_headers(response: Response) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     """The words beside the status, and the headers."""
-    words, headers = _start(response.status, response.headers, response.rows)
+    reason, headers = _without_length(response.status, response.headers, response.rows)
     if response.status in WITHOUT_LENGTH:
-        return words, headers
-    return words, [*headers, (b"Content-Length", b"%d" % len(response.body))]
+        return reason, headers
+    return reason, [*headers, (b"Content-Length", b"%d" % len(response.body))]
 
 
 @lru_cache(maxsize=512)
-def _start(status: int, headers: Headers, rows: tuple[str, ...]) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+def _without_length(status: int, headers: Headers, rows: tuple[str, ...]) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     if rows:
-        headers = (*headers, (ROWS, ", ".join(rows)))
-    return reason(status).encode(), [(name.encode(), value.encode("latin-1")) for name, value in headers]
+        headers = (*headers, (FIDELITY_HEADER, ", ".join(rows)))
+    return reason_phrase(status).encode(), [(name.encode(), value.encode("latin-1")) for name, value in headers]
 
 
-def body_of(request: Request, response: Response) -> bytes:
+def sent_body(request: Request, response: Response) -> bytes:
+    """The body as it is sent: none for a HEAD."""
     return b"" if request.method == "HEAD" or response.status in WITHOUT_LENGTH else response.body
 
 
-def actions_of(request: Request, response: Response) -> tuple[Action, ...]:
-    """What is done on the wire."""
-    body = body_of(request, response)
-    return apply_wire_fault(response.wire_fault or WireFault(), message_of(response, body, keep_alive=True), body, response.body)
+def wire_actions(request: Request, response: Response) -> tuple[Action, ...]:
+    """What a server would do on the wire."""
+    body = sent_body(request, response)
+    message = message_of(response, body, keep_alive=True)
+    return apply_wire_fault(response.wire_fault or WireFault(), message, body, response.body)
 
 
-def hear(actions: Iterator[Action], patience: float | None) -> tuple[float, bytes | OSError]:
-    """The seconds until something comes to a client that waits so long, and what comes. No bytes are the end."""
+def next_bytes(actions: Iterator[Action], timeout: float | None) -> tuple[float, bytes | OSError]:
+    """The seconds until something comes to a client that waits so long, and what comes. No bytes are the end of the stream."""
     seconds = 0.0
     for action in actions:
         if isinstance(action, bytes):
@@ -97,6 +98,6 @@ def hear(actions: Iterator[Action], patience: float | None) -> tuple[float, byte
             return seconds, ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         if isinstance(action, Wait | Hang):
             seconds += action.seconds
-            if patience is not None and seconds > patience:
-                return patience, TimeoutError("timed out")
+            if timeout is not None and seconds > timeout:
+                return timeout, TimeoutError("timed out")
     return seconds, b""

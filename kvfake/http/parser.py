@@ -1,32 +1,29 @@
-"""How Go's ``net/http`` reads the head of a request, where the parser reads it otherwise (M28); and what it refuses, in its words.
+"""Reads requests from bytes as Go's ``net/http`` does (M28), and refuses what it refuses, in its words: heads, and bodies.
 
-Law: bytes of a head in, a `Head` out or `BadRequestHead` raised. It knows neither sockets nor services. The header lines are the
-parser's (httptools); what it would judge differently never reaches it: the request line (a method ``get``, raw UTF-8 in a
-target), continuation lines, and the lines that frame the body (two equal lengths, a length beside chunked).
-
-=====
-
-How a body ends: after so many bytes, or after the last chunk (``net/http/internal`` ``chunkedReader``).
-
-Law: bytes in, bytes kept; no sockets, no services. A body is kept whole, or is too long and nobody waits for its end.
-httptools reads chunks too, but does not say where a message ends, and has other words for what is wrong.
+Law: bytes in; a `Head`, a body, or `BadRequest` out. It knows neither sockets nor services. httptools reads the header lines. What it
+would judge differently from Go never reaches it: the request line (a method ``get``, raw UTF-8 in a target), continuation lines,
+and the lines that frame the body (two equal lengths, a length beside chunked).
 """
 
 from __future__ import annotations
 
 import re
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 from httptools import HttpParserError, HttpRequestParser
 
 from kvfake.services.go import quoted
 from kvfake.stores import Record
 
+if TYPE_CHECKING:
+    from typing import Final
+
 MAX_HEAD_BYTES = (1 << 20) + 4096  # http.DefaultMaxHeaderBytes, and what bufio reads beyond it
 
 
-class BadRequestHead(Exception):
-    """A head that is refused: the status line's rest and the body are one text, and the connection ends."""
+class BadRequest(Exception):
+    """A head that is refused. ``text`` is the status line after the version; ``body`` is the same unless given. The connection ends."""
 
     def __init__(self, text: str, body: str | None = None) -> None:
         super().__init__(text)
@@ -43,12 +40,17 @@ _BAD_CODING = ("501 Not Implemented", "Unsupported transfer encoding")
 
 
 class Head(Record):
-    """What the lines of a head say below the first; nobody changes it, as the connection's next request may say the same.
+    """What the lines of a head below the first say. The next request of the connection may share it. ``is_old`` is HTTP/1.0;
     ``length`` is ``None`` for a chunked body; ``expects`` says whether the client waits for ``100 Continue``, and is ``None``
     where it expects something else.
     """
 
     __slots__ = ("expects", "headers", "is_old", "keep_alive", "length")
+    headers: Final[dict[bytes, bytes]]
+    is_old: Final[bool]
+    keep_alive: Final[bool]
+    length: Final[int | None]
+    expects: Final[bool | None]
 
     def __init__(
         self, headers: dict[bytes, bytes], is_old: bool, keep_alive: bool, length: int | None, expects: bool | None
@@ -72,14 +74,14 @@ _MAX_DIGITS = 19
 
 
 class HeadParser:
-    """Reads one head after the other of one connection. After `BadRequestHead` it is of no more use."""
+    """Reads the heads of one connection, one after the other. After `BadRequest` it must not be used again."""
 
     def __init__(self) -> None:
         self._parser = self._new_parser()
         self._headers: dict[bytes, bytes] = {}
         self._has_two_hosts = False
         self._last_read: tuple[bytes, bytes, bytes] | None = None  # the lines of the head that was read last, and its version
-        self._last_said = Head({}, False, False, 0, False)
+        self._last_head = Head({}, False, False, 0, False)
 
     def _new_parser(self) -> HttpRequestParser:
         parser = HttpRequestParser(self)
@@ -87,7 +89,7 @@ class HeadParser:
         return parser
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by the parser. Where a name comes twice ``net/http`` looks at the first line, but for these three."""
+        """Called by the parser. Of lines with the same name ``net/http`` takes the first, but for these three names."""
         name, value = name.lower(), value.strip(b" \t")
         headers = self._headers
         if name not in headers:
@@ -99,56 +101,56 @@ class HeadParser:
         elif name == b"host":
             self._has_two_hosts = True
 
-    def end_of_same(self, heard: bytes | bytearray) -> int:
-        """Where the head ends if its lines are those that were read last, and no blank line needs to be looked for; else 0."""
+    def end_of_same(self, received: bytes | bytearray) -> int:
+        """Where the head ends, if its lines are those of the head that was read last; else 0. It saves the search for the end."""
         if self._last_read is None:
             return 0
-        start, lines = heard.find(b"\n") + 1, self._last_read[0]
-        return start + len(lines) if heard.startswith(lines, start) else 0
+        start, lines = received.find(b"\n") + 1, self._last_read[0]
+        return start + len(lines) if received.startswith(lines, start) else 0
 
     def read(self, head: bytes) -> tuple[str, bytes, Head]:
-        """Method, target, and the rest of a head that ends with its blank line. Raises `BadRequestHead`, for the first of the reasons that
-        ``net/http`` would find.
+        """Method, target, and what the other lines say, of a head that ends with its blank line. Raises `BadRequest`, for the first
+        reason that ``net/http`` would find.
         """
         line, _, block = head.partition(b"\n")
         method, target, major, minor = request_line(line)
-        if (block, major, minor) != self._last_read:  # on one connection most clients say the same again and again
+        if (block, major, minor) != self._last_read:  # most clients repeat their headers
             self._last_read = None
-            self._last_said = self._read(method, major, minor, block)
-            if b"host" in self._last_said.headers:  # else the method decides whether it is refused
+            self._last_head = self._read(method, major, minor, block)
+            if b"host" in self._last_head.headers:  # else the method decides whether it is refused
                 self._last_read = (block, major, minor)
-        return method.decode(), target, self._last_said
+        return method.decode(), target, self._last_head
 
     def _read(self, method: bytes, major: bytes, minor: bytes, block: bytes) -> Head:
-        """What the lines say."""
+        """What the lines below the first say."""
         if b"\n " in block or b"\n\t" in block:
             block = _FOLD.sub(b" ", block)
         lowered = block.lower()
         framing: list[tuple[bytes, bytes]] = []
         if _FRAMES[0] in lowered or _FRAMES[1] in lowered or _FRAMES[2] in lowered or _FRAMES[3] in lowered:
-            pieces = _FRAMING.split(block)  # what lies between them, a name, its value, and so on
+            pieces = _FRAMING.split(block)  # text between, name, value, text between, ...
             block = b"".join(pieces[::3])
             framing = [(name.lower(), value.strip(b" \t\r")) for name, value in zip(pieces[1::3], pieces[2::3], strict=True)]
             if any(_CONTROL.search(value) for _, value in framing):
-                raise BadRequestHead(BAD_REQUEST_TEXT)
+                raise BadRequest(BAD_REQUEST_TEXT)
         has_bad_name = self._parse(block)
         headers = self._headers
         if self._has_two_hosts:
-            raise BadRequestHead(BAD_REQUEST_TEXT)
+            raise BadRequest(BAD_REQUEST_TEXT)
         for name, value in framing:
             headers.setdefault(name, value)
         is_old = minor == b"0"
         length = _length(framing, is_old) if framing else 0
         if major != b"1":
-            raise BadRequestHead(_BAD_VERSION)
+            raise BadRequest(_BAD_VERSION)
         host = headers.get(b"host")
         if host is None:
             if not is_old and method != b"CONNECT":
-                raise BadRequestHead(_NO_HOST)
+                raise BadRequest(_NO_HOST)
         elif not _HOST.fullmatch(host):
-            raise BadRequestHead(_BAD_HOST)
+            raise BadRequest(_BAD_HOST)
         if has_bad_name:
-            raise BadRequestHead(_BAD_NAME)
+            raise BadRequest(_BAD_NAME)
         keep_alive = not is_old
         if b"connection" in headers:
             tokens = _tokens(headers[b"connection"])
@@ -156,7 +158,7 @@ class HeadParser:
         return Head(headers, is_old, keep_alive, length, _expectation(headers.get(b"expect", b"")))
 
     def _parse(self, block: bytes) -> bool:
-        """Read the lines into ``_headers``; whether there was a name with a blank, which is refused later than other faults."""
+        """Read the lines into ``_headers``. Whether a name had a blank in it, which is refused only after other reasons."""
         self._headers = {}
         try:
             self._parser.feed_data(_START + block)
@@ -164,17 +166,17 @@ class HeadParser:
         except HttpParserError:
             named, count = _BLANK_IN_NAME.subn(b"", block)
         if not count:
-            raise BadRequestHead(BAD_REQUEST_TEXT)
+            raise BadRequest(BAD_REQUEST_TEXT)
         self._headers = {}
         try:
             self._new_parser().feed_data(_START + named)
         except HttpParserError:
-            raise BadRequestHead(BAD_REQUEST_TEXT) from None
+            raise BadRequest(BAD_REQUEST_TEXT) from None
         return True
 
 
 def _tokens(value: bytes) -> list[bytes]:
-    """The words of a header, as ``net/http`` ``hasToken`` finds them."""
+    """The tokens of a header, as ``net/http`` ``hasToken`` finds them."""
     return value.lower().replace(b",", b" ").split()
 
 
@@ -185,18 +187,18 @@ def _expectation(value: bytes) -> bool | None:
 
 
 def request_line(line: bytes) -> tuple[bytes, bytes, bytes, bytes]:
-    """Method, target, and both digits of the version. Raises `BadRequestHead`."""
+    """Method, target, and both digits of the version. Raises `BadRequest`."""
     parts = _REQUEST_LINE.fullmatch(line)
     if parts is None:
-        raise BadRequestHead(BAD_REQUEST_TEXT)
+        raise BadRequest(BAD_REQUEST_TEXT)
     method, target, major, minor = parts.groups()
     if target[:1] != b"/" and target != b"*" and method != b"CONNECT" and not _ABSOLUTE.match(target):
-        raise BadRequestHead(BAD_REQUEST_TEXT)
+        raise BadRequest(BAD_REQUEST_TEXT)
     return method, target, major, minor
 
 
 def split_absolute(target: bytes) -> tuple[bytes, bytes]:
-    """An absolute target's scheme and authority, and the rest; of any other (``*``, ``host:port``) nothing and itself."""
+    """Scheme and authority of an absolute target, and the rest; for any other target (``*``, ``host:port``) nothing, and the target."""
     absolute = _ABSOLUTE.match(target)
     if absolute is None:
         return b"", target
@@ -207,14 +209,14 @@ def _length(framing: list[tuple[bytes, bytes]], is_old: bool) -> int | None:
     """The length of the body, or ``None`` for a chunked one (``net/http`` ``readTransfer``)."""
     codings = [value for name, value in framing if name == b"transfer-encoding"]
     if codings and not is_old and (len(codings) > 1 or codings[0].lower() != b"chunked"):
-        raise BadRequestHead(*_BAD_CODING)
+        raise BadRequest(*_BAD_CODING)
     lengths = {value for name, value in framing if name == b"content-length"}
     if not lengths:
         return None if codings and not is_old else 0
     length = lengths.pop()
     digits = length.lstrip(b"0")
     if lengths or not length.isdigit() or len(digits) > _MAX_DIGITS or int(digits or b"0") > _MAX_LENGTH:
-        raise BadRequestHead(BAD_REQUEST_TEXT)
+        raise BadRequest(BAD_REQUEST_TEXT)
     return None if codings and not is_old else int(digits or b"0")
 
 
@@ -241,21 +243,24 @@ _LONG_TRAILER = "http: suspiciously long trailer after chunked body"
 
 
 def _int64(number: int) -> int:
-    """What Go's arithmetic makes of a number that is too large."""
+    """The number as Go's int64 holds it, which overflows."""
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 class Body:
-    """A body of ``length`` bytes, read as they come. Of one that is too long a byte more than `MAX_BODY_BYTES` is kept."""
+    """A body of ``length`` bytes. If it is too long, one byte more than `MAX_BODY_BYTES` is kept.
+
+    A body is kept whole, or it is too long and nobody waits for its end.
+    """
 
     def __init__(self, length: int) -> None:
         self._left = length
         self._kept = BytesIO()  # gives what it holds without a copy
         self.is_done = False
-        self.broken = ""
+        self.error = ""
 
     def feed(self, data: bytes) -> bytes:
-        """Take what belongs to the body; what follows it is given back."""
+        """Take what belongs to the body; returns what follows it."""
         piece, rest = (data, b"") if len(data) <= self._left else (data[: self._left], data[self._left :])
         self._left -= len(piece)
         self._kept.write(piece[: MAX_BODY_BYTES + 1 - self._kept.tell()])
@@ -264,11 +269,11 @@ class Body:
 
     def end(self) -> None:
         """The client will send no more."""
-        self.broken = UNEXPECTED_END
+        self.error = UNEXPECTED_END
 
     @property
     def is_too_long(self) -> bool:
-        """Whether nobody should wait for its end."""
+        """Whether it has more than `MAX_BODY_BYTES`, so that nobody should wait for its end."""
         return self._kept.tell() > MAX_BODY_BYTES
 
     @property
@@ -277,16 +282,18 @@ class Body:
 
 
 class ChunkedBody(Body):
-    """A body in chunks. ``broken`` says, in Go's words, why it has no end; nothing is read after that."""
+    """A body in chunks (``net/http/internal`` ``chunkedReader``). ``error`` says, in Go's words, why it has no end; nothing is read
+    after that. httptools reads chunks too, but does not say where a message ends, and its errors have other words.
+    """
 
     def __init__(self) -> None:
         super().__init__(0)
-        self._line = bytearray()  # the beginning of a line, or of the two bytes after a chunk
+        self._line = bytearray()  # the part of a line, or of the two bytes after a chunk, that came so far
         self._excess = 0
         self._step = self._size
 
     def feed(self, data: bytes) -> bytes:
-        while data and not self.is_done and not self.broken:
+        while data and not self.is_done and not self.error:
             data = self._step(data)
         return data
 
@@ -295,7 +302,7 @@ class ChunkedBody(Body):
         self._line += piece + newline
         if not newline:
             if len(self._line) >= _MAX_LINE_BYTES:
-                self.broken = _LONG_LINE
+                self.error = _LONG_LINE
             return None, b""
         line = bytes(self._line)
         self._line.clear()
@@ -307,9 +314,9 @@ class ChunkedBody(Body):
             return rest
         carriage = line.find(b"\r")
         if len(line) - 2 >= _MAX_LINE_BYTES:
-            self.broken = _LONG_LINE
+            self.error = _LONG_LINE
         elif carriage != len(line) - 2:
-            self.broken = _BARE_LF if carriage < 0 else _BAD_CR
+            self.error = _BARE_LF if carriage < 0 else _BAD_CR
         else:
             self._begin(line)
         return rest
@@ -317,14 +324,14 @@ class ChunkedBody(Body):
     def _begin(self, line: bytes) -> None:
         size = line[:-2].rstrip(b" \t").partition(b";")[0]
         if not _HEX.fullmatch(size):
-            self.broken = _BAD_LENGTH if size else _NO_LENGTH
+            self.error = _BAD_LENGTH if size else _NO_LENGTH
         elif len(size) > 16:
-            self.broken = _LONG_LENGTH
+            self.error = _LONG_LENGTH
         else:
             self._left = int(size, 16)
             self._excess = max(0, _int64(self._excess + len(line) - _int64(16 + 2 * self._left)))
             if self._excess > _MAX_EXCESS_BYTES:
-                self.broken = _NO_DATA
+                self.error = _NO_DATA
             self._step = self._data if self._left else self._trailer
 
     def _data(self, data: bytes) -> bytes:
@@ -338,23 +345,23 @@ class ChunkedBody(Body):
         self._line += data[:wanted]
         if len(self._line) == 2:
             if self._line != b"\r\n":
-                self.broken = _NO_CRLF
+                self.error = _NO_CRLF
             self._line.clear()
             self._step = self._size
         return data[wanted:]
 
     def _trailer(self, data: bytes) -> bytes:
-        """The lines after the last chunk are read and dropped, to the blank one."""
+        """Read and drop the lines after the last chunk, up to the blank one."""
         known = len(self._line)
         self._line += data
         trailer = _TRAILER.match(self._line)
         if trailer is None:
             if len(self._line) >= _MAX_TRAILER_BYTES:
-                self.broken = _LONG_TRAILER
+                self.error = _LONG_TRAILER
             return b""
         for line in trailer[0].replace(b"\r\n", b"\n").split(b"\n")[:-2]:
             if b":" not in line:
-                self.broken = f"{_NO_COLON}: {quoted(line)}"
+                self.error = f"{_NO_COLON}: {quoted(line)}"
                 return b""
         self.is_done = True
         return data[trailer.end() - known :]
@@ -363,4 +370,4 @@ class ChunkedBody(Body):
         if self._step != self._trailer:
             super().end()
         else:
-            self.broken = _LONG_TRAILER if self._line.strip(b"\r") else _NO_TRAILER
+            self.error = _LONG_TRAILER if self._line.strip(b"\r") else _NO_TRAILER

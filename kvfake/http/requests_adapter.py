@@ -1,6 +1,6 @@
 """A double as an adapter of requests, with no socket: ``session.mount(double.url, double.requests_adapter())``.
 
-Law: it translates, and decides nothing. Whatever is more than a plain answer is read by requests itself, as from a socket.
+Law: it translates, and decides nothing. Whatever is more than a plain response is read by requests itself, as from a socket.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from urllib3.connection import HTTPConnection
 from urllib3.response import HTTPResponse
 from urllib3.util.request import body_to_chunks
 
-from kvfake.http.connection import Action, Job
-from kvfake.http.in_process import RequestBuilder, actions_of, body_of, done, head_of, hear
+from kvfake.http.connection import Action
+from kvfake.http.in_process import RequestBuilder, next_bytes, reason_and_headers, sent_body, wait_for_job, wire_actions
 from kvfake.http.router import Router
-from kvfake.services.messages import Request, Response
+from kvfake.services.messages import Job, Request, Response
 
 _READ_BYTES = 1 << 16
 
@@ -34,15 +34,15 @@ class RequestsAdapter(HTTPAdapter):
         self._router, self._builder = router, RequestBuilder()
 
     def send(self, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
-        asked = self._asked(request)
-        answer = self._router.answer(asked)
+        incoming = self._incoming(request)
+        answer = self._router.answer(incoming)
         if isinstance(answer, Response) and answer.wire_fault is None:
-            raw = _whole(asked, answer)
+            raw = _whole(incoming, answer)
             if "set-cookie" not in raw.headers:  # requests looks for it where only a parser would have put it
                 return self.build_response(request, raw)
-        return _Wired(_Line(asked, answer)).send(request, *args, **more)
+        return _SocketlessAdapter(_FakeSocket(incoming, answer)).send(request, *args, **more)
 
-    def _asked(self, request: requests.PreparedRequest) -> Request:
+    def _incoming(self, request: requests.PreparedRequest) -> Request:
         host = urlsplit(request.url or "").netloc.rpartition("@")[2]
         said = [*request.headers.items(), ("Host", host)]
         return self._builder.request(request.method or "", request.path_url.encode(), said, _body(request))
@@ -56,33 +56,33 @@ def _body(request: requests.PreparedRequest) -> bytes:
     return b"".join(chunk.encode() if isinstance(chunk, str) else chunk for chunk in chunks)
 
 
-def _whole(asked: Request, response: Response) -> HTTPResponse:
-    reason, headers = head_of(response)
+def _whole(incoming: Request, response: Response) -> HTTPResponse:
+    reason, headers = reason_and_headers(response)
     return HTTPResponse(
-        io.BytesIO(body_of(asked, response)),
+        io.BytesIO(sent_body(incoming, response)),
         HTTPHeaderDict([(name.decode(), value.decode("latin-1")) for name, value in headers]),
         response.status,
         version=11,
         reason=reason.decode(),
         preload_content=False,
-        request_method=asked.method,
+        request_method=incoming.method,
     )
 
 
-class _Line(io.RawIOBase):
-    """Stands where a socket would. What is said into it was heard before."""
+class _FakeSocket(io.RawIOBase):
+    """Stands where the socket would be. What is sent into it is known already."""
 
-    def __init__(self, asked: Request, answer: Response | Job) -> None:
-        self._asked, self._answer = asked, answer
-        self._actions = self._coming()
+    def __init__(self, incoming: Request, answer: Response | Job) -> None:
+        self._request, self._answer = incoming, answer
+        self._actions = self._wire_actions()
         self._left = b""
 
-    def _coming(self) -> Iterator[Action]:
+    def _wire_actions(self) -> Iterator[Action]:
         answer = self._answer
-        yield from actions_of(self._asked, answer if isinstance(answer, Response) else done(answer, self._patience))
+        yield from wire_actions(self._request, answer if isinstance(answer, Response) else wait_for_job(answer, self._timeout))
 
     def settimeout(self, seconds: float | None) -> None:
-        self._patience = seconds
+        self._timeout = seconds
 
     def sendall(self, _: bytes) -> None:
         pass
@@ -91,42 +91,42 @@ class _Line(io.RawIOBase):
         return io.BufferedReader(self)
 
     def close(self) -> None:
-        """What came is still read."""
+        """What is left can still be read."""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         if not self._left:
-            seconds, heard = hear(self._actions, self._patience)
+            seconds, data = next_bytes(self._actions, self._timeout)
             time.sleep(seconds)
-            if isinstance(heard, OSError):
-                raise heard
-            self._left = heard
+            if isinstance(data, OSError):
+                raise data
+            self._left = data
         count = min(len(buffer), len(self._left))
         buffer[:count], self._left = self._left[:count], self._left[count:]
         return count
 
 
 class _Connection(HTTPConnection):
-    def __init__(self, host: str, *, line: _Line, **more: Any) -> None:
+    def __init__(self, host: str, *, socket: _FakeSocket, **more: Any) -> None:
         super().__init__(host, **more)
-        self._line: Any = line
+        self._socket: Any = socket
 
     def connect(self) -> None:
-        self.sock = self._line
+        self.sock = self._socket
 
 
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
 
 
-class _Wired(HTTPAdapter):
-    """The adapter of requests itself, with a line for a connection."""
+class _SocketlessAdapter(HTTPAdapter):
+    """The adapter of requests itself, on a connection without a socket."""
 
-    def __init__(self, line: _Line) -> None:
+    def __init__(self, socket: _FakeSocket) -> None:
         super().__init__()
-        self._pool = _Pool("kvfake", line=line)
+        self._pool = _Pool("kvfake", socket=socket)
 
     def get_connection_with_tls_context(self, *_: Any, **__: Any) -> HTTPConnectionPool:
         return self._pool

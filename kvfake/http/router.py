@@ -1,20 +1,14 @@
-"""What else lies on a site beside the stores: single answers, mounted applications, and a server that is asked for the rest.
+"""Finds what a request leads to: a world by its address; then a service, control, or what else lies on the world's site.
 
-Law: it carries requests there and answers back, as jobs where that may block; who lies where is the world's table. What came in
-without its end goes nowhere.
-
-=====
-
-What lies at which path: the two services of a world, worlds by address, and control.
-
-Law: it looks at the path, and at nothing else of a request. It never blocks: what may is handed back as a `Job`.
+Law: it looks at the path, sets the location on the request, and hands the request on. It never blocks: what may block is handed
+back as a `Job`.
 """
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -22,78 +16,14 @@ from kvfake.errors import log_exception
 from kvfake.http.parser import MAX_BODY_BYTES, split_absolute
 from kvfake.services import go, mattermost, persist
 from kvfake.services.mattermost import redact_query
-from kvfake.services.messages import UNEXPECTED, Request, Response, error_response
-from kvfake.world.backend import WORLD_MARK, Backend, Ended
-from kvfake.world.routes import passed_on
+from kvfake.services.messages import UNEXPECTED, Job, Request, Response, error_response
+from kvfake.world.backend import WORLD_MARK, Backend, WorldEnded
+from kvfake.world.routes import Application, forwarded_response
 from kvfake.world.world import World
 
-StartResponse = Callable[..., Any]
-Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
-
-RESPOND, MOUNT, FALLBACK = "respond", "mount", "fallback"
-
-
-def not_whole(request: Request) -> Response | None:
-    """The refusal of a request whose body did not come to its end."""
-    if request.broken:
-        return error_response(400, f"the body has no end: {request.broken}")
-    if len(request.body) > MAX_BODY_BYTES:
-        return error_response(413, f"the body is too large: expected at most {MAX_BODY_BYTES} bytes")
-    return None
-
-
-class Neighbours:
-    """The way to the neighbours of every world of a server."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-
-    def find(
-        self, world: World, request: Request, path: bytes, decoded: bytes, query: bytes, base: bytes
-    ) -> Response | Callable[[], Response] | None:
-        """The answer of whoever lies at the path, or a job that asks for it; ``None`` where nobody does. ``base`` is decoded."""
-        text = decoded.decode("utf-8", "surrogateescape")
-        response = world.routes.answer(request.method, text)
-        if response is not None:
-            self._backend.beside(world, RESPOND, request, path, query, response, self._backend.seconds())
-            return response
-        mounted = world.routes.mounted(text)
-        if mounted is not None:
-            at, app = mounted
-            below = at.encode("utf-8", "surrogateescape")
-            ask = partial(call, app, request, base + below, decoded[len(below) :], query, {})
-            return partial(self._ask, MOUNT, f"the application at {at or '/'}", ask, world, request, path, query)
-        return self._fallback(world, request, path, query)
-
-    def _fallback(self, world: World, request: Request, path: bytes, query: bytes) -> Response | Callable[[], Response] | None:
-        url = world.settings["fallback"]
-        if url is None or not path.startswith(b"/"):
-            return None
-        from kvfake.http.fallback import VIA, fetch
-
-        via, mark = request.headers.get(VIA, b"").decode("latin-1"), f"1.1 kvfake-{world.id}"
-        if mark in [hop.strip() for hop in via.split(",")]:  # no job: those may all be waiting for this answer
-            looped = error_response(508, f"the fallback {url} leads back here")
-            self._backend.beside(world, FALLBACK, request, path, query, looped, self._backend.seconds())
-            return looped
-        target = path + (b"?" + query if query else b"")
-        ask = partial(fetch, url, request, target, f"{via}, {mark}".lstrip(", "), self._backend.seconds)
-        return partial(self._ask, FALLBACK, "kvfake", ask, world, request, path, query)
-
-    def _ask(
-        self, who: str, where: str, ask: Callable[[], Response], world: World, request: Request, path: bytes, query: bytes
-    ) -> Response:
-        began = self._backend.seconds()
-        try:
-            response = not_whole(request) or ask()
-        except Exception:
-            log_exception()
-            response = error_response(500, f"unexpected error in {where}: its traceback is on stderr")
-        self._backend.beside(world, who, request, path, query, response, began)
-        return response
-
-
 CONTROL = b"/_kvfake"
+RESPOND, MOUNT, FALLBACK = "respond", "mount", "fallback"
+"""What answers a request beside the stores, as the journal names it."""
 
 _MATTERMOST = mattermost.KV.encode() + b"/"
 _PLUGINS = mattermost.PLUGINS
@@ -105,36 +35,36 @@ class Router:
     """One address: a world at its root, the other worlds of its server below ``/~ID``."""
 
     def __init__(
-        self, backend: Backend, control: Callable[[], Application] | None, site_path: str = "", root: World | None = None
+        self, backend: Backend, make_control: Callable[[], Application] | None, site_path: str = "", root: World | None = None
     ) -> None:
-        """``control`` makes the application that lies at ``/_kvfake``, if one does; ``root`` is whose the root is, if not the
-        server's own.
+        """``make_control`` makes the application that lies at ``/_kvfake``, if there is one; ``root`` is the world at the root, if
+        that is not the server's own.
         """
-        self._backend, self._site_path, self._root = backend, site_path.encode(), root
-        self._make_control = control
+        self._backend, self._make_control, self._site_path, self._root = backend, make_control, site_path.encode(), root
         self._control: Application | None = None
-        self._neighbours = Neighbours(backend)
 
     def rooted_in(self, world: World) -> Router:
-        """The same site, with another world at its root."""
+        """The same site with another world at its root."""
         return Router(self._backend, self.control if self._make_control else None, self._site_path.decode(), world)
 
-    def answer(self, request: Request, base: bytes = b"") -> Response | Callable[[], Response]:
+    def answer(self, request: Request, base: bytes = b"") -> Response | Job:
         """The response, or a job that makes it. ``base`` is where the site lies, if not at the root."""
         try:
             return self._answer(request, base)
-        except Ended as ended:
-            what = redact_query(request.target).decode("utf-8", "backslashreplace")
-            self._backend.note_late_request(f"{request.method} {what} (world {ended})")
+        except WorldEnded as ended:
+            target = redact_query(request.target).decode("utf-8", "backslashreplace")
+            self._backend.note_request_after_end(f"{request.method} {target} (world {ended})")
             return error_response(410, f"the world {ended} has ended: nothing of this request was done")
         except go.BadEscape:
-            return self._unmatched(self._backend.own, request, *request.target.partition(b"?")[::2], go.BAD_REQUEST)
+            request.path, _, request.query = request.target.partition(b"?")
+            return self._unmatched(request, self._backend.own, go.BAD_REQUEST)
         except Exception:  # P11: whatever happens, the server goes on
             log_exception()
             return UNEXPECTED
 
-    def _answer(self, request: Request, base: bytes) -> Response | Callable[[], Response]:
+    def _answer(self, request: Request, base: bytes) -> Response | Job:
         path, _, query = request.target.partition(b"?")
+        world, expected = self._root, ""
         if path[:1] != b"/":
             origin, path = split_absolute(path)
             base = origin + base
@@ -142,95 +72,142 @@ class Router:
             if path.startswith(self._site_path + b"/"):
                 base, path = base + self._site_path, path[len(self._site_path) :]
             elif not path.startswith(CONTROL):
-                own = self._root or self._backend.own
-                return self._not_found(request, own, path, query, f"expected a path below {self._site_path.decode()}")
-        world = self._root
-        if path.startswith(_WORLD_MARKS):
-            mark, path, world = self._world(path)
-            base += mark
+                expected = f"expected a path below {self._site_path.decode()}"
+        if path.startswith(_WORLD_MARKS) and not expected:
+            mark, slash, rest = path[1:].partition(b"/")
+            world = self._backend.find(go.unescape(mark)[1:].decode("utf-8", "replace"))
             if world is None:
-                own, expected = self._backend.own, "expected /~ID of a world that was opened here"
-                return self._not_found(request, own, mark + path, query, expected)
+                expected = "expected /~ID of a world that was opened here"
+            else:
+                base, path = base + b"/" + mark, slash + rest
+        request.base, request.path, request.query = base, path, query
+        if expected:
+            return self._not_found(request, world or self._backend.own, expected)
         if path.startswith(_MATTERMOST):
-            return self._backend.answer(mattermost, request, path, query, base, world)
+            return self._backend.answer(mattermost, request, world)
         if path.startswith(_PERSIST):
-            return self._backend.answer(persist, request, path, query, base, world)
+            return self._backend.answer(persist, request, world)
         if path == CONTROL or path.startswith(CONTROL + b"/"):
             if self._make_control is None:
                 return error_response(404, "control is switched off (--no-control)")
-            return partial(self._run_control, request, path[len(CONTROL) :], query, base, world or self._backend.own)
-        return self._unusual(request, path, query, base, world)
+            return partial(self._call_control, request, world or self._backend.own)
+        return self._answer_unusual(request, world)
 
-    def _world(self, path: bytes) -> tuple[bytes, bytes, World | None]:
-        """The address, the path below it, and whose it is."""
-        mark, slash, rest = path[1:].partition(b"/")
-        id = go.unescape(mark)[1:].decode("utf-8", "replace")
-        return b"/" + mark, slash + rest, self._backend.find(id)
+    def _answer_unusual(self, request: Request, world: World | None) -> Response | Job:
+        """A path that is a service's once it is decoded and cleaned, or something beside the stores, or nothing."""
+        owner = world or self._backend.world_of(mattermost.token(request))
+        try:
+            decoded = go.unescape(request.path)
+        except go.BadEscape:
+            return self._unmatched(request, owner, go.BAD_REQUEST)
+        if decoded.startswith(_PERSIST):
+            return self._backend.answer(persist, request, world)
+        clean = go.clean(decoded) if decoded[:1] == b"/" else decoded
+        if not clean.startswith(_MATTERMOST):
+            found = self._answer_beside_stores(request, owner, decoded)
+            if found is not None:
+                return found
+        if decoded.startswith(_PLUGINS) or clean.startswith(_PLUGINS):
+            return self._backend.answer(mattermost, request, world)
+        return self._not_found(request, owner, f"expected {mattermost.KV}/..., {persist.API}/persist/... or /_kvfake/...")
+
+    def _not_found(self, request: Request, world: World, expected: str) -> Response:
+        return self._unmatched(request, world, error_response(404, f"nothing lies here: {expected}"))
+
+    def _unmatched(self, request: Request, world: World, response: Response) -> Response:
+        self._backend.record_other(world, None, request, response, self._backend.seconds())
+        return response
+
+    # --------------------------------------------------------------------------------------------------------- control
 
     def control(self) -> Application:
-        """The application at ``/_kvfake``, made when it is first asked for: it takes long to import."""
+        """The application at ``/_kvfake``, made when it is first needed: it takes long to import."""
         assert self._make_control is not None
         if self._control is None:
             self._control = self._make_control()
         return self._control
 
-    def _run_control(self, request: Request, path: bytes, query: bytes, base: bytes, world: World) -> Response:
-        refused = not_whole(request)
-        if refused is not None:
-            return refused
+    def _call_control(self, request: Request, world: World) -> Response:
+        refusal = incomplete_body(request)
+        if refusal is not None:
+            return refusal
         try:
-            where, below = _where(base) + CONTROL, go.unescape(path)
-            return call(self.control(), request, where, below, query, {"kvfake.world": world})
+            path = go.unescape(request.path[len(CONTROL) :])
+            return call_application(self.control(), request, _decoded_base(request) + CONTROL, path, {"kvfake.world": world})
         except go.BadEscape as bad:
             return error_response(400, f"bad percent-encoding in the path: {go.quoted(bad.args[0])}")
         except Exception:
             log_exception()
             return UNEXPECTED
 
-    def _unusual(
-        self, request: Request, path: bytes, query: bytes, base: bytes, world: World | None
-    ) -> Response | Callable[[], Response]:
-        """A path that is a service's once it is decoded and cleaned, a neighbour's, or nobody's."""
-        whose = world or self._backend.of_token(mattermost.token(request, query))
+    # ----------------------------------------------------------------------------------------------- beside the stores
+
+    def _answer_beside_stores(self, request: Request, world: World, decoded: bytes) -> Response | Job | None:
+        """The response of what lies at the path beside the stores, or a job that gets it; ``None`` where nothing does."""
+        path = decoded.decode("utf-8", "surrogateescape")
+        response = world.routes.response_for(request.method, path)
+        if response is not None:
+            self._backend.record_other(world, RESPOND, request, response, self._backend.seconds())
+            return response
+        mount = world.routes.mount_for(path)
+        if mount is not None:
+            at, app = mount
+            mounted_at = at.encode("utf-8", "surrogateescape")
+            base, path_info = _decoded_base(request) + mounted_at, decoded[len(mounted_at) :]
+            call = partial(call_application, app, request, base, path_info, {})
+            return partial(self._run, MOUNT, f"the application at {at or '/'}", call, world, request)
+        return self._answer_from_fallback(request, world)
+
+    def _answer_from_fallback(self, request: Request, world: World) -> Response | Job | None:
+        url = world.settings["fallback"]
+        if url is None or not request.path.startswith(b"/"):
+            return None
+        from kvfake.http.fallback import VIA, fetch
+
+        via, own_hop = request.headers.get(VIA, b"").decode("latin-1"), f"1.1 kvfake-{world.id}"
+        if own_hop in [hop.strip() for hop in via.split(",")]:  # not as a job: all workers may be waiting for this answer
+            looped = error_response(508, f"the fallback {url} leads back here")
+            self._backend.record_other(world, FALLBACK, request, looped, self._backend.seconds())
+            return looped
+        target = request.path + (b"?" + request.query if request.query else b"")
+        call = partial(fetch, url, request, target, f"{via}, {own_hop}".lstrip(", "), self._backend.seconds)
+        return partial(self._run, FALLBACK, "kvfake", call, world, request)
+
+    def _run(self, service: str, name: str, call: Job, world: World, request: Request) -> Response:
+        """The response of the call, recorded; ``name`` says whose error an exception is."""
+        began = self._backend.seconds()
         try:
-            decoded = go.unescape(path)
-        except go.BadEscape:
-            return self._unmatched(whose, request, path, query, go.BAD_REQUEST)
-        if decoded.startswith(_PERSIST):
-            return self._backend.answer(persist, request, path, query, base, world)
-        clean = go.clean(decoded) if decoded[:1] == b"/" else decoded
-        if not clean.startswith(_MATTERMOST):
-            found = self._neighbours.find(whose, request, path, decoded, query, _where(base))
-            if found is not None:
-                return found
-        if decoded.startswith(_PLUGINS) or clean.startswith(_PLUGINS):
-            return self._backend.answer(mattermost, request, path, query, base, world)
-        return self._not_found(
-            request, whose, path, query, f"expected {mattermost.KV}/..., {persist.API}/persist/... or /_kvfake/..."
-        )
-
-    def _not_found(self, request: Request, world: World, path: bytes, query: bytes, expected: str) -> Response:
-        return self._unmatched(world, request, path, query, error_response(404, f"nothing lies here: {expected}"))
-
-    def _unmatched(self, world: World, request: Request, path: bytes, query: bytes, response: Response) -> Response:
-        self._backend.beside(world, None, request, path, query, response, self._backend.seconds())
+            response = incomplete_body(request) or call()
+        except Exception:
+            log_exception()
+            response = error_response(500, f"unexpected error in {name}: its traceback is on stderr")
+        self._backend.record_other(world, service, request, response, began)
         return response
 
 
-def _where(base: bytes) -> bytes:
-    """The path at which a site lies, decoded."""
-    return go.unescape(split_absolute(base)[1])
+def _decoded_base(request: Request) -> bytes:
+    """The path at which the site lies, decoded."""
+    return go.unescape(split_absolute(request.base)[1])
 
 
-def call(app: Application, request: Request, base: bytes, path: bytes, query: bytes, extra: Mapping[str, Any]) -> Response:
-    """Have an application answer a request; ``base`` is where it lies, ``path`` what is below, both decoded. Raises what it
-    raises, and ``ValueError`` for an answer that cannot be sent.
+def incomplete_body(request: Request) -> Response | None:
+    """The refusal of a request whose body did not come to its end; ``None`` for one that did."""
+    if request.body_error:
+        return error_response(400, f"the body has no end: {request.body_error}")
+    if len(request.body) > MAX_BODY_BYTES:
+        return error_response(413, f"the body is too large: expected at most {MAX_BODY_BYTES} bytes")
+    return None
+
+
+def call_application(app: Application, request: Request, base: bytes, path: bytes, extra: Mapping[str, Any]) -> Response:
+    """The response of a WSGI application. ``base`` is where it lies, ``path`` what is below, both decoded. Raises what the
+    application raises, and ``ValueError`` for an answer that cannot be sent.
     """
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": base.decode("latin-1"),
         "PATH_INFO": path.decode("latin-1"),
-        "QUERY_STRING": query.decode("latin-1"),
+        "QUERY_STRING": request.query.decode("latin-1"),
         "SERVER_NAME": "localhost",
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
@@ -266,4 +243,4 @@ def call(app: Application, request: Request, base: bytes, path: bytes, query: by
         if close is not None:
             close()
     status, headers = started
-    return passed_on(status, headers, b"".join(written))
+    return forwarded_response(status, headers, b"".join(written))

@@ -1,32 +1,7 @@
-"""Which sockets have something to read, or room to write, now.
+"""Sockets: bind, accept, read, carry out actions, stop. One loop on one thread, and worker threads for jobs.
 
-Law: file descriptors and those who wait for them, on the system's own call: epoll, or poll where there is none. It reads nothing.
-
-=====
-
-What is to be done later, by real time.
-
-Law: it knows the machine's monotonic clock, and nothing of a world's. One thread uses it.
-
-=====
-
-Jobs: what may block, run beside the loop.
-
-Law: threads, and a queue back to the loop's own. It knows no sockets. A thread is started where no other is idle, and none keeps
-a server or a process from ending.
-
-=====
-
-The line that an exchange leaves on stderr, where somebody asked for it.
-
-Law: it shows no token, however it is written in a query.
-
-=====
-
-Sockets: bind, accept, carry out what the conversations ask for, stop.
-
-Law: one thread, and forty lines of it that matter; it knows bytes, actions and time, and nothing of HTTP or of a service. What may
-block runs on other threads, and its result is carried back. Waiting uses the real monotonic clock.
+Law: it knows bytes, actions and time, and nothing of HTTP or of a service. The loop never blocks: a job runs on a worker thread, and
+its response is carried back. Waiting uses the machine's monotonic clock, which no test moves.
 """
 
 from __future__ import annotations
@@ -44,10 +19,12 @@ from threading import Semaphore, Thread
 from typing import Any, Generic, TypeVar
 
 from kvfake.errors import log_exception
-from kvfake.http.connection import RESET_AT_ONCE, Action, Close, Connection, Hang, Job, Reset, Wait
+from kvfake.http.connection import SO_LINGER_RESET, Action, Close, Connection, Hang, Reset, Wait
 from kvfake.services.mattermost import redact_query
-from kvfake.services.messages import UNEXPECTED, Response
+from kvfake.services.messages import UNEXPECTED, Job, Response
 from kvfake.world.clock import machine_seconds
+
+# ----------------------------------------------------------------------------------------------------------------- polling
 
 READ, WRITE = select.POLLIN, select.POLLOUT  # epoll's are the same numbers
 
@@ -58,7 +35,9 @@ Waiter = TypeVar("Waiter")
 
 
 class Poller(Generic[Waiter]):
-    """Who waits for which file descriptor. The standard library's ``selectors`` does the same, and takes twice the time."""
+    """Which file descriptors can be read or written now, on the system's own call: epoll, or poll where there is none. The standard
+    library's ``selectors`` does the same and takes twice the time.
+    """
 
     def __init__(self, poller: Callable[[], Any] = _BEST) -> None:
         self._poller = poller()
@@ -66,7 +45,7 @@ class Poller(Generic[Waiter]):
         self._waiters: dict[int, Waiter] = {}
 
     def watch(self, fd: int, mask: int, waiter: Waiter) -> None:
-        """From now on the waiter waits for one of `READ` and `WRITE`, or for nothing."""
+        """From now on the waiter waits for `READ` or `WRITE`, or for nothing."""
         if not mask:
             del self._waiters[fd]
             self._poller.unregister(fd)
@@ -77,7 +56,7 @@ class Poller(Generic[Waiter]):
             self._waiters[fd] = waiter
 
     def wait(self, seconds: float | None) -> list[Waiter]:
-        """Those whose time has come, after so many seconds at most; also those whose other side is gone."""
+        """The waiters that are ready, after so many seconds at most. A waiter whose other side is gone is ready too."""
         waiters = self._waiters
         return [waiters[fd] for fd, _ in self._poller.poll(None if seconds is None else seconds * self._unit)]
 
@@ -88,50 +67,52 @@ class Poller(Generic[Waiter]):
 
 
 class Timers:
-    """Calls that wait for their time. ``moment`` is when `run` last looked at the clock."""
+    """Calls at a later time, by the machine's monotonic clock, for one thread. ``moment`` is when `run` last looked at the clock."""
 
     _now = staticmethod(machine_seconds)
 
     def __init__(self) -> None:
         self.moment = 0.0
         self._waiting: list[tuple[float, int, Callable[[], None]]] = []
-        self._made = 0  # tells two of the same time apart
+        self._added = 0  # tells two of the same time apart
 
     def after(self, seconds: float, call: Callable[[], None]) -> None:
-        self._made += 1
-        heapq.heappush(self._waiting, (self._now() + seconds, self._made, call))
+        self._added += 1
+        heapq.heappush(self._waiting, (self._now() + seconds, self._added, call))
 
     def run(self) -> float | None:
-        """Do what is due; the seconds until the next, or ``None`` where nothing waits."""
+        """Make the calls that are due; the seconds until the next, or ``None`` where there is none."""
         self.moment = self._now()
         while self._waiting and self._waiting[0][0] <= self.moment:
             heapq.heappop(self._waiting)[2]()
         return self._waiting[0][0] - self.moment if self._waiting else None
 
 
-MAX_JOBS_AT_ONCE = 64  # a function of a fault may send requests that are jobs themselves
+MAX_WORKERS = 64  # a function of a fault may send requests that are jobs themselves
 
 Done = Callable[[Response], None]
 
-_LAST_SECONDS = 0.1  # how long a job that runs is waited for at the end
+_STOP_SECONDS = 0.1  # how long running jobs are waited for at the end
 
 
 class WorkerPool:
-    """``ring`` is called, on any thread, when there is something to `deliver`."""
+    """Threads that run jobs. A thread is started where no other is idle, and none keeps the server or the process from ending.
+    ``wake`` is called, on any thread, when there is something to `deliver`.
+    """
 
     _now = staticmethod(machine_seconds)
 
-    def __init__(self, name: str, ring: Callable[[], None]) -> None:
-        self._name, self._ring = name, ring
+    def __init__(self, name: str, wake: Callable[[], None]) -> None:
+        self._name, self._wake = name, wake
         self._waiting: SimpleQueue[tuple[Job, Done] | None] = SimpleQueue()
         self._idle = Semaphore(0)
         self._threads: list[Thread] = []
         self._finished: deque[tuple[Done, Response]] = deque()
 
     def run(self, job: Job, done: Done) -> None:
-        """Run the job on another thread; ``done`` gets its response from `deliver`."""
+        """Run the job on another thread; `deliver` passes its response to ``done``."""
         self._waiting.put((job, done))
-        if not self._idle.acquire(blocking=False) and len(self._threads) < MAX_JOBS_AT_ONCE:
+        if not self._idle.acquire(blocking=False) and len(self._threads) < MAX_WORKERS:
             thread = Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -139,30 +120,30 @@ class WorkerPool:
     def _work(self) -> None:
         while (waiting := self._waiting.get()) is not None:
             job, done = waiting
-            self._finished.append((done, answer_of(job)))
-            self._ring()
+            self._finished.append((done, run_job(job)))
+            self._wake()
             self._idle.release()
 
     def deliver(self) -> None:
-        """Hand out what was finished, on the caller's thread."""
+        """Pass on the responses of finished jobs, on the caller's thread."""
         while self._finished:
             done, response = self._finished.popleft()
             done(response)
 
     def stop(self) -> None:
-        """End the threads. One whose job goes on is left alone: it ends with its job, or with the process."""
+        """End the threads. One whose job still runs is left alone: it ends with its job, or with the process."""
         with suppress(Empty):
             while True:
                 self._waiting.get_nowait()
         for _ in self._threads:
             self._waiting.put(None)
-        end = self._now() + _LAST_SECONDS
+        end = self._now() + _STOP_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, end - self._now()))
 
 
-def answer_of(job: Job) -> Response:
-    """Run it here. Whatever it raises is shown on stderr, and an answer all the same."""
+def run_job(job: Job) -> Response:
+    """The response of the job. Whatever it raises is written to stderr and answered all the same."""
     try:
         return job()
     except BaseException:  # such as pytest's own, raised by a user's function: the client is answered even so
@@ -170,38 +151,38 @@ def answer_of(job: Job) -> Response:
         return UNEXPECTED
 
 
-def write_line(method: str, target: bytes, status: int, size: int) -> None:
-    """Method, target, status, bytes of the answer's body."""
+def log_request(method: str, target: bytes, status: int, size: int) -> None:
+    """Write a line to stderr: method, target without tokens, status, bytes of the answer's body."""
     print(f"{method} {redact_query(target).decode('ascii', 'backslashreplace')} {status} {size}", file=sys.stderr, flush=True)
 
 
 _BACKLOG = 1024
-_FEW_BYTES, _MANY_BYTES = 4096, 262_144  # to read at once: of most requests; of one that goes on. The room is made at each call
+_FEW_BYTES, _MANY_BYTES = 4096, 262_144  # to read at once: of most requests; of one that goes on. Each read allocates as much
 _MAX_ACCEPTS_AT_ONCE = 64
-_LINGER_SECONDS = 2.0  # how long a client that was answered early may go on speaking
+_LINGER_SECONDS = 2.0  # how long a client that was answered early may go on sending
 _MAX_IDLE_SECONDS = 300.0  # Mattermost's ServiceSettings.ReadTimeout and WriteTimeout
 _SWEEP_SECONDS = 30.0
 _ACCEPT_PAUSE_SECONDS = 0.1  # after the system has run out of file descriptors
 
 
 class _Peer:
-    """One connection: its socket, its conversation, and the actions that the socket could not take yet."""
+    """A client: its socket, its connection, and the actions that wait for the socket or for time to pass."""
 
-    __slots__ = ("connection", "fd", "is_lingering", "left", "mask", "moment", "room", "socket")
+    __slots__ = ("connection", "fd", "is_lingering", "mask", "moment", "pending", "read_bytes", "socket")
 
     def __init__(self, sock: socket.socket, connection: Connection, moment: float) -> None:
         self.socket, self.fd, self.connection, self.moment = sock, sock.fileno(), connection, moment
-        self.left: tuple[Action, ...] = ()
-        self.mask, self.room = READ, _FEW_BYTES
+        self.pending: tuple[Action, ...] = ()
+        self.mask, self.read_bytes = READ, _FEW_BYTES
         self.is_lingering = False
 
 
 class Server:
-    """A listening socket and the loop that serves it. Raises ``OSError`` where it cannot bind, in the caller's thread."""
+    """A listening socket and the loop that serves it. Raises ``OSError`` where it cannot bind."""
 
     def __init__(self, connect: Callable[[], Connection], host: str, port: int) -> None:
         self._connect = connect
-        name = host.encode() if host.isascii() else host  # a text is encoded by a codec that takes long to load
+        name = host.encode() if host.isascii() else host  # bytes: for a text the slow idna codec would be loaded
         family, kind, protocol, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         self._listener = socket.socket(family, kind, protocol)
         try:
@@ -213,13 +194,13 @@ class Server:
             self._listener.close()
             raise
         self.port: int = self._listener.getsockname()[1]
-        self._alarm, self._bell = socket.socketpair()  # ringing the bell wakes the loop
-        self._alarm.setblocking(False)
-        self._bell.setblocking(False)
-        self._readiness: Poller[_Peer | Callable[[], None]] = Poller()
+        self._waker_out, self._waker_in = socket.socketpair()  # a byte sent in wakes the loop
+        self._waker_out.setblocking(False)
+        self._waker_in.setblocking(False)
+        self._poller: Poller[_Peer | Callable[[], None]] = Poller()
         self._peers: set[_Peer] = set()
         self._timers = Timers()
-        self._jobs = WorkerPool(f"kvfake-{self.port}-job", self._ring)
+        self._workers = WorkerPool(f"kvfake-{self.port}-job", self._wake_loop)
         self._is_serving = self._is_stopping = False
         self._thread: Thread | None = None
 
@@ -233,16 +214,16 @@ class Server:
     def stop(self) -> None:
         """End every connection and the loop; wait for the thread, if `start` made one. Safe in a signal handler."""
         self._is_stopping = True
-        self._ring()
+        self._wake_loop()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
         elif not self._is_serving:
             self._close_everything()
 
-    def _ring(self) -> None:
-        with suppress(OSError):  # rung enough, or stopped already
-            self._bell.send(b"\0")
+    def _wake_loop(self) -> None:
+        with suppress(OSError):  # it was woken already, or has stopped
+            self._waker_in.send(b"\0")
 
     # ------------------------------------------------------------------------------------------------------------- the loop
 
@@ -251,11 +232,11 @@ class Server:
         self._is_serving = True
         try:
             if not self._is_stopping:
-                self._readiness.watch(self._listener.fileno(), READ, self._accept)
-                self._readiness.watch(self._alarm.fileno(), READ, self._wake)
+                self._poller.watch(self._listener.fileno(), READ, self._accept)
+                self._poller.watch(self._waker_out.fileno(), READ, self._woken)
                 self._timers.after(_SWEEP_SECONDS, self._sweep)
             while not self._is_stopping:
-                for ready in self._readiness.wait(self._timers.run()):
+                for ready in self._poller.wait(self._timers.run()):
                     if isinstance(ready, _Peer):
                         self._serve(ready)
                     else:
@@ -266,11 +247,11 @@ class Server:
     def _serve(self, peer: _Peer) -> None:
         try:
             if peer.mask == WRITE:
-                actions, peer.left = peer.left, ()
+                actions, peer.pending = peer.pending, ()
                 self._carry_out(peer, actions)
                 return
-            data = peer.socket.recv(peer.room)
-            peer.room = _FEW_BYTES if len(data) < _FEW_BYTES else _MANY_BYTES
+            data = peer.socket.recv(peer.read_bytes)
+            peer.read_bytes = _FEW_BYTES if len(data) < _FEW_BYTES else _MANY_BYTES
             if peer.is_lingering:
                 if not data:
                     self._drop(peer)
@@ -284,15 +265,15 @@ class Server:
     def _carry_out(self, peer: _Peer, actions: tuple[Action, ...]) -> None:
         peer.moment = self._timers.moment
         while actions:
-            for place, action in enumerate(actions):
+            for position, action in enumerate(actions):
                 if isinstance(action, bytes):
                     sent = self._send(peer.socket, action)
                     if sent < len(action):
-                        peer.left = (action[sent:], *actions[place + 1 :])
+                        peer.pending = (action[sent:], *actions[position + 1 :])
                         self._watch(peer, WRITE)
                         return
                 elif isinstance(action, Wait):
-                    peer.left = actions[place + 1 :]
+                    peer.pending = actions[position + 1 :]
                     self._watch(peer, 0)
                     self._timers.after(action.seconds, partial(self._go_on, peer))
                     return
@@ -301,7 +282,7 @@ class Server:
                     return
                 else:
                     self._watch(peer, 0)
-                    self._jobs.run(action, partial(self._answered, peer))
+                    self._workers.run(action, partial(self._job_done, peer))
                     return
             actions = peer.connection.advance()
         if peer.mask != READ:
@@ -320,7 +301,7 @@ class Server:
 
     def _watch(self, peer: _Peer, mask: int) -> None:
         if mask != peer.mask:
-            self._readiness.watch(peer.fd, mask, peer)
+            self._poller.watch(peer.fd, mask, peer)
             peer.mask = mask
 
     # ------------------------------------------------------------------------------------------------------- coming and going
@@ -332,21 +313,21 @@ class Server:
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError:
-                self._readiness.watch(self._listener.fileno(), 0, self._accept)
+                self._poller.watch(self._listener.fileno(), 0, self._accept)
                 self._timers.after(_ACCEPT_PAUSE_SECONDS, self._resume_accepting)
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = _Peer(sock, self._connect(), self._timers.moment)
             self._peers.add(peer)
-            self._readiness.watch(peer.fd, READ, peer)
+            self._poller.watch(peer.fd, READ, peer)
 
     def _resume_accepting(self) -> None:
-        self._readiness.watch(self._listener.fileno(), READ, self._accept)
+        self._poller.watch(self._listener.fileno(), READ, self._accept)
 
     def _end(self, peer: _Peer, end: Close | Hang | Reset) -> None:
         if isinstance(end, Reset):
-            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_ONCE)
+            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, SO_LINGER_RESET)
         if isinstance(end, Reset) or (isinstance(end, Close) and not end.linger):
             self._drop(peer)
             return
@@ -357,8 +338,8 @@ class Server:
         self._timers.after(_LINGER_SECONDS if isinstance(end, Close) else end.seconds, partial(self._drop, peer))
 
     def _go_on(self, peer: _Peer) -> None:
-        """Carry out what waited."""
-        actions, peer.left = peer.left, ()
+        """Carry out the pending actions."""
+        actions, peer.pending = peer.pending, ()
         self._try_to_carry_out(peer, actions)
 
     def _drop(self, peer: _Peer) -> None:
@@ -374,24 +355,24 @@ class Server:
         self._timers.after(_SWEEP_SECONDS, self._sweep)
 
     def _close_everything(self) -> None:
-        self._readiness.close()  # first: a socket that it knows takes longer to close
+        self._poller.close()  # first: a socket that it knows takes longer to close
         for peer in self._peers:
             peer.socket.close()
         self._peers.clear()
         self._listener.close()
-        self._alarm.close()
-        self._bell.close()
-        self._jobs.stop()
+        self._waker_out.close()
+        self._waker_in.close()
+        self._workers.stop()
 
     # ---------------------------------------------------------------------------------------------------------- jobs
 
-    def _wake(self) -> None:
+    def _woken(self) -> None:
         with suppress(BlockingIOError):
-            self._alarm.recv(4096)
-        self._jobs.deliver()
+            self._waker_out.recv(4096)
+        self._workers.deliver()
 
-    def _answered(self, peer: _Peer, response: Response) -> None:
-        self._try_to_carry_out(peer, peer.connection.answered(response))
+    def _job_done(self, peer: _Peer, response: Response) -> None:
+        self._try_to_carry_out(peer, peer.connection.job_done(response))
 
     def _try_to_carry_out(self, peer: _Peer, actions: tuple[Action, ...]) -> None:
         try:

@@ -1,13 +1,7 @@
-"""Requests as WSGI's environ, both ways: what a server hands over, and what an application is handed.
+"""The site as a WSGI application, for any server: werkzeug's, gunicorn, waitress.
 
-Law: it translates, and decides nothing.
-
-=====
-
-The site as a WSGI application, for any server: werkzeug's, gunicorn, waitress.
-
-Law: it translates, and decides nothing. Chunks, connections and malformed heads are the affair of the server around it; a fault
-of the connection uses the socket which that server lends.
+Law: it translates, and decides nothing. Chunks, connections and malformed heads are for the server around it. A fault on the wire
+uses the socket that the server lends, where it lends one.
 """
 
 from __future__ import annotations
@@ -17,18 +11,63 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any
 
-from kvfake.http.connection import RESET_AT_ONCE, WITHOUT_LENGTH, Hang, Reset, Wait, apply_wire_fault, in_pieces, message_of, reason
+from kvfake.http.connection import (
+    SO_LINGER_RESET,
+    WITHOUT_LENGTH,
+    Hang,
+    Reset,
+    Wait,
+    apply_wire_fault,
+    in_pieces,
+    message_of,
+    reason_phrase,
+)
 from kvfake.http.parser import MAX_BODY_BYTES, UNEXPECTED_END
-from kvfake.http.router import Router, StartResponse
+from kvfake.http.router import Router
 from kvfake.services.go import BadEscape, unescape
-from kvfake.services.messages import ROWS, Request, Response, WireFault, error_response
+from kvfake.services.messages import FIDELITY_HEADER, Request, Response, WireFault, error_response
 
-_IN_A_PATH = "/!$&'()*+,;=:@~"
+_UNQUOTED_IN_PATHS = "/!$&'()*+,;=:@~"  # RFC 3986, pchar and "/"
 _BODY_READ_BYTES = 1 << 20
+_DRAIN_READ_BYTES = 65_536
+_LENT_SOCKETS = ("werkzeug.socket", "gunicorn.socket")  # where servers put the connection's socket
+
+
+class WsgiApp:
+    """The application. One call is one request; any number of threads may call it."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        is_head = environ["REQUEST_METHOD"] == "HEAD"
+        answer = self._router.answer(request_of(environ), base_of(environ))
+        response = answer if isinstance(answer, Response) else answer()
+        wire_fault = response.wire_fault
+        if wire_fault is not None and wire_fault.sever is not None:
+            lent = next((environ[name] for name in _LENT_SOCKETS if name in environ), None)
+            if lent is not None:  # the exception tells the server that the connection is gone
+                _carry_out(lent, wire_fault, response, is_head)
+                raise ConnectionResetError(errno.ECONNRESET, f"a fault: sever={wire_fault.sever.value!r}")
+            text = f"this WSGI server lends no socket: the fault sever={wire_fault.sever.value!r} cannot be carried out behind it"
+            response, wire_fault = error_response(502, text), None
+        if wire_fault is not None:
+            time.sleep(wire_fault.delay)
+        headers, body = list(response.headers), b""
+        if response.status not in WITHOUT_LENGTH:
+            headers.append(("Content-Length", str(len(response.body))))
+            body = b"" if is_head else response.body
+        if response.rows:
+            headers.append((FIDELITY_HEADER, ", ".join(response.rows)))
+        start_response(f"{response.status} {reason_phrase(response.status)}", headers)
+        return _slowly(body, wire_fault.over) if wire_fault is not None else [body]
+
+
+# ----------------------------------------------------------------------------------------------------------------- requests
 
 
 def request_of(environ: Mapping[str, Any]) -> Request:
@@ -55,7 +94,7 @@ def _target(environ: Mapping[str, Any]) -> bytes:
     if raw.startswith("/") and not environ.get("SCRIPT_NAME"):
         target: bytes = raw.encode("latin-1", "replace")
         try:
-            if _text(unescape(target.partition(b"?")[0])) == _text(path):
+            if _as_werkzeug(unescape(target.partition(b"?")[0])) == _as_werkzeug(path):
                 return target
         except BadEscape:
             return target
@@ -66,11 +105,11 @@ def _target(environ: Mapping[str, Any]) -> bytes:
 def _quoted(path: bytes) -> bytes:
     from urllib.parse import quote_from_bytes
 
-    return quote_from_bytes(path, _IN_A_PATH).encode()
+    return quote_from_bytes(path, _UNQUOTED_IN_PATHS).encode()
 
 
-def _text(path: bytes) -> str:
-    """A path as werkzeug's server leaves it: what is no UTF-8 is lost."""
+def _as_werkzeug(path: bytes) -> str:
+    """A path as werkzeug's server leaves it: bytes that are not UTF-8 are lost."""
     return path.decode("utf-8", "replace")
 
 
@@ -88,53 +127,19 @@ def _body(environ: Mapping[str, Any]) -> tuple[bytes, str]:
     return bytes(body), UNEXPECTED_END if length and left > 0 else ""
 
 
-_LENT_SOCKETS = ("werkzeug.socket", "gunicorn.socket")
-_READ_BYTES = 65_536
+# ------------------------------------------------------------------------------------------------------ faults on the wire
 
 
-class WsgiApp:
-    """The door. One call is one request; any number of threads may call."""
-
-    def __init__(self, router: Router) -> None:
-        self._router = router
-
-    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        is_head = environ["REQUEST_METHOD"] == "HEAD"
-        answer = self._router.answer(request_of(environ), base_of(environ))
-        response = answer if isinstance(answer, Response) else answer()
-        wire_fault = response.wire_fault
-        if wire_fault is not None and wire_fault.sever:
-            lent = next((environ[name] for name in _LENT_SOCKETS if name in environ), None)
-            if lent is not None:
-                _carry_out(lent, wire_fault, response, is_head)
-            response, wire_fault = _no_socket(wire_fault), None
-        if wire_fault is not None:
-            time.sleep(wire_fault.delay)
-        headers, body = list(response.headers), b""
-        if response.status not in WITHOUT_LENGTH:
-            headers.append(("Content-Length", str(len(response.body))))
-            body = b"" if is_head else response.body
-        if response.rows:
-            headers.append((ROWS, ", ".join(response.rows)))
-        start_response(f"{response.status} {reason(response.status)}", headers)
-        return _slowly(body, wire_fault.over) if wire_fault is not None else [body]
-
-
-def _slowly(body: bytes, over: float) -> Iterator[bytes]:
-    for piece in in_pieces(body, over):
+def _slowly(body: bytes, seconds: float) -> Iterator[bytes]:
+    for piece in in_pieces(body, seconds):
         if isinstance(piece, Wait):
             time.sleep(piece.seconds)
         else:
             yield piece
 
 
-def _no_socket(wire_fault: WireFault) -> Response:
-    text = f"this WSGI server lends no socket: the fault sever={wire_fault.sever!r} cannot be carried out behind it"
-    return error_response(502, text)
-
-
-def _carry_out(lent: socket.socket, wire_fault: WireFault, response: Response, is_head: bool) -> NoReturn:
-    """On the server's own socket. It raises what tells the server that the connection is gone."""
+def _carry_out(lent: socket.socket, wire_fault: WireFault, response: Response, is_head: bool) -> None:
+    """Carry the fault out on the server's own socket, and end the connection."""
     body = b"" if is_head else response.body
     with suppress(OSError):  # the client is gone
         for action in apply_wire_fault(wire_fault, message_of(response, body, keep_alive=False), body, response.body):
@@ -144,20 +149,19 @@ def _carry_out(lent: socket.socket, wire_fault: WireFault, response: Response, i
                 time.sleep(action.seconds)
             elif isinstance(action, Hang):
                 lent.settimeout(action.seconds)
-                while lent.recv(_READ_BYTES):
+                while lent.recv(_DRAIN_READ_BYTES):
                     pass
             elif isinstance(action, Reset):
                 _reset(lent)
             else:
                 lent.shutdown(socket.SHUT_RDWR)
-    raise ConnectionResetError(errno.ECONNRESET, f"a fault: sever={wire_fault.sever!r}")
 
 
 def _reset(lent: socket.socket) -> None:
-    """Close the connection with RST, now: a server's own way of closing it begins with FIN. What the server is left with has
+    """Close the connection with RST, now: a server's own way of closing begins with FIN. The server is left with a socket that has
     ended.
     """
-    lent.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_ONCE)
+    lent.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, SO_LINGER_RESET)
     ended, other = socket.socketpair()
     other.close()
     os.dup2(ended.fileno(), lent.fileno(), inheritable=False)

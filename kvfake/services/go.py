@@ -1,13 +1,14 @@
 """What Go's standard library, and the router over it, do with bytes: JSON, paths, escapes, queries, cookies, quoting, errors.
 
-Law: pure functions; they know the Go packages named beside them, and nothing of either service.
-Where Python's own library differs from Go's (it does in each of these), the difference is the reason for the function.
+Law: pure functions; they know the Go packages named beside them, and nothing of either service. Each is here because Python's
+own library differs from Go's.
 """
 
 from __future__ import annotations
 
 import re
 from json.decoder import JSONDecoder
+from typing import NoReturn
 
 from kvfake.services.messages import Headers, Response
 
@@ -28,30 +29,31 @@ _TOKEN = re.compile(
 _VALUE, _FIRST_ITEM, _FIRST_KEY, _KEY, _COLON, _AFTER = range(6)  # what may come next
 
 
-def _refuse(constant: str) -> float:
-    raise ValueError(constant)
+def refuse_constant(constant: str) -> NoReturn:
+    """``NaN`` and ``Infinity``, which Python's decoder would take."""
+    raise ValueError(f"{constant} is not JSON")
 
 
-_decoder = JSONDecoder(parse_constant=_refuse, parse_int=float)
+json_decoder = JSONDecoder(parse_constant=refuse_constant, parse_int=float)  # float: an integer may have any number of digits
 
 
 def json_valid(data: bytes) -> bool:
-    """Whether ``encoding/json.Valid`` holds these bytes for JSON.
+    """Whether these bytes are JSON for ``encoding/json.Valid``.
 
     Latin-1 makes a character of every byte, so that bytes which are not UTF-8 pass inside a string, as they do in Go.
-    Python's decoder is asked first, for speed; what is nested deeper than it safely can be goes to the exact one.
+    Python's decoder is the quick way; what is nested too deep for it goes to the exact reader.
     """
     if data.count(b"[") + data.count(b"{") > _MAX_LEVELS_OF_PYTHON:
         return _json_valid_exactly(data)
     text = data.decode("latin-1").strip(_JSON_BLANKS)
     try:
-        return _decoder.raw_decode(text)[1] == len(text)
+        return json_decoder.raw_decode(text)[1] == len(text)
     except ValueError:
         return False
 
 
 def _json_valid_exactly(data: bytes) -> bool:
-    """The same, in linear time and with a stack of its own."""
+    """The exact reader: linear time, and a stack of its own."""
     ends: list[bytes] = []  # of each open level, the bracket that closes it
     state, position, end = _VALUE, 0, len(data.rstrip(b" \t\r\n"))
     while position < end:
@@ -82,7 +84,7 @@ _NO_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\[\]{}"]+', re.DOTALL)
 
 
 def json_levels(data: bytes) -> int:
-    """How deep the arrays and objects of valid JSON lie in each other."""
+    """How deep the arrays and objects of valid JSON are nested."""
     levels = deepest = 0
     for bracket in _NO_BRACKETS.sub(b"", data):
         levels += 1 if bracket in b"[{" else -1

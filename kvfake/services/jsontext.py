@@ -1,7 +1,7 @@
-"""JSON on the wire: a body that must be an object, read strictly; a text written as a string.
+"""JSON in and out, the same everywhere: bodies that must be an object, stored values as Python values, texts for people.
 
-Law: bytes in, a dict or bytes out, or ``ValueError`` with what is wrong. Unlike ``json.loads`` the reader takes UTF-8 alone, no
-byte order mark, no ``NaN``, numbers of any size, and nothing that could exhaust the stack.
+Law: bytes or values in, values or bytes out, or ``ValueError`` with what is wrong. It knows no service's limits. What Go's
+library holds valid is `kvfake.services.go`'s.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from json.decoder import JSONDecoder
 from json.encoder import encode_basestring
-from typing import Any, NoReturn
+from typing import Any
+
+from kvfake.services.go import json_decoder, json_levels
 
 MAX_CONTAINERS = 100  # objects and arrays in a body; none that the documentation knows needs more than two
+MAX_LEVELS = 500  # of a stored value as a Python value: what json.loads bears on any thread
 
-_KINDS = {
+_TYPE_NAMES = {
     dict: "an object",
     list: "an array",
     str: "a string",
@@ -27,27 +29,22 @@ _KINDS = {
 
 
 def type_name(value: object) -> str:
-    """What JSON calls it."""
-    return _KINDS.get(type(value), type(value).__name__)
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-_decoder = JSONDecoder(parse_constant=_refuse, parse_int=float)
+    """What JSON calls the type of a value."""
+    return _TYPE_NAMES.get(type(value), type(value).__name__)
 
 
 def read_object(body: bytes) -> dict[str, object]:
-    """The object that the body is."""
+    """The object that a body holds. Unlike ``json.loads`` this takes UTF-8 alone, no byte order mark, no ``NaN``, numbers of any
+    size, and nothing that could exhaust the stack.
+    """
     is_flat = b"[" not in body and body.find(b"{") == body.rfind(b"{")  # as most are, which is quick to see
     if not is_flat:
-        bare = without_strings(body)
-        if bare.count(b"[") + bare.count(b"{") > MAX_CONTAINERS:
+        outside = without_strings(body)
+        if outside.count(b"[") + outside.count(b"{") > MAX_CONTAINERS:
             raise ValueError(f"the body holds more than {MAX_CONTAINERS} objects and arrays")
     try:
         text = body.decode().strip(" \t\r\n")
-        payload, end = _decoder.raw_decode(text)
+        payload, end = json_decoder.raw_decode(text)
         if end != len(text):
             raise ValueError(f"more text after the value, at character {end}")
     except ValueError as wrong:
@@ -58,25 +55,56 @@ def read_object(body: bytes) -> dict[str, object]:
 
 
 def without_strings(text: bytes) -> bytes:
-    """JSON without its strings, of which one that has no end goes to the end."""
+    """JSON without its strings. A string that has no end goes to the end of the text."""
     return b"".join(text.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2])
 
 
 _LONG_BYTES = 1024
-_ESCAPED = tuple(bytes([byte]) for byte in (*b'"\\', *range(0x20)))  # what a string must escape; those first that are likely
+_ESCAPED = tuple(bytes([byte]) for byte in (*b'"\\', *range(0x20)))  # what a string must escape, the likely ones first
 
 
 def json_string(text: bytes) -> bytes:
-    """UTF-8 as a string of JSON."""
+    """UTF-8 as a JSON string."""
     if len(text) > _LONG_BYTES and not any(escaped in text for escaped in _ESCAPED):  # for 256 KiB a third of the time
         return b'"%b"' % text
     return encode_basestring(text.decode()).encode()
 
 
+# ------------------------------------------------------------------------------------------------------------ stored values
+
+
+def load_json(data: bytes) -> Any:
+    """The Python value of stored JSON. ``ValueError`` where Python has none: deeper than `MAX_LEVELS`, larger than any float."""
+    if data.count(b"[") + data.count(b"{") > MAX_LEVELS and json_levels(data) > MAX_LEVELS:
+        raise ValueError(f"it is nested more than {MAX_LEVELS} levels deep")
+    return json.loads(data.decode(), parse_float=_finite)
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"{number} is larger than any float")
+    return value
+
+
+def dump_json(value: Any) -> bytes:
+    """The bytes that ``JSON.stringify`` would write: no blanks, UTF-8, a lone surrogate as its escape."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError as wrong:
+        raise ValueError(f"payload is not valid json: {wrong}") from None
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+# --------------------------------------------------------------------------------------------------------- texts for people
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def json_text(data: Mapping[str, Any]) -> str:
-    """JSON for people and machines: indented, in whatever language, a lone surrogate as its escape."""
+    """JSON for people and programs: indented, in whatever language, a lone surrogate as its escape."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2)
     return _SURROGATE.sub(lambda lone: f"\\u{ord(lone[0]):04x}", text) + "\n"

@@ -1,7 +1,7 @@
 """The Mattermost Apps key-value store, as pure functions over a store: read a request, answer the operation.
 
-Law: the service's routes, limits, texts and order of refusals, and nothing of sockets, worlds, clocks or settings. What a
-profile decides is an argument. Rows are those of `kvfake.services.facts`; the source of a text stands beside it.
+Law: the service's routes, limits, texts and order of refusals; nothing of sockets, worlds, clocks or settings. What a profile
+decides comes in as an argument. Rows (M01...) are those of `kvfake.services.facts`; the source of a text stands beside it.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ _VERBS = {"GET": "get", "POST": "set", "PUT": "set", "DELETE": "delete"}  # M02,
 
 
 class Profile(NamedTuple):
-    """What may differ: ``missing`` is the answer for a key that is not there; ``kind`` takes the documentation at its word."""
+    """What profiles differ in. ``is_lenient``: answer what the documentation says where the plugin refuses or differs (M15, M17);
+    ``missing``: the answer for a key that is not there (M07).
+    """
 
-    kind: bool
+    is_lenient: bool
     missing: Response
 
 
@@ -50,8 +52,8 @@ _MISSING = {  # M07
     "null": Response(200, JSON, b"null\n"),
     "404": NOT_FOUND,
 }
-SAYS_NOTHING = tuple(response.body for response in _MISSING.values() if response.status == 200)
-"""M07: bodies from which nobody can tell a key that is not there from one that holds the same."""
+MISSING_BODIES = tuple(response.body for response in _MISSING.values() if response.status == 200)
+"""M07: bodies that stand for a missing key. A key that holds the same bytes cannot be told from one that is not there."""
 _CHANGED = Response(200, JSON, b'{"changed":true}\n')  # M04
 _UNCHANGED = Response(200, JSON, b'{"changed":false}\n', rows=("M17",))
 _DELETED = Response(200)  # M05
@@ -65,8 +67,8 @@ def profile(name: str, missing: str | None = None) -> Profile:
 # ------------------------------------------------------------------------------------------------------------------- reading
 
 
-def token(request: Request, query: bytes) -> bytes:
-    """The token that counts, or nothing: the first source that is there, and no other (M10, M26, M27)."""
+def token(request: Request) -> bytes:
+    """The token that counts, or nothing. Only the first source that is present is looked at (M10, M26, M27)."""
     headers = request.headers
     authorization = headers.get(b"authorization", b"").strip(b" \t")
     scheme = authorization[:7].lower()
@@ -76,7 +78,7 @@ def token(request: Request, query: bytes) -> bytes:
         return authorization[6:]
     cookie = go.cookie_value(headers[b"cookie"], COOKIE) if b"cookie" in headers else None
     if cookie is None:
-        return go.query_value(query, _QUERY_NAME) if query else b""
+        return go.query_value(request.query, _QUERY_NAME) if request.query else b""
     if request.method == "GET":
         return cookie
     sent = headers.get(b"x-csrf-token", b"").strip(b" \t")
@@ -85,37 +87,37 @@ def token(request: Request, query: bytes) -> bytes:
     return cookie if headers.get(b"x-requested-with") == b"XMLHttpRequest" else b""
 
 
-def _cut_out(token: bytes) -> bytes:
+def _hidden(token: bytes) -> bytes:
     return b"..."
 
 
-def redact_query(target: bytes, instead: Callable[[bytes], bytes] = _cut_out) -> bytes:
-    """A target that can be shown: the value of an ``access_token`` is cut out, however its name is written. ``instead`` gives
-    what stands there for a value.
+def redact_query(target: bytes, replacement: Callable[[bytes], bytes] = _hidden) -> bytes:
+    """A target that can be shown: each value of ``access_token`` is replaced, however the name is written. ``replacement`` makes
+    what is shown out of the value.
     """
     path, mark, query = target.partition(b"?")
-    pairs = [_pair_without_token(pair, instead) for pair in query.split(b"&")]
+    pairs = [_redact_pair(pair, replacement) for pair in query.split(b"&")]
     return path + mark + b"&".join(pairs) if mark else target
 
 
-def _pair_without_token(pair: bytes, instead: Callable[[bytes], bytes]) -> bytes:
+def _redact_pair(pair: bytes, replacement: Callable[[bytes], bytes]) -> bytes:
     name, mark, value = pair.partition(b"=")
     try:
         is_token = go.unescape(name.replace(b"+", b" ")) == _QUERY_NAME
     except go.BadEscape:
         return pair
-    return name + mark + instead(value) if is_token else pair
+    return name + mark + replacement(value) if is_token else pair
 
 
-def read(request: Request, path: bytes, query: bytes, base: bytes, owner: str | None) -> Operation:
-    """What the request asks for. ``path`` is raw, below ``base``; raises `Refusal`, in the service's order (M23)."""
-    plain = _PLAIN.fullmatch(path)
-    prefix, key = plain.groups(b"") if plain else _route(path, base, request.target)
+def read(request: Request, owner: str | None) -> Operation:
+    """The operation that the request asks for. Raises `Refusal`, for the first reason in the service's own order (M23)."""
+    plain = _PLAIN.fullmatch(request.path)
+    prefix, key = plain.groups(b"") if plain else _route(request)
     verb = _VERBS.get(request.method)
     if verb is None:
         raise Refusal(NOT_ALLOWED)
     if verb == "set":
-        _check_body(request.body, request.broken)
+        _check_body(request)
     if owner is None:
         raise Refusal(NO_TOKEN)
     if not belongs_to_app(owner):
@@ -127,14 +129,14 @@ def read(request: Request, path: bytes, query: bytes, base: bytes, owner: str | 
     return Operation(verb, owner, namespace(owner, prefix), key, request.body)
 
 
-def _route(path: bytes, base: bytes, target: bytes) -> tuple[bytes, bytes]:
-    """Prefix and key (M06, M20), of a path that is clean once it is decoded (M21)."""
+def _route(request: Request) -> tuple[bytes, bytes]:
+    """Prefix and key (M06, M20). A path that is not clean once it is decoded is redirected (M21)."""
     try:
-        path = go.unescape(path)
+        path = go.unescape(request.path)
     except go.BadEscape:
         raise Refusal(go.BAD_REQUEST) from None
     if not go.is_clean(path):
-        raise Refusal(_moved(base + go.escape(go.clean(path)), target))
+        raise Refusal(_moved(request.base + go.escape(go.clean(path)), request.target))
     if path.startswith(_BASE) and b"\n" not in path:
         parts = path[len(_BASE) :].split(b"/")
         if len(parts) == 1 and parts[0]:
@@ -144,16 +146,16 @@ def _route(path: bytes, base: bytes, target: bytes) -> tuple[bytes, bytes]:
     raise Refusal(NOT_FOUND)
 
 
-def _check_body(body: bytes, broken: str) -> None:
-    """M14, M28. Go reads one byte more than it takes, and no further: what is broken behind that is not seen."""
-    if len(body) > MAX_VALUE_BYTES:
+def _check_body(request: Request) -> None:
+    """M14, M28. The plugin reads one byte more than the limit and no further, so an error behind that is never met."""
+    if len(request.body) > MAX_VALUE_BYTES:
         raise Refusal(TOO_LARGE)
-    if broken:
-        raise Refusal(http_error(500, broken))
+    if request.body_error:
+        raise Refusal(http_error(500, request.body_error))
 
 
 def _moved(path: bytes, target: bytes) -> Response:
-    """M21: where the clean path is, with the query of the target, also an empty one."""
+    """M21: a redirect to the clean path. The query of the target is kept, an empty one too."""
     _, mark, query = target.partition(b"?")
     return Response(301, (("Location", (path + mark + query).decode("latin-1")),))
 
@@ -176,7 +178,7 @@ def answer(operation: Operation, store: StoreReader, profile: Profile, moment: i
     where = operation.namespace
     rows: tuple[str, ...] = ()
     if len(where[2]) > MAX_PREFIX_BYTES:
-        if not profile.kind:
+        if not profile.is_lenient:
             return http_error(500, prefix_too_long(where[2]))
         rows = ("M15",)
     if operation.verb == "get":
@@ -184,7 +186,7 @@ def answer(operation: Operation, store: StoreReader, profile: Profile, moment: i
         response = profile.missing if entry is None else Response(200, JSON, entry.value)
     elif operation.verb == "set":
         response = _CHANGED
-        if profile.kind:
+        if profile.is_lenient:
             before = store.get(where, operation.key)
             if before is not None and before.value == operation.value:
                 response = _UNCHANGED
@@ -200,15 +202,15 @@ def prefix_too_long(prefix: bytes) -> str:
     return f"prefix {go.quoted(prefix)} is longer than the limit of {MAX_PREFIX_BYTES} ASCII characters"
 
 
-_FAILURES = {400: NOT_JSON, 401: NO_TOKEN, 404: NOT_FOUND, 405: NOT_ALLOWED}
+_ERRORS = {400: NOT_JSON, 401: NO_TOKEN, 404: NOT_FOUND, 405: NOT_ALLOWED}
 
 
-def failure(status: int, reason: str) -> Response:
-    """What the service answers when it fails with that status; ``reason`` where it has no words of its own."""
-    return _FAILURES.get(status) or http_error(status, reason)
+def error_for(status: int, reason: str) -> Response:
+    """The service's error of that status; with the text ``reason`` where the service has none of its own."""
+    return _ERRORS.get(status) or http_error(status, reason)
 
 
-# ------------------------------------------------------------------------------------------------- for those who hold a store
+# -------------------------------------------------------------------------------------------- for those who set values directly
 
 
 def check_key(key: bytes) -> None:
@@ -221,7 +223,7 @@ def check_prefix(prefix: bytes, profile: Profile) -> None:
     """``ValueError`` for a prefix that the profile refuses, or that no request can name."""
     if b"/" in prefix or b"\n" in prefix or prefix in (b".", b".."):
         raise ValueError(f"404 page not found: no request can name the prefix {go.quoted(prefix)}")
-    if len(prefix) > MAX_PREFIX_BYTES and not profile.kind:
+    if len(prefix) > MAX_PREFIX_BYTES and not profile.is_lenient:
         raise ValueError(prefix_too_long(prefix))
 
 

@@ -1,36 +1,44 @@
-"""What travels: a request, the operation that it asks for, and the response.
+"""What travels: a request, the operation that it asks for, the response, and what a fault does to a response on its way.
 
-Law: frozen values and nothing else; no rule of either service, no socket, no clock.
-
-=====
-
-What kvfake itself answers, where neither a service nor a neighbour does.
-
-Law: values; JSON with what was expected.
+Law: plain values. No rule of either service, no socket, no clock.
 """
 
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvfake.stores import Namespace, Record
+
+if TYPE_CHECKING:
+    from typing import Final
 
 Headers = tuple[tuple[str, str], ...]
 JSON: Headers = (("Content-Type", "application/json"),)
 
-ROWS = "Kvfake-Rows"
-"""The header that names the facts in which an answer was kinder than the service."""
+FIDELITY_HEADER = "Kvfake-Rows"
+"""Names the rows of `kvfake.services.facts` in which an answer was kinder than the service."""
 
 
 class Request(Record):
-    """What came in. Names of headers are lower-case; the target is raw, as it stood in the request line.
+    """What a client sent. Names of headers are in lower case; ``target`` is raw, as it stood in the request line.
 
-    ``broken`` says why the body could not be read to its end, in the words of Go's reader; ``body`` is what came before. ``shown``
-    are the headers without tokens, where whoever made the request knows them already.
+    ``body_error`` says why the body could not be read to its end, in the words of Go's reader; ``body`` is what came before.
+    ``redacted_headers`` are the headers without tokens, where whoever made the request knows them already.
+
+    The router sets the location once it has found it, all three raw: ``base``, where the world lies on its host; ``path``, below
+    the base; ``query``, without its ``?``.
     """
 
-    __slots__ = ("body", "broken", "headers", "method", "shown", "target")
+    __slots__ = ("base", "body", "body_error", "headers", "method", "path", "query", "redacted_headers", "target")
+    method: Final[str]
+    target: Final[bytes]
+    headers: Final[dict[bytes, bytes]]
+    body: Final[bytes]
+    body_error: Final[str]
+    redacted_headers: Final[dict[bytes, bytes] | None]
 
     def __init__(
         self,
@@ -38,17 +46,29 @@ class Request(Record):
         target: bytes,
         headers: dict[bytes, bytes],
         body: bytes = b"",
-        broken: str = "",
-        shown: dict[bytes, bytes] | None = None,
+        body_error: str = "",
+        redacted_headers: dict[bytes, bytes] | None = None,
+        base: bytes = b"",
+        path: bytes = b"",
+        query: bytes = b"",
     ) -> None:
         self.method, self.target, self.headers = method, target, headers
-        self.body, self.broken, self.shown = body, broken, shown
+        self.body, self.body_error, self.redacted_headers = body, body_error, redacted_headers
+        self.base, self.path, self.query = base, path, query
 
 
 class Operation(Record):
-    """What a request asks of a service, once it is known that it may: who, which verb, where, and with what."""
+    """What a request asks a service to do, once it is known that it may. ``key`` is that of a get, set or delete, and what the keys
+    of a list begin with; ``value`` is that of a set; ``keys`` are those of an mget.
+    """
 
     __slots__ = ("key", "keys", "namespace", "owner", "value", "verb")
+    verb: Final[str]
+    owner: Final[str]
+    namespace: Final[Namespace]
+    key: Final[bytes]
+    value: Final[bytes]
+    keys: Final[tuple[bytes, ...]]
 
     def __init__(
         self, verb: str, owner: str, namespace: Namespace, key: bytes = b"", value: bytes = b"", keys: tuple[bytes, ...] = ()
@@ -57,41 +77,66 @@ class Operation(Record):
         self.key, self.value, self.keys = key, value, keys
 
 
-TRUNCATE, GARBAGE, RESET, SILENCE = "truncate", "garbage", "reset", "silence"
-SEVERS = {
-    "before": "the connection is closed without an answer, and nothing was done",
-    "after": "it was done, and the connection is closed without an answer: a lost acknowledgement",
-    RESET: "the connection is reset, and nothing was done",
-    "reset-after": "it was done, and the connection is reset",
-    SILENCE: "nothing is answered until the client gives up, and nothing was done",
-    "silence-after": "it was done, and nothing is answered until the client gives up",
-    GARBAGE: "what comes back is not HTTP, and nothing was done",
-    TRUNCATE: "the answer promises its whole length and ends before",
-}
-"""How an answer may be cut, and what was done by then."""
+class Wire(Enum):
+    """What a client gets on the wire in place of a response."""
+
+    CLOSE = "the connection is closed"
+    RESET = "the connection is reset"
+    HANG = "nothing, until the client gives up"
+    GARBAGE = "bytes that are not HTTP"
+    TRUNCATE = "the beginning of the response"
+
+
+class Sever(Enum):
+    """How a fault cuts a response off. The value is the word of ``faults.add(sever=...)``; ``is_done`` says whether the operation
+    was done; ``wire`` is what the client gets; ``meaning`` says both in words.
+    """
+
+    BEFORE = "before", False, Wire.CLOSE, "the connection is closed without an answer, and nothing was done"
+    AFTER = "after", True, Wire.CLOSE, "it was done, and the connection is closed without an answer: a lost acknowledgement"
+    RESET = "reset", False, Wire.RESET, "the connection is reset, and nothing was done"
+    RESET_AFTER = "reset-after", True, Wire.RESET, "it was done, and the connection is reset"
+    SILENCE = "silence", False, Wire.HANG, "nothing is answered until the client gives up, and nothing was done"
+    SILENCE_AFTER = "silence-after", True, Wire.HANG, "it was done, and nothing is answered until the client gives up"
+    GARBAGE = "garbage", False, Wire.GARBAGE, "what comes back is not HTTP, and nothing was done"
+    TRUNCATE = "truncate", True, Wire.TRUNCATE, "the answer promises its whole length and ends before"
+
+    def __new__(cls, word: str, is_done: bool, wire: Wire, meaning: str) -> Sever:
+        sever = object.__new__(cls)
+        sever._value_ = word
+        return sever
+
+    def __init__(self, word: str, is_done: bool, wire: Wire, meaning: str) -> None:
+        self.is_done, self.wire, self.meaning = is_done, wire, meaning
 
 
 class WireFault(NamedTuple):
-    """What befalls an answer on its way. ``delay``: seconds before its first byte; ``over``: seconds from its first byte to its
-    last; ``sever``: how it is cut (one of `SEVERS`), or nothing.
+    """What a fault does to a response on its way. ``delay``: seconds before its first byte; ``over``: seconds from its first byte
+    to its last; ``sever``: how it is cut off, if it is.
     """
 
     delay: float = 0.0
     over: float = 0.0
-    sever: str = ""
+    sever: Sever | None = None
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether no answer gets out."""
-        return self.sever not in ("", TRUNCATE)
+        """Whether the client gets no answer, nor the beginning of one."""
+        return self.sever is not None and self.sever.wire is not Wire.TRUNCATE
 
 
 class Response(Record):
     """What goes out. ``close`` ends the connection after it; ``rows`` are the facts in which it was kinder than the service;
-    ``mishap`` is what befalls it on its way.
+    ``wire_fault`` is what a fault does to it on its way.
     """
 
     __slots__ = ("body", "close", "headers", "rows", "status", "wire_fault")
+    status: Final[int]
+    headers: Final[Headers]
+    body: Final[bytes]
+    close: Final[bool]
+    rows: Final[tuple[str, ...]]
+    wire_fault: Final[WireFault | None]
 
     def __init__(
         self,
@@ -106,8 +151,12 @@ class Response(Record):
         self.close, self.rows, self.wire_fault = close, rows, wire_fault
 
 
+Job = Callable[[], Response]
+"""Makes a response. It may block, so it runs on a thread of its own."""
+
+
 class Refusal(Exception):
-    """Raised by a service that will not do what was asked; carries the answer, and nothing was changed."""
+    """Raised by a service that will not do what was asked; carries the response. Nothing was changed."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.status, response.body)
@@ -115,7 +164,7 @@ class Refusal(Exception):
 
 
 def error_response(status: int, text: str) -> Response:
-    """An answer of JSON with an ``error``."""
+    """What kvfake itself answers where no service does: a JSON object with ``error``."""
     return Response(status, JSON, json.dumps({"error": text}, ensure_ascii=False).encode())
 
 

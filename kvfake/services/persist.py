@@ -1,6 +1,6 @@
 """Beep Boop Persist, as pure functions over a store: read a request, answer the operation.
 
-Law: the service's routes, limits, texts and order of refusals, and nothing of sockets, worlds, clocks or settings. Rows are
+Law: the service's routes, limits, texts and order of refusals; nothing of sockets, worlds, clocks or settings. Rows (P01...) are
 those of `kvfake.services.facts`. The service was never published: where its documentation is silent the choice is ours.
 """
 
@@ -52,16 +52,17 @@ def _refuse(text: str) -> NoReturn:
 # ------------------------------------------------------------------------------------------------------------------- reading
 
 
-def token(request: Request, query: bytes) -> bytes:
+def token(request: Request) -> bytes:
     """The bearer token, or nothing (P02)."""
     authorization = request.headers.get(b"authorization", b"")
     return authorization[7:].strip(b" \t") if authorization[:7].lower() == b"bearer " else b""
 
 
-def read(request: Request, path: bytes, query: bytes, base: bytes, owner: str | None) -> Operation:
-    """What the request asks for. ``path`` is raw, below ``base``; raises `Refusal`, in this order: 404, 405, 401, 400 (P14)."""
+def read(request: Request, owner: str | None) -> Operation:
+    """The operation that the request asks for. Raises `Refusal`, for the first reason in this order: 404, 405, 401, 400 (P14)."""
+    path, bad = request.path, None
     try:
-        path, bad = go.unescape(path), None
+        path = go.unescape(path)
     except go.BadEscape as wrong:
         bad = wrong
     path = path.removeprefix(PATHS[0][: -len(PATHS[1])])[len(PATHS[1]) :]
@@ -74,12 +75,12 @@ def read(request: Request, path: bytes, query: bytes, base: bytes, owner: str | 
         allowed = ", ".join(verbs)
         raise Refusal(_error(405, f"method not allowed: expected {allowed}", ("Allow", allowed)))
     if owner is None:
-        raise Refusal(UNKNOWN_TOKEN if token(request, query) else NO_TOKEN)
+        raise Refusal(UNKNOWN_TOKEN if token(request) else NO_TOKEN)
     if bad is not None:
         _refuse(f"bad percent-encoding in the path: {go.quoted(bad.args[0])}; expected % and two hexadecimal digits")
     where = namespace(owner)
     if verb == "list":
-        return Operation(verb, owner, where, key=_begins(query))
+        return Operation(verb, owner, where, key=_begins(request.query))
     if verb == "mget":
         return Operation(verb, owner, where, keys=_keys(request))
     key = path[len(b"/kv/") :]
@@ -102,8 +103,8 @@ def _begins(query: bytes) -> bytes:
 
 
 def _payload(request: Request, expected: str) -> dict[str, object]:
-    if request.broken:
-        raise Refusal(go.http_error(500, request.broken))  # M28 holds for the whole port
+    if request.body_error:
+        raise Refusal(go.http_error(500, request.body_error))  # M28 holds for the whole port
     if len(request.body) > MAX_BODY_BYTES:
         _refuse(f"the body is too large: expected at most {MAX_BODY_BYTES} bytes")
     try:
@@ -164,7 +165,7 @@ def namespace(owner: str) -> Namespace:
 
 
 def answer(operation: Operation, store: StoreReader, profile: object, moment: int) -> Response:
-    """Do the operation. ``moment`` becomes the ``updated`` of what is set; no profile changes what this service answers."""
+    """Do the operation. ``moment`` becomes the ``updated`` of what is set. Profiles do not differ in this service."""
     verb, where, key = operation.verb, operation.namespace, operation.key
     if verb == "get":
         entry = store.get(where, key)
@@ -219,15 +220,15 @@ def _second(seconds: int) -> str:
     return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
 
 
-_FAILURES = {401: UNKNOWN_TOKEN, 404: NOT_FOUND}
+_ERRORS = {401: UNKNOWN_TOKEN, 404: NOT_FOUND}
 
 
-def failure(status: int, reason: str) -> Response:
-    """What the service answers when it fails with that status; ``reason`` where it has no words of its own."""
-    return _FAILURES.get(status) or _error(status, reason)
+def error_for(status: int, reason: str) -> Response:
+    """The service's error of that status; with the text ``reason`` where the service has none of its own."""
+    return _ERRORS.get(status) or _error(status, reason)
 
 
-# ------------------------------------------------------------------------------------------------- for those who hold a store
+# -------------------------------------------------------------------------------------------- for those who set values directly
 
 
 def check_key(key: bytes) -> None:

@@ -1,26 +1,14 @@
-"""What is made for each request: a few named fields, and nothing else.
-
-Law: it knows no field. A named tuple does the same, and takes twice as long to make and thrice to read.
-
-=====
-
-Where values lie: namespace -> key -> entry.
+"""Where values lie: namespace -> key -> entry. The interface of every store, and what it promises.
 
 Law: a store knows no HTTP, no service, no clock and no owner. It is told the moment of a set and keeps it.
 
 Guarantees that every store gives, and that its users rely on:
 
-* what was set is got back byte for byte, with the moment of that set, until the next set, delete or clear;
+* what was set is read back byte for byte, with the moment of that set, until the next set, delete or clear;
 * namespaces never see each other's keys;
 * keys are listed in the ascending order of their bytes;
 * a call is done when it returns. A caller that reads and then writes holds a lock of its own around both;
-* a checkpoint costs the same however much is stored, and rolling back to it what was changed since.
-
-=====
-
-A store that acknowledges changes and does not make them.
-
-Law: what is read is read from the store behind it.
+* a checkpoint costs the same however much is stored; rolling back to it costs what was changed since.
 """
 
 from __future__ import annotations
@@ -29,16 +17,23 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from typing_extensions import Self
 
 
 class Record:
-    """The fields are those of ``__slots__``, which ``__init__`` takes by name; nobody changes one once it is made."""
+    """A value with named fields, of which several are made for each request. The fields are those of ``__slots__``, which
+    ``__init__`` takes by name.
+
+    Fields are declared ``Final``: type checkers refuse to change one, and nothing is paid for it while the program runs. A named
+    tuple takes twice as long to make and six times as long to read; a frozen dataclass takes four times as long to make.
+    """
 
     __slots__: tuple[str, ...] = ()
 
     def replace(self, **changes: Any) -> Self:
-        """The same, but for these."""
+        """A copy with these fields changed."""
         return type(self)(**{**{name: getattr(self, name) for name in self.__slots__}, **changes})
 
     def __eq__(self, other: object) -> bool:
@@ -56,6 +51,8 @@ class Entry(Record):
     """A value as it was given, and when it was set: microseconds since 1970, UTC."""
 
     __slots__ = ("updated", "value")
+    value: Final[bytes]
+    updated: Final[int]
 
     def __init__(self, value: bytes, updated: int) -> None:
         self.value, self.updated = value, updated
@@ -74,11 +71,11 @@ class StoreReader(Protocol):
         """Take the entry away; whether there was one."""
 
     def keys(self, namespace: Namespace, prefix: bytes = b"") -> list[bytes]:
-        """The keys that begin with ``begins``, ascending; the cost is that of the answer, not of all that is stored."""
+        """The keys that begin with ``prefix``, ascending. The cost grows with the answer, not with all that is stored."""
 
 
 class Store(StoreReader, Protocol):
-    """What a place for values must be able to do."""
+    """A place for values."""
 
     def count(self, namespace: Namespace) -> int:
         """How many keys there are."""
@@ -93,11 +90,11 @@ class Store(StoreReader, Protocol):
         """A number for everything as it is now."""
 
     def rollback(self, number: int) -> None:
-        """Everything as it was then; later checkpoints are gone, this one stays. ``KeyError`` for one that is not there."""
+        """Everything as it was then. Later checkpoints are gone, this one stays. ``KeyError`` for a number that is not known."""
 
 
 class DiscardingStore:
-    """What a service needs to answer an operation that will not have been done."""
+    """Reads from the store behind it and discards changes: for an operation that is acknowledged and not done."""
 
     def __init__(self, store: StoreReader) -> None:
         self._store = store

@@ -25,11 +25,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kvfake.services import go, mattermost, persist
-from kvfake.services.jsontext import json_text, type_name, without_strings
-from kvfake.settings import owner_of
+from kvfake.services.jsontext import dump_json, json_text, load_json, type_name, without_strings
+from kvfake.settings import parse_owner
 from kvfake.stores import Entry, Namespace
 from kvfake.world.clock import microseconds
-from kvfake.world.mappings import dump_json, load_json
 from kvfake.world.world import World
 
 MAX_LEVELS = 504  # what `views.load_json` shows of a value, and the four above it: file, service, owner, prefix
@@ -145,7 +144,7 @@ def dump(
         raise DataError(f"{service!r} is no service: expected {mattermost.NAME} or {persist.NAME}")
     with world.lock:
         found = list(entries(world, service, owner, prefix, key))
-        tokens = world.owners.named() if service is owner is prefix is key is None else {}
+        tokens = world.tokens.added() if service is owner is prefix is key is None else {}
     data: dict[str, Any] = {"kvfake": VERSION, mattermost.NAME: {}, persist.NAME: {}}
     for (name, whose, below), where, entry in found:
         if name == persist.NAME:
@@ -227,7 +226,7 @@ def load(world: World, data: object, replace: bool = False) -> int:
         for (space, key), (value, updated) in entries.items():
             world.store.set(space, key, Entry(value, now if updated is None else updated))
         for token, owner in tokens:
-            world.owners.name(token, owner)
+            world.tokens.add(token, owner)
     return len(entries)
 
 
@@ -309,7 +308,7 @@ def _tokens(top: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             for owner in several:
                 if not isinstance(owner, str):
                     raise ValueError(f"it is {type_name(owner)}: expected an owner, or a list of owners")
-            if len({owner_of(owner)[0] for owner in several}) < len(several):
+            if len({parse_owner(owner)[0] for owner in several}) < len(several):
                 raise ValueError("it has several owners of one service: expected one of each at most")
         yield from [(place[1], owner) for owner in several]
 

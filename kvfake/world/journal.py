@@ -1,13 +1,7 @@
-"""What was asked, and what was answered: the record of one exchange.
+"""What was asked of one world and what it answered: the exchanges, a bounded record of them, and questions about it.
 
-Law: it records and shows, and decides nothing. No token stays in it: what a request said to show who it is is cut short once it
-is answered.
-
-=====
-
-What was asked of one world and what it answered: a bounded record, and questions about it.
-
-Law: it keeps and compares; what one exchange says is `kvfake.world.journal`'s.
+Law: it records, shows and compares, and decides nothing. No token stays in it: credentials are cut short before an exchange is
+recorded.
 """
 
 from __future__ import annotations
@@ -26,9 +20,11 @@ from kvfake.world.tokens import shortened
 if TYPE_CHECKING:
     from threading import RLock
 
+MAX_BYTES = 16 * 1024 * 1024  # of all exchanges together
+_MAX_SHOWN_EXCHANGES = 5  # in the message of an assertion
 
 _AUTHORIZATION = b"authorization"
-_SECRET = (b"cookie", b"x-csrf-token")
+_HIDDEN_HEADERS = (b"cookie", b"x-csrf-token")
 _SCHEMES = (b"bearer", b"token", b"basic")
 _HIDDEN = b"..."
 
@@ -43,17 +39,17 @@ class Message(NamedTuple):
         return json.loads(self.body)
 
 
-Record = tuple[
+_Recorded = tuple[
     int, int, str | None, str | None, bytes | None, tuple[bytes, ...], str | None, str,
     Mapping[bytes, bytes], bytes, bytes, bytes, Response, float, object,
 ]  # fmt: skip
 """What is kept of an exchange: number, size, service, verb, key, keys, owner, method, headers, body, path, query, response,
-duration, fault. A plain tuple: one is made for every request, and most are never read.
+duration, fault. A plain tuple, the cheapest thing to make: one is made for every request, and most are never read.
 """
 
 
-class _Described:
-    """What an exchange says of its request, whether or not it is answered yet."""
+class _RequestFields:
+    """The fields of a request that faults, journals and users look at."""
 
     __slots__ = ()
 
@@ -69,18 +65,18 @@ class _Described:
 
     @property
     def path(self) -> str:
-        """Below the world's address, with its query, as it was sent; without the value of an ``access_token``."""
+        """Below the world's address, with its query, as it was sent. The value of an ``access_token`` is hidden."""
         target = self._path + b"?" + self._query if self._query else self._path
         return redact_query(target).decode("utf-8", "backslashreplace")
 
     @property
     def key(self) -> str | None:
-        """The one key that is meant; a list's is what the keys begin with."""
+        """The key of a get, set or delete; of a list, what the keys begin with; ``None`` for an mget."""
         return None if self._key is None or self.verb == "mget" else _text(self._key)
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Every key that is meant."""
+        """Every key: those of an mget, else the one of `key`."""
         return () if self._key is None else tuple(map(_text, self._keys if self.verb == "mget" else (self._key,)))
 
     @property
@@ -92,64 +88,58 @@ class _Described:
         return f"<{self.method} {self.path} by {self.owner}>"
 
 
-class Asked(_Described):
-    """One request to a world, as a fault's ``when`` sees it. ``service`` is who deals with it (``mattermost``, ``persist``,
+class IncomingRequest(_RequestFields):
+    """One request to a world, as a fault's ``when`` sees it. ``service`` is what answers it (``mattermost``, ``persist``,
     ``respond``, ``mount``, ``fallback``), or ``None``; ``verb`` is ``get``, ``set``, ``delete``, ``list`` or ``mget``. ``verb``,
-    ``key`` and ``owner`` are ``None`` where it was refused before they were known.
+    ``key`` and ``owner`` are ``None`` where the request was refused before they were known.
     """
 
     __slots__ = (
-        "_body", "_headers", "_key", "_keys", "_path", "_query", "_request", "method", "operation", "owner", "service", "verb"
+        "_body", "_headers", "_key", "_keys", "_path", "_query", "message", "method", "operation", "owner", "service", "verb"
     )  # fmt: skip
 
-    def __init__(
-        self, service: str | None, operation: Operation | None, owner: str | None, request: Request, path: bytes, query: bytes
-    ) -> None:
-        self.service, self.operation, self.owner = service, operation, owner
-        self._request, self._path, self._query = request, path, query
+    def __init__(self, service: str | None, operation: Operation | None, owner: str | None, request: Request) -> None:
+        self.service, self.operation, self.owner, self.message = service, operation, owner, request
         self.method, self._headers, self._body = request.method, request.headers, request.body
+        self._path, self._query = request.path, request.query
         if operation is None:
             self.verb, self._key, self._keys = None, None, ()
         else:
             self.verb, self._key, self._keys = operation.verb, operation.key, operation.keys
 
-    @property
-    def parts(self) -> tuple[str | None, Operation | None, str | None, Request, bytes, bytes]:
-        """What it was made of."""
-        return self.service, self.operation, self.owner, self._request, self._path, self._query
 
-
-class Exchange(_Described):
-    """A request and its answer, as the journal has kept them. The fields are those of `Asked`, without tokens; ``number`` counts
-    those of its world; ``duration`` is in seconds, with a fault's delay; ``size`` is in bytes of bodies and keys, as they are kept.
+class Exchange(_RequestFields):
+    """A request and its answer, as the journal keeps them. The fields are those of `IncomingRequest`, without tokens. ``number``
+    counts the exchanges of its world; ``duration`` is in seconds, with a fault's delay; ``size`` is that of bodies and keys, in
+    bytes, as they are kept.
     """
 
     __slots__ = (
-        "_body", "_headers", "_key", "_keys", "_path", "_query", "_record", "_response",
+        "_body", "_headers", "_key", "_keys", "_path", "_query", "_recorded", "_response",
         "duration", "fault", "method", "number", "owner", "service", "size", "verb",
     )  # fmt: skip
 
-    def __init__(self, record: Record) -> None:
-        self._record = record
+    def __init__(self, recorded: _Recorded) -> None:
+        self._recorded = recorded
         (
             self.number, self.size, self.service, self.verb, self._key, self._keys, self.owner, self.method,
             self._headers, self._body, self._path, self._query, self._response, self.duration, self.fault,
-        ) = record  # fmt: skip
+        ) = recorded  # fmt: skip
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Exchange) and self._record is other._record
+        return isinstance(other, Exchange) and self._recorded is other._recorded
 
     def __hash__(self) -> int:
-        return id(self._record)
+        return id(self._recorded)
 
     @property
     def status(self) -> int | None:
-        """What was answered; ``None`` where a fault let no answer out."""
+        """The status of the answer; ``None`` where a fault let no answer out."""
         return None if self._is_unanswered else self._response.status
 
     @property
     def unmatched(self) -> bool:
-        """Whether nobody deals with such a request."""
+        """Whether nothing here answers such a request."""
         return self.service is None
 
     @property
@@ -168,20 +158,20 @@ class Exchange(_Described):
         wire_fault = self._response.wire_fault
         return wire_fault is not None and wire_fault.is_unanswered
 
-    def as_json(self, hide: Callable[[str], str] = str) -> dict[str, Any]:
-        """For JSON, in whole characters; ``hide`` cuts tokens out."""
+    def to_dict(self, redact: Callable[[str], str] = str) -> dict[str, Any]:
+        """What JSON can hold, in whole characters. ``redact`` takes tokens out of a text."""
         return {
             "number": self.number,
             "service": self.service,
             "verb": self.verb,
             "method": self.method,
-            "path": hide(self.path),
-            "key": None if self.key is None else hide(_characters(self.key)),
+            "path": redact(self.path),
+            "key": None if self.key is None else redact(_characters(self.key)),
             "owner": self.owner,
             "status": self.status,
-            "request": _message_as_json(self.request, hide),
-            "response": _message_as_json(self.response, hide),
-            "fault": None if self.fault is None else hide(_characters(str(self.fault))),
+            "request": _message_to_dict(self.request, redact),
+            "response": _message_to_dict(self.response, redact),
+            "fault": None if self.fault is None else redact(_characters(str(self.fault))),
             "rows": list(self.rows),
             "duration": round(self.duration, 6),
         }
@@ -191,22 +181,22 @@ class Exchange(_Described):
 
 
 def redact_headers(headers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """The headers of a request as they can be kept: with every token cut short."""
-    shown = dict(headers)
-    if _AUTHORIZATION in shown:
-        shown[_AUTHORIZATION] = _cut(shown[_AUTHORIZATION])
-    shown.update((name, _HIDDEN) for name in _SECRET if name in shown)
-    return shown
+    """The headers of a request, with every token cut short."""
+    redacted = dict(headers)
+    if _AUTHORIZATION in redacted:
+        redacted[_AUTHORIZATION] = _redact_credentials(redacted[_AUTHORIZATION])
+    redacted.update((name, _HIDDEN) for name in _HIDDEN_HEADERS if name in redacted)
+    return redacted
 
 
-def _message_as_json(message: Message, hide: Callable[[str], str]) -> dict[str, Any]:
-    text = hide(_text(message.body))
+def _message_to_dict(message: Message, redact: Callable[[str], str]) -> dict[str, Any]:
+    text = redact(_text(message.body))
     try:
         text.encode()
         body = {"body": text}
     except UnicodeEncodeError:
         body = {"body_base64": base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()}
-    return {"headers": {name: hide(value) for name, value in message.headers.items()}, **body}
+    return {"headers": {name: redact(value) for name, value in message.headers.items()}, **body}
 
 
 def _text(data: bytes) -> str:
@@ -214,39 +204,35 @@ def _text(data: bytes) -> str:
 
 
 def _characters(text: str) -> str:
-    """The text, with an escape for what is no character: a byte of a key that is no UTF-8."""
+    """The text, with an escape for what is not a character: a byte of a key that is not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _cut(value: bytes) -> bytes:
-    """What a header that holds a token may show: its scheme, and the beginning of a token that is not known by that."""
+def _redact_credentials(value: bytes) -> bytes:
+    """The scheme, where it is a known one, and the beginning of the token, where it is long enough (`shortened`)."""
     scheme, _, token = value.partition(b" ")
     if scheme.lower() not in _SCHEMES:
         return _HIDDEN
     return scheme + b" " + shortened(token)
 
 
-MAX_BYTES = 16 * 1024 * 1024  # of all exchanges together
-_MAX_SHOWN_MISSES = 5  # nearest misses
-
-
 class Journal(Sequence[Exchange]):
-    """The exchanges of one world, oldest first. ``dropped`` says how many older ones there were."""
+    """The exchanges of one world, oldest first. It is bounded: ``dropped`` says how many older ones made room."""
 
     __slots__ = ("_bytes", "_forgotten", "_listener", "_lock", "_max_body_bytes", "_max_exchanges", "_records", "is_on", "seen")
 
     def __init__(self, max_exchanges: int, max_body_bytes: int, lock: RLock) -> None:
-        """``lock`` is the world's, which whoever adds holds."""
+        """``lock`` is the world's; whoever calls `record` holds it."""
         self._max_exchanges, self._max_body_bytes, self._lock = max_exchanges, max_body_bytes, lock
-        self._records: deque[Record] = deque()
+        self._records: deque[_Recorded] = deque()
         self._bytes = 0
-        self._forgotten = 0  # those that do not count any more
-        self.seen = 0  # all that there ever were
+        self._forgotten = 0  # how many were cleared or rolled back, and so do not count as dropped
+        self.seen = 0  # how many were ever recorded
         self.is_on = max_exchanges > 0
         self._listener: Callable[[Exchange], None] | None = None
 
     def listen(self, listener: Callable[[Exchange], None]) -> None:
-        """Be told of every exchange, also where none is kept."""
+        """Call the listener with every exchange from now on, also where none is kept."""
         self._listener, self.is_on = listener, True
 
     def record(
@@ -255,25 +241,38 @@ class Journal(Sequence[Exchange]):
         operation: Operation | None,
         owner: str | None,
         request: Request,
-        path: bytes,
-        query: bytes,
         response: Response,
         duration: float,
         fault: object = None,
     ) -> None:
-        """Keep an exchange, without tokens. Whoever records holds the world's lock."""
+        """Keep an exchange, without tokens. The caller holds the world's lock."""
         body, records, number = request.body, self._records, self.seen + 1
-        headers, size = request.shown or redact_headers(request.headers), len(body) + len(response.body)
+        headers, size = request.redacted_headers or redact_headers(request.headers), len(body) + len(response.body)
         verb, key, keys = (None, None, ()) if operation is None else (operation.verb, operation.key, operation.keys)
         if size > self._max_body_bytes:
             body, response = body[: self._max_body_bytes], response.replace(body=response.body[: self._max_body_bytes])
             size = len(body) + len(response.body)
         if keys:
             size += sum(map(len, keys))
-        if query:
-            query = redact_query(b"?" + query)[1:]
+        query = redact_query(b"?" + request.query)[1:] if request.query else b""
         records.append(
-            (number, size, service, verb, key, keys, owner, request.method, headers, body, path, query, response, duration, fault)
+            (
+                number,
+                size,
+                service,
+                verb,
+                key,
+                keys,
+                owner,
+                request.method,
+                headers,
+                body,
+                request.path,
+                query,
+                response,
+                duration,
+                fault,
+            )
         )
         self.seen = number
         self._bytes += size
@@ -298,15 +297,15 @@ class Journal(Sequence[Exchange]):
         return len(self._records)
 
     def since(self, seen: int) -> list[Exchange]:
-        """Those that came after so many, as far as they are still here."""
+        """The exchanges after the first ``seen``, as far as they are still kept."""
         return [exchange for exchange in self if exchange.number > seen]
 
     def mark(self) -> tuple[int, int]:
-        """For `forget_since`."""
+        """For `rollback`."""
         return self.seen, self.dropped + len(self)
 
-    def forget_since(self, mark: tuple[int, int]) -> None:
-        """As if those that came after the mark had not come; what they have crowded out is dropped."""
+    def rollback(self, mark: tuple[int, int]) -> None:
+        """Forget the exchanges after the mark. Older ones that had made room for them stay dropped."""
         seen, count = mark
         with self._lock:
             while self._records and self._records[-1][0] > seen:
@@ -327,29 +326,29 @@ class Journal(Sequence[Exchange]):
 
     @property
     def unmatched(self) -> list[Exchange]:
-        """What nobody answers."""
+        """The requests that nothing here answers."""
         return [exchange for exchange in self if exchange.unmatched]
 
     def filter(self, method: Wanted | None = None, **wanted: Wanted | None) -> list[Exchange]:
-        """The exchanges of which all this holds: ``service``, ``verb``, ``method``, ``path``, ``key``, ``owner``, ``status``;
-        exact values, or compiled patterns, of which a part must be found.
+        """The exchanges that match every field given: ``service``, ``verb``, ``method``, ``path``, ``key``, ``owner``,
+        ``status``. A value is exact, or a compiled pattern that must be found somewhere in the field.
         """
         matcher = Matcher(method=method, **wanted)
-        return [exchange for exchange in self if matcher.meets(exchange)]
+        return [exchange for exchange in self if matcher.matches(exchange)]
 
     def assert_requested(self, method: Wanted | None = None, *, times: int | None = None, **wanted: Wanted | None) -> None:
-        """``AssertionError``, with the nearest misses, unless there was such an exchange (see `filter`), or just so many: then
-        none may have been dropped.
+        """``AssertionError``, with the nearest misses, unless there was such an exchange (see `filter`). With ``times`` there must
+        be exactly that many, and none may have been dropped.
         """
         self._check(Matcher(method=method, **wanted), times)
 
     def assert_not_requested(self, method: Wanted | None = None, **wanted: Wanted | None) -> None:
-        """``AssertionError``, with the exchanges, where there was such a one, or may have been: some were dropped."""
+        """``AssertionError``, with the exchanges, where there was one, or where older ones were dropped, so that nobody knows."""
         self._check(Matcher(method=method, **wanted), 0)
 
     def _check(self, matcher: Matcher, times: int | None) -> None:
         exchanges = list(self)
-        found = [exchange for exchange in exchanges if matcher.meets(exchange)]
+        found = [exchange for exchange in exchanges if matcher.matches(exchange)]
         are_all = self._max_exchanges > 0 and not self.dropped
         if found if times is None else are_all and len(found) == times:
             return
@@ -357,7 +356,7 @@ class Journal(Sequence[Exchange]):
         lines[0] += f"; there were {len(found)} of {len(exchanges)} exchanges"
         if not are_all:
             lines[0] += f" ({f'{self.dropped} older ones were dropped' if self.dropped else 'journal_exchanges=0 keeps none'})"
-        lines += [f"  {exchange!r}" for exchange in found[:_MAX_SHOWN_MISSES]]
+        lines += [f"  {exchange!r}" for exchange in found[:_MAX_SHOWN_EXCHANGES]]
         if times is None or len(found) < times:
             lines += self._nearest(matcher, exchanges)
         raise AssertionError("\n".join(lines))
@@ -368,7 +367,7 @@ class Journal(Sequence[Exchange]):
         missed.sort(key=lambda pair: len(pair[0]))
         if missed:
             yield "the nearest misses:"
-        for mismatches, exchange in missed[:_MAX_SHOWN_MISSES]:
+        for mismatches, exchange in missed[:_MAX_SHOWN_EXCHANGES]:
             yield f"  {exchange!r}: {'; '.join(mismatches)}"
 
 

@@ -1,59 +1,79 @@
 """Mappings of one owner's values: what a test reads and writes beside its app.
 
-Law: a view obeys the service's limits, in the service's words, and does nothing on the wire: it meets no fault and is in no
+Law: a mapping obeys the service's limits, in the service's words, and does nothing on the wire: it meets no fault and is in no
 journal. It holds a world and the name of an owner, never a value and never a token.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, MutableMapping
 from datetime import datetime
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from kvfake.services import go, mattermost, persist
+from kvfake.services import mattermost, persist
+from kvfake.services.jsontext import dump_json, load_json
 from kvfake.stores import Entry, Namespace
 from kvfake.world.clock import moment_of
 from kvfake.world.world import APP, BOT, PROJECT, World
 
 Value = TypeVar("Value")
 
-_MAX_LEVELS = 500  # what json.loads bears on any thread; a value may be nested deeper
-_IN_A_PATH = "!$&'()*+,;=:@~"  # what RFC 3986 lets stand in a part of a path, and clients leave alone
+_UNQUOTED_IN_PATHS = "!$&'()*+,;=:@~"  # RFC 3986, pchar: clients leave them alone
 
 
-class RawValues(MutableMapping[str, bytes]):
-    """The stored bytes, by key. A byte of a key that is no UTF-8 is shown as Python's surrogateescape."""
+class Codec(Generic[Value]):
+    """How stored bytes become Python values, and back. ``load`` raises ``ValueError`` for bytes that are no such value."""
 
-    def __init__(self, world: World, service: ModuleType, namespace: Namespace) -> None:
-        self._world, self._service, self._namespace = world, service, namespace
+    def __init__(self, load: Callable[[bytes], Value], dump: Callable[[Value], bytes]) -> None:
+        self.load, self.dump = load, dump
 
-    def entry(self, key: str) -> Entry:
+
+BYTES: Codec[bytes] = Codec(bytes, lambda data: bytes(memoryview(data)))  # not ``bytes(5)``, which makes five zeros
+STRINGS: Codec[str] = Codec(bytes.decode, persist.value_bytes)
+JSON_VALUES: Codec[Any] = Codec(load_json, dump_json)
+
+
+class Values(MutableMapping[str, Value]):
+    """The values of one namespace by key, as its codec shows them. A byte of a key that is not UTF-8 is Python's surrogateescape."""
+
+    def __init__(self, world: World, service: ModuleType, namespace: Namespace, codec: Codec[Value]) -> None:
+        self._world, self._service, self._namespace, self._codec = world, service, namespace, codec
+
+    @property
+    def raw(self) -> Values[bytes]:
+        """The same values as the bytes that are stored."""
+        return Values(self._world, self._service, self._namespace, BYTES)
+
+    def _entry(self, key: str) -> Entry:
         with self._world.lock:
-            found = self._world.store.get(self._namespace, _key(key))
-        if found is None:
+            entry = self._world.store.get(self._namespace, _key_bytes(key))
+        if entry is None:
             raise KeyError(key)
-        return found
+        return entry
 
-    def __getitem__(self, key: str) -> bytes:
-        return self.entry(key).value
+    def __getitem__(self, key: str) -> Value:
+        data = self._entry(key).value
+        try:
+            return self._codec.load(data)
+        except ValueError as wrong:
+            raise ValueError(f"the value of {key!r} cannot be shown as a Python value ({wrong}); .raw[{key!r}] has it") from None
 
-    def __setitem__(self, key: str, value: bytes) -> None:
-        name = _key(key)
+    def __setitem__(self, key: str, value: Value) -> None:
+        name, data = _key_bytes(key), self._codec.dump(value)
         self._service.check_key(name)
-        self._service.check_value(value)
+        self._service.check_value(data)
         with self._world.lock:
-            self._world.store.set(self._namespace, name, Entry(bytes(value), self._world.clock.now()))
+            self._world.store.set(self._namespace, name, Entry(data, self._world.clock.now()))
 
     def __delitem__(self, key: str) -> None:
         with self._world.lock:
-            if not self._world.store.delete(self._namespace, _key(key)):
+            if not self._world.store.delete(self._namespace, _key_bytes(key)):
                 raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
         with self._world.lock:
-            return isinstance(key, str) and self._world.store.get(self._namespace, _key(key)) is not None
+            return isinstance(key, str) and self._world.store.get(self._namespace, _key_bytes(key)) is not None
 
     def __iter__(self) -> Iterator[str]:
         with self._world.lock:
@@ -70,52 +90,18 @@ class RawValues(MutableMapping[str, bytes]):
                 self._world.store.delete(self._namespace, key)
 
     def __repr__(self) -> str:
-        return repr(dict(self.items()))
-
-
-class Values(MutableMapping[str, Value]):
-    """The same values in another form. ``raw`` is the mapping in bytes."""
-
-    def __init__(self, raw: RawValues, load: Callable[[bytes], Value], dump: Callable[[Value], bytes]) -> None:
-        self.raw, self._load, self._dump = raw, load, dump
-
-    def __getitem__(self, key: str) -> Value:
-        data = self.raw[key]
-        try:
-            return self._load(data)
-        except ValueError as wrong:
-            raise ValueError(f"the value of {key!r} cannot be shown as a Python value ({wrong}); .raw[{key!r}] has it") from None
-
-    def __setitem__(self, key: str, value: Value) -> None:
-        self.raw[key] = self._dump(value)
-
-    def __delitem__(self, key: str) -> None:
-        del self.raw[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.raw
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.raw)
-
-    def __len__(self) -> int:
-        return len(self.raw)
-
-    def clear(self) -> None:
-        self.raw.clear()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.raw!r}>"
+        values = repr(dict(self.raw.items()))
+        return values if self._codec is BYTES else f"<{type(self).__name__} {values}>"
 
 
 class Mattermost(Values[Any]):
-    """What the bot of an app has stored, or a user of it, below one prefix; as JSON values."""
+    """What the bot of an app has stored, or one of its users, below one prefix: JSON values as Python values."""
 
     def __init__(self, world: World, owner: str = BOT, prefix: str = "") -> None:
-        name = _key(prefix)
+        name = _key_bytes(prefix)
         mattermost.check_prefix(name, world.profiles[mattermost.NAME])
-        super().__init__(RawValues(world, mattermost, mattermost.namespace(owner, name)), load_json, dump_json)
-        self._world, self.owner, self.prefix = world, owner, prefix
+        super().__init__(world, mattermost, mattermost.namespace(owner, name), JSON_VALUES)
+        self.owner, self.prefix = owner, prefix
 
     @property
     def token(self) -> str:
@@ -155,7 +141,7 @@ class Mattermost(Values[Any]):
         return Mattermost(self._world, self.owner, prefix)
 
     def context(self, acting_user: str | None = "ada", **more: Any) -> dict[str, Any]:
-        """What Mattermost puts into a call request for this app: feed it to the app's handlers."""
+        """The context that Mattermost sends to this app with a call: pass it to the app's handlers."""
         return self._world.context(self._app, acting_user, more)
 
     def call(self, path: str, values: dict[str, Any] | None = None, acting_user: str | None = "ada", **more: Any) -> dict[str, Any]:
@@ -168,13 +154,14 @@ class Mattermost(Values[Any]):
 
 
 class Persist(Values[str]):
-    """What a project has stored, as the plain strings that the service holds; ``json`` shows what the official client put there."""
+    """What a project has stored: plain strings, as the service holds them. ``json`` has them as the values of the official client,
+    which stores JSON.
+    """
 
     def __init__(self, world: World, project: str = PROJECT) -> None:
-        raw = RawValues(world, persist, persist.namespace(project))
-        super().__init__(raw, bytes.decode, persist.value_bytes)
-        self._world, self.owner = world, project
-        self.json: Values[Any] = Values(raw, load_json, dump_json)
+        super().__init__(world, persist, persist.namespace(project), STRINGS)
+        self.owner = project
+        self.json: Values[Any] = Values(world, persist, self._namespace, JSON_VALUES)
 
     @property
     def token(self) -> str:
@@ -196,11 +183,11 @@ class Persist(Values[str]):
         return Persist(self._world, name)
 
     def updated(self, key: str) -> datetime:
-        """When the key was last set, UTC. ``KeyError`` where it is not there."""
-        return moment_of(self.raw.entry(key).updated)
+        """When the key was last set, in UTC. ``KeyError`` where it is not there."""
+        return moment_of(self._entry(key).updated)
 
 
-def _key(key: str) -> bytes:
+def _key_bytes(key: str) -> bytes:
     if not isinstance(key, str):
         raise TypeError(f"keys are strings, got {key!r}")
     return key.encode("utf-8", "surrogateescape")
@@ -209,30 +196,4 @@ def _key(key: str) -> bytes:
 def _quoted(part: str) -> str:
     from urllib.parse import quote
 
-    return quote(part, safe=_IN_A_PATH, errors="surrogateescape")
-
-
-def _real(number: str) -> float:
-    value = float(number)
-    if value in (float("inf"), float("-inf")):
-        raise ValueError(f"{number} is larger than any float")
-    return value
-
-
-def load_json(data: bytes) -> Any:
-    """The Python value of stored JSON; ``ValueError`` where there is none."""
-    if data.count(b"[") + data.count(b"{") > _MAX_LEVELS and go.json_levels(data) > _MAX_LEVELS:
-        raise ValueError(f"it is nested more than {_MAX_LEVELS} levels deep")
-    return json.loads(data.decode(), parse_float=_real)
-
-
-def dump_json(value: Any) -> bytes:
-    """The bytes that ``JSON.stringify`` would write: no blanks, UTF-8, a lone surrogate as its escape."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except ValueError as wrong:
-        raise ValueError(f"payload is not valid json: {wrong}") from None
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+    return quote(part, safe=_UNQUOTED_IN_PATHS, errors="surrogateescape")

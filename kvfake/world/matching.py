@@ -1,6 +1,6 @@
-"""Which requests are meant: what must hold of their fields. Faults and the journal ask the same questions.
+"""Which requests a fault, a route or a question to the journal is about: the values that their fields must have.
 
-Law: it compares, and knows neither faults nor journals.
+Law: it compares; it knows neither faults nor journals.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ FIELDS = ("service", "verb", "method", "path", "key", "owner", "status")
 _MAX_SHOWN_KEYS = 5  # of an mget
 
 
-class Asked(Protocol):
-    """What has the fields."""
+class HasFields(Protocol):
+    """A request or an exchange: it has the `FIELDS` as attributes, and all its keys."""
 
     @property
     def keys(self) -> tuple[str, ...]: ...
 
 
 class Matcher:
-    """The values that fields must have: an exact one, or a compiled pattern, of which a part must be found in it.
+    """The values that fields must have. A value is exact, or a compiled pattern that must be found somewhere in the field.
 
-    ``key`` holds of an ``mget`` where it holds of one of its keys, ``path`` also without the query; ``method`` is compared without
-    regard to case.
-    Raises ``TypeError`` for a name that is no field, ``ValueError`` for a value that no field can have.
+    ``key`` matches an ``mget`` that has such a key, ``path`` is compared with the query and without it, ``method`` without regard
+    to case.
+
+    Raises ``TypeError`` for a name that is not a field, ``ValueError`` for a value that no field can have.
     """
 
     __slots__ = ("wanted",)
@@ -34,53 +35,53 @@ class Matcher:
         for name in wanted:
             if name not in FIELDS:
                 raise TypeError(f"{name!r} is no field of an exchange; there are: {', '.join(FIELDS)}")
-        self.wanted: dict[str, Wanted] = {name: checked(name, value) for name, value in wanted.items() if value is not None}
+        self.wanted: dict[str, Wanted] = {name: checked_value(name, value) for name, value in wanted.items() if value is not None}
 
-    def meets(self, asked: Asked) -> bool:
-        return all(_holds(name, wanted, asked) for name, wanted in self.wanted.items())
+    def matches(self, request: HasFields) -> bool:
+        return all(_field_matches(name, wanted, request) for name, wanted in self.wanted.items())
 
-    def mismatches(self, asked: Asked) -> list[str]:
-        """Where it differs, a sentence each."""
+    def mismatches(self, request: HasFields) -> list[str]:
+        """The fields that differ, a sentence each."""
         return [
-            f"{name} is {_actual(name, asked)}, not {shown(wanted)}"
+            f"{name} is {_actual(name, request)}, not {in_python(wanted)}"
             for name, wanted in self.wanted.items()
-            if not _holds(name, wanted, asked)
+            if not _field_matches(name, wanted, request)
         ]
 
     def __str__(self) -> str:
-        return ", ".join(f"{name}={shown(value)}" for name, value in self.wanted.items())
+        return ", ".join(f"{name}={in_python(value)}" for name, value in self.wanted.items())
 
 
-def _holds(name: str, wanted: Wanted, asked: Asked) -> bool:
-    return any(_is(wanted, value) for value in _values(name, asked))
+def _field_matches(name: str, wanted: Wanted, request: HasFields) -> bool:
+    return any(_value_matches(wanted, value) for value in _values(name, request))
 
 
-def _values(name: str, asked: Asked) -> tuple[Any, ...]:
-    """What the field may be called."""
+def _values(name: str, request: HasFields) -> tuple[Any, ...]:
+    """The values of the field of which one must match."""
     if name == "key":
-        return asked.keys
-    value = getattr(asked, name)
+        return request.keys
+    value = getattr(request, name)
     if name == "path":
         return value, value.partition("?")[0]
     return (value, value.upper()) if name == "method" else (value,)
 
 
-def _actual(name: str, asked: Asked) -> str:
+def _actual(name: str, request: HasFields) -> str:
     if name != "key":
-        return repr(getattr(asked, name))
-    keys = asked.keys
+        return repr(getattr(request, name))
+    keys = request.keys
     more = f" and {len(keys) - _MAX_SHOWN_KEYS} more" if len(keys) > _MAX_SHOWN_KEYS else ""
     return ", ".join(map(repr, keys[:_MAX_SHOWN_KEYS] or [None])) + more
 
 
-def _is(wanted: Wanted, actual: Any) -> bool:
+def _value_matches(wanted: Wanted, actual: Any) -> bool:
     if isinstance(wanted, re.Pattern):
         return actual is not None and wanted.search(str(actual)) is not None
     return bool(wanted == actual)
 
 
-def checked(name: str, value: Wanted) -> Wanted:
-    """The value, if the field of that name can have it."""
+def checked_value(name: str, value: Wanted) -> Wanted:
+    """The value, if that field can have it; else ``ValueError``."""
     if name == "status":
         if isinstance(value, int) and not isinstance(value, bool):
             return value
@@ -92,8 +93,8 @@ def checked(name: str, value: Wanted) -> Wanted:
     return value
 
 
-def shown(value: object) -> str:
-    """As it would be written in Python."""
+def in_python(value: object) -> str:
+    """The value as it would be written in Python."""
     return f"re.compile({value.pattern!r})" if isinstance(value, re.Pattern) else repr(value)
 
 

@@ -1,9 +1,9 @@
-"""Tokens, and who they are.
+"""Tokens, and whose they are.
 
-Law: the one place where a token is kept. It knows no service's rules: a token is bytes, an owner is a text.
+Law: the one place where tokens are kept. It knows no service's rules: a token is bytes, an owner is a text.
 
-A token is of one service. It is *named* (a user said whose it is), *issued* (made here, for an owner of one world), or, where
-the world is not strict, *welcome*: an owner of its own, called by the token's digest.
+A token is known to one service. It is *added* (a user said whose it is), *issued* (made here, for an owner of one world), or, where
+the world is not strict, *unknown*: then it has an owner of its own, called by the token's digest.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import base64
 import os
 from collections.abc import Iterable
 
-from kvfake.settings import MATTERMOST, PERSIST, PROJECT_MARK, named_token, owner_of
+from kvfake.settings import MATTERMOST, PERSIST, PROJECT_MARK, parse_owner, parse_token
 
 _RANDOM_BYTES, _SERIAL_BYTES, _CHECK_BYTES = 8, 4, 4
+_SHOWN_BYTES, _MIN_BYTES_TO_SHOW = 4, 12  # of a token
 
 
 class TokenIssuer:
@@ -54,67 +55,69 @@ def _in_base_32(token: bytes) -> bytes:
 
 
 class TokenTable:
-    """Who is known to one world."""
+    """The tokens that one world knows."""
 
-    __slots__ = ("_issued", "_issuer", "_owners", "_serial", "strict")
+    __slots__ = ("_issued", "_issuer", "_owners", "_serial", "_strict")
 
-    def __init__(self, issuer: TokenIssuer, serial: int, named: Iterable[str], strict: bool) -> None:
-        self._issuer, self._serial, self.strict = issuer, serial, strict
+    def __init__(self, issuer: TokenIssuer, serial: int, added: Iterable[str] = (), strict: bool = False) -> None:
+        """``added`` are texts ``TOKEN=OWNER``; a ``strict`` world knows no other tokens than those and its own."""
+        self._issuer, self._serial, self._strict = issuer, serial, strict
         self._owners: dict[bytes, dict[str, str]] = {}  # token: service: owner
-        self._issued: dict[tuple[str, str], bytes] = {}  # the same table read the other way, for tokens that were made here
-        for text in named:
-            self.name(*named_token(text))
+        self._issued: dict[tuple[str, str], bytes] = {}  # service and owner: the token that was issued
+        for text in added:
+            self.add(*parse_token(text))
 
-    def name(self, token: str, owner: str) -> None:
-        """Make a token known: ``app/user``, ``/user`` or ``project:NAME``. Raises ``ValueError`` for another owner."""
-        service, whose = owner_of(owner)
-        self._owners.setdefault(token.encode(), {})[service] = whose
+    def add(self, token: str, owner: str) -> None:
+        """Make a token known. ``owner`` is ``app/user``, ``/user`` or ``project:NAME``; ``ValueError`` for anything else."""
+        service, name = parse_owner(owner)
+        self._owners.setdefault(token.encode(), {})[service] = name
 
-    def named(self) -> dict[str, list[str]]:
-        """The tokens that a user named, each with its owners in the form that `name` takes."""
-        named = {
+    def added(self) -> dict[str, list[str]]:
+        """The tokens that were added, each with its owners in the form that `add` takes."""
+        added = {
             token.decode(): sorted(
                 PROJECT_MARK + owner if service == PERSIST else owner
-                for service, owner in known.items()
+                for service, owner in owners.items()
                 if self._issued.get((service, owner)) != token
             )
-            for token, known in list(self._owners.items())
+            for token, owners in list(self._owners.items())
         }
-        return {token: owners for token, owners in named.items() if owners}
+        return {token: owners for token, owners in added.items() if owners}
 
     def issue(self, service: str, owner: str) -> bytes:
-        """The token of that owner; made at the first call."""
+        """The token of that owner, made at the first call."""
         token = self._issued.get((service, owner))
         if token is None:
-            token = self._issued[service, owner] = self._issuer.make(service, self._serial)
-            self._owners[token] = {service: owner}
+            token = self._issuer.make(service, self._serial)
+            self._set_issued(service, owner, token)
         return token
 
-    def who(self, service: str, token: bytes) -> str | None:
+    def _set_issued(self, service: str, owner: str, token: bytes) -> None:
+        self._issued[service, owner] = token
+        self._owners.setdefault(token, {})[service] = owner
+
+    def owner_of(self, service: str, token: bytes) -> str | None:
         """The owner, or ``None`` for a token that is missing or not known to the service."""
         known = self._owners.get(token)
         if known is not None:
             return known.get(service)
-        if self.strict or not token:
+        if self._strict or not token:
             return None
         import hashlib  # it loads OpenSSL: a server may never need it
 
         return "anonymous-" + hashlib.sha256(token).hexdigest()[:12]
 
     def knows(self, token: bytes) -> bool:
-        """Whether it was named or issued here, for either service."""
+        """Whether the token was added or issued here, for either service."""
         return token in self._owners
 
-    def without_tokens(self, text: str) -> str:
-        """The text, with every token of the table cut short."""
+    def redact(self, text: str) -> str:
+        """The text, with every token of this table cut short."""
         for token in sorted(self._owners, key=len, reverse=True):
             text = text.replace(token.decode(), shortened(token).decode())
         return text
 
 
-SHOWN_BYTES, LEAST_BYTES_TO_SHOW = 4, 12  # of a token
-
-
 def shortened(token: bytes) -> bytes:
-    """What may be shown of a token: its beginning, where it is long enough not to be known by that."""
-    return (token[:SHOWN_BYTES] if len(token) >= LEAST_BYTES_TO_SHOW else b"") + b"..."
+    """What may be shown of a token: its beginning, where the rest is too long to guess."""
+    return (token[:_SHOWN_BYTES] if len(token) >= _MIN_BYTES_TO_SHOW else b"") + b"..."

@@ -1,15 +1,17 @@
-"""One isolated double of both services: its values, its tokens, its clock, its settings.
+"""One isolated double of both services: its values, its tokens, its clock, its faults, its journal, its settings.
 
-Law: what belongs to one world and to no other, and how that world is described to those who use it. It deals with no
-request; `kvfake.world.backend` does.
+Law: what belongs to one world and to no other, and how that world is described to those who use it. It answers no request;
+`kvfake.world.backend` does.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from threading import RLock
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kvfake.services import mattermost, persist
 from kvfake.stores import Store
@@ -18,7 +20,11 @@ from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults, FaultsState
 from kvfake.world.journal import Journal
 from kvfake.world.routes import Routes
-from kvfake.world.tokens import TokenIssuer, TokenTable
+from kvfake.world.tokens import TokenTable
+
+if TYPE_CHECKING:
+    from kvfake.services.messages import Response
+    from kvfake.world.journal import IncomingRequest
 
 APP = "app"
 BOT = APP + "/bot"
@@ -27,7 +33,17 @@ PROJECT = "project"
 _MAX_SHOWN_MARKS = 5
 
 
-class _Moment(NamedTuple):
+class Executor(Protocol):
+    """Has the operations of a world done somewhere else, such as on a real server. It takes its time."""
+
+    def execute(self, service: ModuleType, request: IncomingRequest) -> Response:
+        """The response of whoever did it, or refused to."""
+
+    def close(self) -> None:
+        """The world has ended."""
+
+
+class _Checkpoint(NamedTuple):
     """What a checkpoint remembers beside the store's own."""
 
     clock: tuple[int | None, int]
@@ -41,39 +57,53 @@ class World:
     __slots__ = (
         "_checkpoints",
         "clock",
+        "executor",
         "faults",
         "id",
         "journal",
         "lock",
-        "owners",
+        "order",
         "profiles",
         "routes",
         "serial",
         "settings",
         "store",
+        "tokens",
         "url",
     )
 
-    is_elsewhere = False
-    """Whether its values lie on another server, which takes its time."""
-
-    def __init__(self, id: str, serial: int, url: str, issuer: TokenIssuer, settings: Mapping[str, Any]) -> None:
-        self.id, self.serial, self.url, self.settings = id, serial, url, settings
+    def __init__(
+        self,
+        id: str,
+        serial: int,
+        url: str,
+        settings: Mapping[str, Any],
+        tokens: TokenTable,
+        *,
+        store: Store | None = None,
+        clock: Clock | None = None,
+        executor: Executor | None = None,
+    ) -> None:
+        """Values lie in a store of its own, in memory, unless ``store`` is given; the services of this process do the operations,
+        unless an ``executor`` has them done elsewhere.
+        """
+        self.id, self.serial, self.url, self.settings, self.tokens, self.executor = id, serial, url, settings, tokens, executor
         self.lock = RLock()
-        self.store: Store = MemoryStore()
-        self.clock = Clock()
+        self.order: AbstractContextManager[Any] = self.lock if executor is None else nullcontext()
+        """What is done inside it is recorded in the order in which it is done. Nobody waits for another's answer from elsewhere."""
+        self.store: Store = MemoryStore() if store is None else store
+        self.clock = Clock() if clock is None else clock
         self.faults = Faults()
         self.journal = Journal(settings["journal_exchanges"], settings["journal_body_bytes"], self.lock)
         self.routes = Routes()
-        self.owners = TokenTable(issuer, serial, settings["token"], settings["strict"])
         self.profiles: dict[str, Any] = {
             mattermost.NAME: mattermost.profile(settings["profile"], settings["mattermost_missing"]),
             persist.NAME: None,
         }
-        self._checkpoints: dict[int, _Moment] = {}
+        self._checkpoints: dict[int, _Checkpoint] = {}
 
     def reset(self) -> None:
-        """Forget values, faults, journal and checkpoints, and let the clock be the machine's; tokens, routes and settings stay."""
+        """Forget values, faults, journal and checkpoints; the clock is the machine's again. Tokens, routes and settings stay."""
         with self.lock:
             self.store.clear()
             self.faults.clear()
@@ -82,28 +112,28 @@ class World:
             self._checkpoints.clear()
 
     def checkpoint(self) -> int:
-        """A mark for the world as it is now: its values, its clock, its faults, its journal. `MAX_CHECKPOINTS` are kept."""
+        """A mark for the values, clock, faults and journal as they are now. The newest `MAX_CHECKPOINTS` are kept."""
         with self.lock:
             mark = self.store.checkpoint()
-            self._checkpoints[mark] = _Moment(self.clock.state(), self.faults.state(), self.journal.mark())
+            self._checkpoints[mark] = _Checkpoint(self.clock.state(), self.faults.state(), self.journal.mark())
             if len(self._checkpoints) > MAX_CHECKPOINTS:
                 del self._checkpoints[next(iter(self._checkpoints))]
             return mark
 
     def rollback(self, mark: int) -> None:
-        """The world as it was then: what was set, deleted, recorded or let go wrong since is undone, and later marks are gone.
-        ``ValueError`` for a mark that is not there.
+        """Values, clock, faults and journal as they were at the mark; later marks are gone. ``ValueError`` for a mark that is not
+        known.
         """
         with self.lock:
-            moment = self._checkpoints.get(mark)
-            if moment is None:
-                there = ", ".join(map(str, list(self._checkpoints)[-_MAX_SHOWN_MARKS:])) or "none"
-                raise ValueError(f"{mark!r} is no checkpoint of this world, or was rolled back over; there are: {there}")
+            checkpoint = self._checkpoints.get(mark)
+            if checkpoint is None:
+                known = ", ".join(map(str, list(self._checkpoints)[-_MAX_SHOWN_MARKS:])) or "none"
+                raise ValueError(f"{mark!r} is no checkpoint of this world, or was rolled back over; there are: {known}")
             self.store.rollback(mark)
-            self.clock.restore(moment.clock)
-            self.faults.restore(moment.faults)
-            self.journal.forget_since(moment.journal)
-            self._checkpoints = {other: moment for other, moment in self._checkpoints.items() if other <= mark}
+            self.clock.restore(checkpoint.clock)
+            self.faults.restore(checkpoint.faults)
+            self.journal.rollback(checkpoint.journal)
+            self._checkpoints = {other: checkpoint for other, checkpoint in self._checkpoints.items() if other <= mark}
 
     @property
     def checkpoints(self) -> list[int]:
@@ -111,7 +141,9 @@ class World:
         return list(self._checkpoints)
 
     def holdings(self) -> list[tuple[str, str, list[str]]]:
-        """What lies in the store, sorted: service, owner (and prefix), keys."""
+        """What lies in the store, sorted: service, owner (and prefix), keys. Nothing where the values lie elsewhere."""
+        if self.executor is not None:
+            return []
         with self.lock:
             found = [
                 (
@@ -124,9 +156,9 @@ class World:
         return [(service, owner, [key.decode("utf-8", "backslashreplace") for key in keys]) for service, owner, keys in found]
 
     def token(self, service: str, owner: str) -> str:
-        """The token that this world issued to that owner."""
+        """The token that this world issues to that owner."""
         with self.lock:
-            return self.owners.issue(service, owner).decode()
+            return self.tokens.issue(service, owner).decode()
 
     @property
     def env(self) -> dict[str, str]:

@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from kvfake.contract.caller import UNKNOWN
-from kvfake.http.connection import Action, Close, Connection, Handler, Job
+from kvfake.http.connection import Action, Close, Connection, Handler
 from kvfake.services import go
-from kvfake.services.messages import Request, Response
+from kvfake.services.messages import Job, Request, Response
 
 Hears = Callable[[Request], "Request | Response"]
 Says = Callable[[Request, Response], Response]
@@ -789,7 +789,7 @@ class NoPipeline(Connection):
         return super().receive(data)
 
     def advance(self) -> tuple[Action, ...]:
-        if not self.is_new and self._heard:
+        if not self.is_new and self._input:
             return (Close(linger=False),)
         self.is_new = False
         return super().advance()

@@ -14,7 +14,7 @@ import kvfake
 from kvfake.contract.replay.recording import PassThrough, Tape
 from kvfake.http.connection import Connection, Handler
 from kvfake.http.passing import Upstream
-from kvfake.http.router import not_whole
+from kvfake.http.router import incomplete_body
 from kvfake.http.server import Server
 from kvfake.services.messages import Request, Response
 from tests.support.doors import TOKENS, Door, SocketDoor, serving
@@ -31,7 +31,7 @@ def recorded(path: Path, wrong: Any = None, wrong_wire: Any = None, against: str
         def kept(request: Request) -> Response:
             response = real(request)
             assert isinstance(response, Response)
-            if not_whole(request) is None:  # that is not passed on
+            if incomplete_body(request) is None:  # that is not passed on
                 tape.write(request, response)
             return response
 

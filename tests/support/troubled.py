@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import kvfake
 from kvfake.double import Double
-from kvfake.services.messages import SEVERS
+from kvfake.services.messages import Sever
+
+SEVERS = tuple(sever.value for sever in Sever)
 
 
 def troubled() -> Double:

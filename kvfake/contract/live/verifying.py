@@ -71,12 +71,12 @@ def _tokens(parser: ArgumentParser, options: Namespace) -> dict[str, str]:
 @contextmanager
 def _double(profile: str) -> Iterator[tuple[str, dict[str, str]]]:
     """A double that is there for this alone, and hears nothing of the environment."""
-    from kvfake.double import Started
+    from kvfake.double import ServerDouble
 
     tokens = {who: secrets.token_hex(16) for who in _OWNERS}
     named = tuple(f"{tokens[who]}={owner}" for who, owner in _OWNERS.items())
     settings = {"port": 0, "profile": profile, "strict": True, "mattermost_missing": "object", "token": named}
-    double = Started(resolve(settings, scopes=(SERVER, WORLD)))
+    double = ServerDouble(resolve(settings, scopes=(SERVER, WORLD)))
     with double:
         double.server.start()
         yield double.url, tokens

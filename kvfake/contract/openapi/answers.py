@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kvfake.contract.openapi.parts import COUNT, NUMBER, SWITCH, TEXT, Json, array, mapping, one_of, record, ref, some, told
 from kvfake.contract.openapi.schemas import FAULT, FUNCTIONS, SERVICES, STATUS
-from kvfake.world.faults import DEFAULTS
+from kvfake.world.faults import FAULT_DEFAULTS
 
 _VERBS = ("get", "set", "delete", "list", "mget")
 _ENV = (
@@ -58,7 +58,7 @@ SCHEMAS: Json = {
             **FAULT,
             **dict.fromkeys(FUNCTIONS, told(TEXT, "A function that was given in Python.")),
         },
-        DEFAULTS,
+        FAULT_DEFAULTS,
         description="What was asked for is named where it is not the default.",
     ),
     "Route": record({"method": {"type": ["string", "null"]}, "path": some(TEXT, ref("Matches")), "status": STATUS}),

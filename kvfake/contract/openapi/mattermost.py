@@ -23,7 +23,7 @@ from kvfake.contract.openapi.parts import (
     with_rows,
 )
 from kvfake.services import go, mattermost
-from kvfake.services.messages import ROWS
+from kvfake.services.messages import FIDELITY_HEADER
 
 TAG: Json = {
     "name": "Mattermost",
@@ -60,7 +60,7 @@ _PREFIX = parameter(
 _BEFORE, _, _BEHIND = mattermost.prefix_too_long(b"~").partition("~")
 _PREFIX_TOO_LONG: Json = {"type": "string", "pattern": rf"^{_BEFORE}[^\n]*{_BEHIND}\n$"}
 _KINDER = {
-    ROWS: header(
+    FIDELITY_HEADER: header(
         {"type": "string", "pattern": "^[MP][0-9]{2}(, [MP][0-9]{2})*$"},
         "The rows in which the profile documented was kinder than the plugin.",
         required=False,

@@ -26,11 +26,11 @@ from kvfake.contract.openapi.parts import (
     told,
 )
 from kvfake.services import mattermost, persist
-from kvfake.services.messages import GARBAGE, SEVERS, TRUNCATE
+from kvfake.services.messages import Sever, Wire
 from kvfake.settings import NO, PROJECT_MARK, WORLD, YES, Setting, of
 from kvfake.world.clock import FIRST, LAST
-from kvfake.world.faults import DEFAULTS, MAX_DELAY_SECONDS
-from kvfake.world.routes import FRAMING, RESERVED_PATHS, WITHOUT_BODY
+from kvfake.world.faults import FAULT_DEFAULTS, MAX_DELAY_SECONDS
+from kvfake.world.routes import FRAMING_HEADERS, RESERVED_PATHS, WITHOUT_BODY
 
 SERVICES = (mattermost.NAME, persist.NAME)
 FUNCTIONS = ("when", "before")  # of a fault: for Python alone
@@ -81,9 +81,9 @@ _NAME = r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$"
 _HEADERS = told(
     mapping(
         {"type": "string", "pattern": r"^[\t\x20-\x7e\x80-\xff]*$"},
-        propertyNames={"pattern": _NAME, "not": {"pattern": f"^(?:{'|'.join(map(_in_any_case, FRAMING))})$"}},
+        propertyNames={"pattern": _NAME, "not": {"pattern": f"^(?:{'|'.join(map(_in_any_case, FRAMING_HEADERS))})$"}},
     ),
-    f"Names and values in Latin-1; not {', '.join(FRAMING)}.",
+    f"Names and values in Latin-1; not {', '.join(FRAMING_HEADERS)}.",
 )
 STATUS: Json = {"type": "integer", "minimum": 200, "maximum": 599}
 _HAS_NO_BODY = {"required": ["status"], "properties": {"status": one_of(*WITHOUT_BODY)}}
@@ -116,7 +116,10 @@ _DRIBBLED = told(record({"over": _SECONDS}), "Its bytes come over that time.")
 FAULT: dict[str, Json] = {
     "status": told({**STATUS, "type": ["integer", "null"]}, "The service answers so, and nothing is done; a 2xx only seems done."),
     "delay": told(some(*_HELD_BACK["anyOf"], _DRIBBLED), "How long the answer is held back, in seconds."),
-    "sever": told(one_of(None, *SEVERS), "How it is cut: " + "; ".join(f"{name}: {what}" for name, what in SEVERS.items()) + "."),
+    "sever": told(
+        one_of(None, *[sever.value for sever in Sever]),
+        "How it is cut: " + "; ".join(f"{name}: {what}" for name, what in [(sever.value, sever.meaning) for sever in Sever]) + ".",
+    ),
     "times": told({"type": ["integer", "null"], "minimum": 1}, "How often it strikes; null is until it is removed."),
     "after": told(COUNT, "How many requests pass before."),
     "every": told({"type": "integer", "minimum": 1}, "It strikes each so many of them."),
@@ -133,14 +136,14 @@ FAULT: dict[str, Json] = {
 
 def _fault(**instead: Json) -> Json:
     """The fields of a fault, each with its default."""
-    fields = {name: instead.get(name, FAULT[name]) for name in DEFAULTS if name not in FUNCTIONS}
-    return {name: {**field, "default": DEFAULTS[name]} if name not in instead else field for name, field in fields.items()}
+    fields = {name: instead.get(name, FAULT[name]) for name in FAULT_DEFAULTS if name not in FUNCTIONS}
+    return {name: {**field, "default": FAULT_DEFAULTS[name]} if name not in instead else field for name, field in fields.items()}
 
 
 _NOT_SEEN = {"status": NOTHING, "headers": {"type": ["object", "null"], "maxProperties": 0}, "delay": _HELD_BACK}
 _FAULTS: Json = {
     "FaultOfAnswer": record(
-        _fault(sever=one_of(None, TRUNCATE)),
+        _fault(sever=one_of(None, Sever.TRUNCATE.value)),
         None,
         description="An answer goes out, late or another than the service's.",
         anyOf=[
@@ -150,16 +153,20 @@ _FAULTS: Json = {
             _is("body", _but(None)),
             _is("headers", {"type": "object", "minProperties": 1}),
         ],
-        **{"not": {**_HAS_NO_BODY, "anyOf": [_is("body", _but(None, "")), _is("sever", one_of(TRUNCATE))]}},
+        **{"not": {**_HAS_NO_BODY, "anyOf": [_is("body", _but(None, "")), _is("sever", one_of(Sever.TRUNCATE.value))]}},
     ),
     "FaultOfConnection": record(
-        _fault(sever=one_of(*[name for name in SEVERS if name not in (TRUNCATE, GARBAGE)]), body=NOTHING, **_NOT_SEEN),
+        _fault(
+            sever=one_of(*[sever.value for sever in Sever if sever.wire not in (Wire.TRUNCATE, Wire.GARBAGE)]),
+            body=NOTHING,
+            **_NOT_SEEN,
+        ),
         None,
         description="No answer goes out.",
         required=["sever"],
     ),
     "FaultOfGarbage": record(
-        _fault(sever=one_of(GARBAGE), **_NOT_SEEN),
+        _fault(sever=one_of(Sever.GARBAGE.value), **_NOT_SEEN),
         None,
         description="What comes back is not HTTP; `body` says what.",
         required=["sever"],

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from kvfake.contract.replay.tape import Taped
 from kvfake.services import go, mattermost, persist
+from kvfake.services.jsontext import load_json
 from kvfake.services.messages import Operation, Refusal, Request, Response
-from kvfake.world.mappings import load_json
 
 _HARMLESS = {mattermost.NAME: b"0", persist.NAME: b'{"value":""}'}  # a body that no service refuses
 
@@ -86,7 +86,7 @@ def _value_of(service: str, response: Response) -> Value | None:
         return None
     if service == persist.NAME:
         return value_of_record(json_of(response.body))
-    return Value(response.body) if response.body not in mattermost.SAYS_NOTHING and go.json_valid(response.body) else None
+    return Value(response.body) if response.body not in mattermost.MISSING_BODIES and go.json_valid(response.body) else None
 
 
 def shown_values(response: Response, place: Operation | None) -> dict[bytes, Value | None]:

@@ -32,7 +32,7 @@ from kvfake.files import LineFile
 from kvfake.http.connection import Connection
 from kvfake.http.parser import split_absolute
 from kvfake.http.passing import Upstream
-from kvfake.http.router import not_whole
+from kvfake.http.router import incomplete_body
 from kvfake.http.server import Server
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import JSON, Request, Response, error_response
@@ -92,7 +92,7 @@ class PassThrough:
             return Response(200, JSON, json.dumps(health).encode())
         if not target.startswith(b"/"):
             return error_response(400, f"cannot pass that on to {self._upstream.url}: expected a path")
-        return not_whole(request) or partial(self._pass_on, request.replace(target=target))
+        return incomplete_body(request) or partial(self._pass_on, request.replace(target=target))
 
     def _pass_on(self, request: Request) -> Response:
         asked = request

@@ -19,10 +19,10 @@ from kvfake.contract.replay.reasons import rows_of
 from kvfake.contract.replay.seen import KEY, OWNER, PREFIX, Past, Seen
 from kvfake.contract.replay.tape import Recording, Taped
 from kvfake.contract.replay.whose import Label, label_of, owners_of, with_csrf
-from kvfake.http.in_process import body_of
+from kvfake.http.in_process import sent_body
 from kvfake.http.router import Router
 from kvfake.services.messages import Operation, Response
-from kvfake.settings import SERVER, WORLD, owner_of, resolve
+from kvfake.settings import SERVER, WORLD, parse_owner, resolve
 from kvfake.stores import Entry, Namespace
 from kvfake.world.backend import Backend
 
@@ -83,7 +83,7 @@ class Replay:
 
     def _prepare(self) -> None:
         for (_, token), whose in self._owners.items():
-            self._world.owners.name(token.decode("utf-8", "replace"), whose)
+            self._world.tokens.add(token.decode("utf-8", "replace"), whose)
         self._world.clock.freeze()
         owners = [self._owner(taped) for taped in self._exchanges]
         known = [(taped, owner) for taped, owner in zip(self._exchanges, owners, strict=True) if owner is not None]
@@ -94,7 +94,7 @@ class Replay:
         """The owner of the token that counts, as a store knows it."""
         label = label_of(taped.request)
         owner = self._owners.get(label) if label is not None else None
-        return owner_of(owner)[1] if owner is not None else None
+        return parse_owner(owner)[1] if owner is not None else None
 
     def _entry(self, value: Value) -> Entry:
         self._move_clock(value)
@@ -111,7 +111,7 @@ class Replay:
     def _answer(self, taped: Taped) -> Response:
         response = self._router.answer(taped.request, self._base)
         assert isinstance(response, Response)  # nothing of the stores is a job
-        return response.replace(body=body_of(taped.request, response))
+        return response.replace(body=sent_body(taped.request, response))
 
     def _at(self, place: Operation | None) -> Entry | None:
         return None if place is None else self._world.store.get(place.namespace, place.key)

@@ -1,0 +1,325 @@
+"""A suite of tests before a real server: worlds whose values, clock and tokens are the real service's.
+
+Law: the double still reads what a request asks for, so that journal and faults know it; the response is the real server's, which is
+asked as an app would ask it, with the real token of the owner. What a world sets there it deletes when it ends. What the real
+service cannot do is `Unsupported`, and said so; nothing is made up in its place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from threading import Lock
+from types import ModuleType
+from typing import Any, NoReturn
+from urllib.parse import quote_from_bytes
+
+from kvfake.cli.parser import TOKENS
+from kvfake.contract import UNREACHABLE
+from kvfake.contract.call import Unreachable
+from kvfake.contract.caller import BOT as BOT_CALLER
+from kvfake.contract.caller import PROJECT as PROJECT_CALLER
+from kvfake.contract.caller import USER as USER_CALLER
+from kvfake.contract.caller import Caller
+from kvfake.contract.live.hiding import Hide
+from kvfake.contract.live.line import HttpLine
+from kvfake.contract.live.preflight import check_answers
+from kvfake.errors import CommandError
+from kvfake.http.passing import Upstream
+from kvfake.services import mattermost, persist
+from kvfake.services.messages import Request, Response
+from kvfake.stores import Entry, Namespace
+from kvfake.world.clock import Clock, microseconds
+from kvfake.world.journal import IncomingRequest
+from kvfake.world.tokens import TokenIssuer, TokenTable
+from kvfake.world.world import APP, BOT, PROJECT, World
+
+TIMEOUT_SECONDS = 30.0  # of a silence
+PROFILE = "plugin-1.2"
+
+BOT_TOKEN, USER_TOKEN, PROJECT_TOKEN = (TOKENS[flag][0] for flag in ("--bot-token", "--user-token", "--project-token"))
+"""The variables that hold a session's tokens."""
+
+_CALLERS = {
+    BOT_TOKEN: (mattermost.NAME, BOT_CALLER),
+    USER_TOKEN: (mattermost.NAME, USER_CALLER),
+    PROJECT_TOKEN: (persist.NAME, PROJECT_CALLER),
+}
+_HOLDER = {BOT_TOKEN: "bot", USER_TOKEN: "user", PROJECT_TOKEN: "project"}
+_CREDENTIALS = (b"authorization", b"cookie", b"x-csrf-token", b"x-requested-with")  # M10, M26
+_SETTING_METHODS = ("PUT", "POST")
+_NO_ANSWER = 502  # with this status or a higher one the server may have done it
+_UNSUPPORTED_SETTINGS = {
+    "token": "the real service knows its own tokens alone",
+    "seed": "the real service begins with what it holds",
+    "mattermost_missing": "the real service answers a missing key in its own way",
+}
+_OTHER_PROFILE = "the real service answers as it does, not as its documentation says"
+_CLOCK = "the real service's clock cannot be set"
+_CHECKPOINTS = "the real service has no checkpoints"
+
+CreatedKey = tuple[bytes, tuple[tuple[bytes, bytes], ...]]
+"""The target that a key was set at, and the credentials it was set with."""
+
+
+class Unsupported(Exception):
+    """The real service cannot do this, or nobody gave what it needs. The text says what."""
+
+
+class LiveServerError(RuntimeError):
+    """The real server did not do what a test asked of a mapping. The text says what it answered."""
+
+
+class LiveBackend:
+    """The real server of a session, and the tokens for it. ``unsupported`` is what the current test asked for in vain."""
+
+    def __init__(self, upstream: Upstream, tokens: Mapping[str, str]) -> None:
+        self.upstream, self.tokens = upstream, tokens
+        self.unsupported: list[str] = []
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Note the reason, and raise `Unsupported`."""
+        self.unsupported.append(reason)
+        raise Unsupported(reason)
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raises `Unsupported` for settings that a real server does not take from a test."""
+        for name, reason in _UNSUPPORTED_SETTINGS.items():
+            if settings.get(name):
+                self.refuse(reason)
+        if settings.get("profile") not in (None, PROFILE):
+            self.refuse(_OTHER_PROFILE)
+
+    def make_world(self, id: str, serial: int, url: str, settings: Mapping[str, Any], issuer: TokenIssuer) -> World:
+        """A test's view of the real server."""
+        fallback = settings["fallback"] or self.upstream.url
+        settings = {**settings, "token": (), "seed": None, "fallback": fallback, "profile": PROFILE}
+        tokens = LiveTokens(self, issuer, serial)
+        executor = LiveExecutor(self, tokens)
+        store, clock = LiveStore(self, executor, tokens), LiveClock(self)
+        return World(id, serial, url, settings, tokens, store=store, clock=clock, executor=executor)
+
+
+class LiveTokens(TokenTable):
+    """The real tokens. The one user's token stands for the first user that a test names."""
+
+    __slots__ = ("_backend", "_unused")
+
+    def __init__(self, backend: LiveBackend, issuer: TokenIssuer, serial: int) -> None:
+        super().__init__(issuer, serial)
+        self._backend, self._unused = backend, dict(backend.tokens)
+        self._assign(mattermost.NAME, BOT, BOT_TOKEN)
+        self._assign(persist.NAME, PROJECT, PROJECT_TOKEN)
+
+    def _assign(self, service: str, owner: str, variable: str) -> None:
+        token = self._unused.pop(variable, "").encode()
+        if token:
+            self._set_issued(service, owner, token)
+
+    def issue(self, service: str, owner: str) -> bytes:
+        """The real token of that owner. Where there is none, a token that the real server does not know: `check` tells it."""
+        if service == mattermost.NAME and owner.startswith(f"{APP}/") and owner != BOT and (service, owner) not in self._issued:
+            self._assign(service, owner, USER_TOKEN)
+        return super().issue(service, owner)
+
+    def real(self, service: str, owner: str) -> bytes:
+        """The real token of that owner. Raises `Unsupported` where there is none."""
+        token = self.issue(service, owner)
+        self.check(service, owner, token)
+        return token
+
+    def check(self, service: str, owner: str, token: bytes) -> None:
+        """Raises `Unsupported` for a token that was made here."""
+        if self._issuer.serial_of(token) is not None:
+            variable = PROJECT_TOKEN if service == persist.NAME else BOT_TOKEN if owner == BOT else USER_TOKEN
+            self._backend.refuse(f"no real token of {owner} was given: {variable} is for one {_HOLDER[variable]}")
+
+    def add(self, token: str, owner: str) -> None:
+        self._backend.refuse(_UNSUPPORTED_SETTINGS["token"])
+
+
+class LiveExecutor:
+    """Has the real server do the operations of one world, and remembers the keys that were set there, to delete them at the end."""
+
+    def __init__(self, backend: LiveBackend, tokens: LiveTokens) -> None:
+        self._upstream, self._tokens = backend.upstream, tokens
+        self._lock = Lock()
+        self._created: dict[CreatedKey, bool] = {}  # and whether it may be there
+
+    def execute(self, service: ModuleType, request: IncomingRequest) -> Response:
+        message = request.message
+        try:
+            if request.operation is not None:
+                self._tokens.check(service.NAME, request.owner or "", service.token(message))
+        except Unsupported as unsupported:
+            return Response(501, body=f"kvfake: {unsupported}\n".encode())
+        return self.send(message, message.path + b"?" + message.query if message.query else message.path)
+
+    def send(self, request: Request, target: bytes) -> Response:
+        """Ask the server. A key that the request is about to set is remembered first."""
+        if request.method not in _SETTING_METHODS or target.partition(b"?")[0].endswith(b"/mget"):
+            return self._upstream.ask(request, target)
+        created = (target, tuple((name, value) for name, value in request.headers.items() if name in _CREDENTIALS))
+        with self._lock:
+            was_there = self._created.get(created, False)
+            self._created[created] = True
+        response = self._upstream.ask(request, target)
+        if 400 <= response.status < _NO_ANSWER:
+            self._created[created] = was_there
+        return response
+
+    def close(self) -> None:
+        """Delete every key that was set. Raises `LiveServerError` where the server does not, or does not answer."""
+        while self._created:
+            created, may_be_there = next(iter(self._created.items()))
+            target, credentials = created
+            response = self._upstream.ask(Request("DELETE", target, dict(credentials)), target)
+            if response.status >= 300 and may_be_there:
+                left = f"{len(self._created)} keys may be left"
+                raise LiveServerError(f"{left}: DELETE {_redacted(target)} was answered {_shown(response)}")
+            with self._lock:
+                self._created.pop(created, None)
+
+
+class LiveStore:
+    """The values that the real server holds, read and written with requests of the owner's."""
+
+    def __init__(self, backend: LiveBackend, executor: LiveExecutor, tokens: LiveTokens) -> None:
+        self._backend, self._executor, self._tokens = backend, executor, tokens
+
+    def get(self, namespace: Namespace, key: bytes) -> Entry | None:
+        response = self._send("GET", namespace, _target(namespace, key), expected=(200, 404))
+        is_mattermost = namespace[0] == mattermost.NAME
+        if response.status == 404 or (is_mattermost and response.body in mattermost.MISSING_BODIES):
+            return None
+        return Entry(response.body, 0) if is_mattermost else _entry(response)
+
+    def set(self, namespace: Namespace, key: bytes, entry: Entry) -> None:
+        is_mattermost = namespace[0] == mattermost.NAME
+        body = entry.value if is_mattermost else json.dumps({"value": entry.value.decode()}).encode()
+        self._send("PUT", namespace, _target(namespace, key), body)
+
+    def delete(self, namespace: Namespace, key: bytes) -> bool:
+        was_there = self.get(namespace, key) is not None  # the answer to a delete does not say
+        self._send("DELETE", namespace, _target(namespace, key))
+        return was_there
+
+    def keys(self, namespace: Namespace, prefix: bytes = b"") -> list[bytes]:
+        if namespace[0] == mattermost.NAME:
+            self._backend.refuse("no request lists Mattermost's keys")
+        query = b"?begins=" + quote_from_bytes(prefix, "").encode() if prefix else b""
+        response = self._send("GET", namespace, persist.API.encode() + b"/persist/kv" + query)
+        keys = _json(response)
+        if not isinstance(keys, list):
+            raise LiveServerError(f"expected a list of keys, got {_shown(response)}")
+        return sorted(str(key).encode("utf-8", "surrogateescape") for key in keys)
+
+    def count(self, namespace: Namespace) -> int:
+        return len(self.keys(namespace))
+
+    def namespaces(self) -> Iterable[Namespace]:
+        self._backend.refuse("no request lists whose values there are")
+
+    def clear(self) -> None:
+        """Delete what was set through this world; nothing else there is this test's."""
+        self._executor.close()
+
+    def checkpoint(self) -> int:
+        self._backend.refuse(_CHECKPOINTS)
+
+    def rollback(self, number: int) -> None:
+        self._backend.refuse(_CHECKPOINTS)
+
+    def _send(
+        self, method: str, namespace: Namespace, target: bytes, body: bytes = b"", expected: tuple[int, ...] = (200,)
+    ) -> Response:
+        token = self._tokens.real(namespace[0], namespace[1])
+        headers = {b"authorization": b"Bearer " + token, b"content-type": b"application/json"}
+        response = self._executor.send(Request(method, target, headers, body), target)
+        if response.status not in expected:
+            raise LiveServerError(f"{method} {_redacted(target)} was answered {_shown(response)}")
+        return response
+
+
+class LiveClock(Clock):
+    """The real service's clock, which cannot be set."""
+
+    __slots__ = ("_backend",)
+
+    def __init__(self, backend: LiveBackend) -> None:
+        super().__init__()
+        self._backend = backend
+
+    def freeze(self) -> None:
+        self._backend.refuse(_CLOCK)
+
+    def move_to(self, moment: object) -> None:
+        self._backend.refuse(_CLOCK)
+
+    def shift(self, by: object) -> None:
+        self._backend.refuse(_CLOCK)
+
+
+def _target(namespace: Namespace, key: bytes) -> bytes:
+    service, _, prefix = namespace
+    quoted = quote_from_bytes(key, "").encode()
+    if service == persist.NAME:
+        return persist.API.encode() + b"/persist/kv/" + quoted
+    below = quote_from_bytes(prefix, "").encode() + b"/" if prefix.strip() else b""
+    return mattermost.KV.encode() + b"/" + below + quoted
+
+
+def _entry(response: Response) -> Entry:
+    record = _json(response)
+    try:
+        updated = datetime.fromisoformat(record["updated"].replace("Z", "+00:00"))
+        return Entry(record["value"].encode(), microseconds(updated))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise LiveServerError(f"expected a record of Persist's, got {_shown(response)}") from None
+
+
+def _json(response: Response) -> Any:
+    try:
+        return json.loads(response.body)
+    except ValueError:
+        return None
+
+
+def _shown(response: Response) -> str:
+    return f"{response.status} {response.body[:200].decode('utf-8', 'backslashreplace').strip()!r}"
+
+
+def _redacted(target: bytes) -> str:
+    return mattermost.redact_query(target).decode("utf-8", "backslashreplace")
+
+
+# ------------------------------------------------------------------------------------------------------------- of a session
+
+
+def tokens_from(environ: Mapping[str, str], worker: str) -> dict[str, str]:
+    """The tokens of a session, by the names of their variables. ``worker`` is empty, or the name of one of several that run side by
+    side and each need tokens of their own. Raises ``ValueError`` where there are none.
+    """
+    names = {name: f"{name}_{worker.upper()}" if worker else name for name in _CALLERS}
+    given = {name: environ[variable] for name, variable in names.items() if environ.get(variable)}
+    if BOT_TOKEN not in given and PROJECT_TOKEN not in given:
+        wanted = f"set {names[BOT_TOKEN]}, {names[PROJECT_TOKEN]} or both"
+        if worker:
+            raise ValueError(f"workers side by side would see each other's values: each needs tokens of its own; {wanted}")
+        raise ValueError(f"a real server knows real tokens alone: {wanted}")
+    return given
+
+
+def live_backend(url: str, ca_file: str | None, insecure: bool, given: Mapping[str, str]) -> LiveBackend:
+    """The real server at that site URL, for these tokens. Raises `CommandError` where no server knows them."""
+    with HttpLine(url, TIMEOUT_SECONDS, ca_file, insecure) as line:
+        tokens = {caller: given[name] for name, (_, caller) in _CALLERS.items() if name in given}
+        client, hide = Caller(line, tokens, base=line.base), Hide(tokens.values())
+        try:
+            for name in given:
+                service, caller = _CALLERS[name]
+                check_answers(line, client, service, [caller], hide)
+        except Unreachable as why:
+            raise CommandError(str(why), UNREACHABLE) from None
+        return LiveBackend(Upstream(line.url, TIMEOUT_SECONDS, ca_file, insecure), given)

@@ -1,1 +1,0 @@
-"""A suite that runs before a real server."""
