@@ -1,6 +1,6 @@
-"""What went wrong: in one line for whoever gave a command, or on stderr where nobody else can be told of it.
+"""What fails: an exception for commands, and the ways to say that something failed.
 
-Law: it says and shows, and decides nothing. What it needs is imported when something goes wrong.
+Law: it says and shows, and decides nothing. What it needs is imported when something fails.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 
 class CommandError(Exception):
-    """A command cannot be done; the text says why, in one line, and ``code`` is the exit code that says so."""
+    """A command cannot be done. The text says why, in one line; ``code`` is the exit code."""
 
     def __init__(self, text: str, code: int = 1) -> None:
         super().__init__(text)
@@ -17,11 +17,11 @@ class CommandError(Exception):
 
 
 BIND_ERRORS = (OSError, UnicodeError)
-"""Why a server cannot listen; the latter for a host that cannot be a name."""
+"""What is raised where a server cannot listen; the latter for a host that cannot be a name."""
 
 
 def cannot_listen(settings: Mapping[str, object], failed: Exception) -> str:
-    """Where, and why, in one line."""
+    """Where a server cannot listen, and why, in one line."""
     reason = getattr(failed, "strerror", None) or failed
     return f"cannot listen on {settings['host']}:{settings['port']}: {reason}"
 

@@ -1,6 +1,7 @@
-"""What a server leaves in files: its exchanges, a line of JSON each, as they come; its values, when it ends.
+"""Files that a server writes: exchanges, a line of JSON each, as they come; values, when it ends. A file of values is whole or as it
+was.
 
-Law: exchanges and values in, files out. It shows no token, and holds no server up: what cannot be written is told, once.
+Law: exchanges and texts in, files out. It shows no token, and never stops a server: what cannot be written is reported once.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from kvfake.world.world import World
 
 
 class LineFile:
-    """A file of lines, which is emptied when it is opened. Raises ``OSError`` where it cannot be opened, or not take ``first``.
+    """A file of lines, which is emptied when it is opened. Raises ``OSError`` where it cannot be opened, or ``first`` not written.
 
-    ``complain`` is told where it cannot be written any more; ``is_whole`` says whether it has every line. A file that is
-    ``private`` is its owner's alone to read.
+    ``complain`` is called where it cannot be written any more; ``is_whole`` says whether it has every line. Nobody else can read a
+    ``private`` file.
     """
 
     def __init__(self, path: str, complain: Callable[[str], None], private: bool = False, first: str = "") -> None:
@@ -41,11 +42,11 @@ class LineFile:
         self.is_whole = True
 
     def add(self, line: str) -> None:
-        """One line. It is in the file when this returns."""
+        """Add a line. It is in the file when this returns."""
         self._do(lambda file: file.write(_encoded(line)))
 
     def change(self, change: Callable[[bytes], str]) -> None:
-        """Write every line anew; a terminal or a pipe keeps what it got."""
+        """Replace every line with what ``change`` makes of it; not on a terminal or a pipe, which keep what they got."""
         from pathlib import Path
 
         place = Path(self._path)
@@ -80,14 +81,16 @@ class LineFile:
     def _close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            with suppress(OSError):  # every line was flushed, or is known to be missing
+            with suppress(OSError):  # every line was flushed, or is reported as missing
                 file.close()
 
 
 def _opened(path: str, private: bool) -> BinaryIO:
     mode = 0o600 if private else 0o666
     file: BinaryIO = open(path, "wb", opener=partial(os.open, mode=mode))  # noqa: SIM115 - closed by close
-    if private and stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # one that was there before; not a terminal, which is others' too
+    if private and stat.S_ISREG(
+        os.fstat(file.fileno()).st_mode
+    ):  # it may have been there before; not a terminal, which others use too
         os.fchmod(file.fileno(), 0o600)
     return file
 
@@ -97,16 +100,16 @@ def _encoded(line: str) -> bytes:
 
 
 class JournalFile(LineFile):
-    """A file of exchanges of all worlds of a server together."""
+    """The file of the exchanges of all worlds of a server."""
 
     def write(self, world: World, exchange: Exchange) -> None:
-        """One line: the exchange, and the world that it belongs to."""
+        """Add a line: the exchange, and the id of its world."""
         record = {"world": world.id, **exchange.to_dict(world.tokens.redact)}
         self.add(json.dumps(record, ensure_ascii=False) + "\n")
 
 
 class Files:
-    """The files that one server writes, if any. Raises ``OSError`` that names the one which cannot be written."""
+    """The files that one server writes, if any. Raises ``OSError`` that names the file that cannot be written."""
 
     def __init__(self, journal: str | None, export: str | None, complain: Callable[[str], None]) -> None:
         self._export, self._complain = export, complain
@@ -122,7 +125,7 @@ class Files:
             self.journal_file.close()
 
     def finish(self, dump: Callable[[], Mapping[str, Any]]) -> bool:
-        """Write what is written at the end; whether every file is as it should be."""
+        """Write what is written at the end. Whether every file is complete."""
         if self._export is not None:
             from kvfake.world import datafile
 
@@ -135,7 +138,7 @@ class Files:
 
 
 def _check(path: str) -> None:
-    """``OSError`` where a file of values could not be written, as far as that can be known before."""
+    """Raises ``OSError`` where a file of values could not be written, as far as that can be known before."""
     import tempfile
     from pathlib import Path
 
@@ -153,7 +156,7 @@ def _check(path: str) -> None:
 
 
 def write_whole(path: str | os.PathLike[str], text: str) -> None:
-    """Put the text there, whole or not at all: what is there stays until the new file can take its place."""
+    """Write the text to the file, whole or not at all: the old file stays until the new one can take its place."""
     import secrets
     from pathlib import Path
 

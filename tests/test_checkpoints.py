@@ -178,7 +178,7 @@ def test_the_newest_thousand_marks_are_kept() -> None:
 def test_marks_are_of_one_world() -> None:
     """Another one has its own, and is left alone."""
     with kvfake.start() as one:
-        two = one.beside({})  # type: ignore[attr-defined]
+        two = one.open({})  # type: ignore[attr-defined]
         one.mattermost["k"] = two.mattermost["k"] = 1
         mark = one.checkpoint()
         one.mattermost["k"] = two.mattermost["k"] = 2

@@ -162,7 +162,7 @@ def test_a_row_has_a_mark_where_the_profiles_differ() -> None:
 
 def test_the_services_mark_what_the_rows_say() -> None:
     """Every row that is named in their code, not in their comments, is a mark; and every mark is named."""
-    files = [file for file in Path(facts.__file__).parent.glob("*.py") if file.name != "fidelity.py"]
+    files = [file for file in Path(facts.__file__).parent.glob("*.py") if file.name != "facts.py"]
     named = {
         node.value
         for file in files

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 import kvfake
-from kvfake.http import server as jobs_module
+from kvfake.http import server as server_module
 from kvfake.services.mattermost import KV
 from kvfake.world import faults as faults_module
 from kvfake.world.faults import FAULT_DEFAULTS
@@ -277,7 +277,7 @@ def test_what_is_not_asked_of_a_store_meets_no_fault() -> None:
 def test_a_fault_of_one_world_is_none_of_anothers() -> None:
     """On the same server."""
     with kvfake.start() as main:
-        one, other = main.beside({}), main.beside({})  # type: ignore[attr-defined]
+        one, other = main.open({}), main.open({})  # type: ignore[attr-defined]
         one.faults.add(status=503, times=None)
         assert [kv(WsgiDoor(double), "GET").status for double in (main, one, other)] == [200, 503, 200]
 
@@ -619,7 +619,7 @@ def test_a_function_may_change_the_faults() -> None:
 
 def test_a_server_stops_while_functions_run_and_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """At once: the one that runs is left to itself, the others are forgotten."""
-    monkeypatch.setattr(jobs_module, "MAX_JOBS_AT_ONCE", 1)
+    monkeypatch.setattr(server_module, "MAX_WORKERS", 1)
     begun, may_end = threading.Event(), threading.Event()
 
     def slow() -> None:
@@ -633,7 +633,7 @@ def test_a_server_stops_while_functions_run_and_wait(monkeypatch: pytest.MonkeyP
         for wire in wires:
             wire.send(request_bytes("GET", f"{KV}/k", double.mattermost.headers))
         assert begun.wait(10)
-        assert until(lambda: server._jobs._waiting.qsize() == 2)
+        assert until(lambda: server._workers._waiting.qsize() == 2)
     assert not may_end.is_set()
     worker = next(thread for thread in threading.enumerate() if thread.name.startswith(f"kvfake-{server.port}-job"))
     may_end.set()

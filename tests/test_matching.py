@@ -26,7 +26,7 @@ def test_a_request_that_is_not_answered_yet_has_fields_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "misses"),
+    ("keys", "mismatches"),
     [
         ((), ["key is None, not 'x'"]),
         ((b"a",), ["key is 'a', not 'x'"]),

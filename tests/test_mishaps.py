@@ -356,7 +356,7 @@ def answering(wire_fault: WireFault, body: bytes = b"body") -> Connection:
 
 
 @pytest.mark.parametrize(
-    ("mishap", "actions"),
+    ("wire_fault", "actions"),
     [
         (WireFault(), [MESSAGE]),
         (WireFault(delay=1.5), [Wait(1.5), MESSAGE]),

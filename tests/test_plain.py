@@ -22,5 +22,6 @@ def test_another_value_with_a_few_fields_changed() -> None:
 def test_a_failing_test_shows_the_fields() -> None:
     """By name."""
     assert (
-        repr(Response(204, rows=("M17",))) == "Response(body=b'', close=False, headers=(), mishap=None, rows=('M17',), status=204)"
+        repr(Response(204, rows=("M17",)))
+        == "Response(body=b'', close=False, headers=(), rows=('M17',), status=204, wire_fault=None)"
     )

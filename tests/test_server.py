@@ -309,7 +309,7 @@ def test_a_server_stops_while_jobs_run_and_wait() -> None:
 @pytest.mark.skipif(not hasattr(select, "epoll"), reason="poll is all there is")
 def test_it_serves_where_there_is_no_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on macOS: many connections at once, one that goes, a wait that ends."""
-    monkeypatch.setattr(server_module, "Readiness", partial(Poller, select.poll))
+    monkeypatch.setattr(server_module, "Poller", partial(Poller, select.poll))
     with kvfake.start(token={"t": "project:p"}) as double, ExitStack() as open_ones:
         wires = [open_ones.enter_context(Wire(port_of(double))) for _ in range(5)]
         assert [wire.ask(LIST).status for wire in wires] == [200] * 5

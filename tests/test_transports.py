@@ -572,7 +572,7 @@ def test_a_session_goes_elsewhere_for_the_rest() -> None:
 def test_worlds_have_addresses(client: str) -> None:
     """A double beside others on one server is at the root of its own transport; each is below its address on every transport."""
     with kvfake.start() as server:
-        one, two = (server.beside({}) for _ in range(2))  # type: ignore[attr-defined]
+        one, two = (server.open({}) for _ in range(2))  # type: ignore[attr-defined]
         one.mattermost["k"], two.mattermost["k"] = 1, 2
         doors = [CLIENT_DOORS[client](double) for double in (server, one, two)]
         assert [text(door, f"http://x{KV}/k") for door in doors] == ["{}", "1", "2"]

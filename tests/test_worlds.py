@@ -36,7 +36,7 @@ def test_two_doubles_share_nothing() -> None:
 def test_a_double_of_its_own_does_not_end() -> None:
     """Its world is there as long as it is; one beside others ends when it is closed."""
     with kvfake.start() as started:
-        beside = started.beside({})  # type: ignore[attr-defined]
+        beside = started.open({})  # type: ignore[attr-defined]
         assert not beside.is_closed
         beside.close()
         assert (beside.is_closed, started.is_closed) == (True, False)
