@@ -197,8 +197,7 @@ def values_of(settings: dict[str, Any]) -> dict[str, Any]:
 def _control(fake: Fake, values: Mapping[str, Any], origin: str) -> Control:
     from urllib.parse import urlsplit
 
-    from kvfake.control.app import Control
-    from kvfake.control.hosts import Hosts
+    from kvfake.control.app import AllowedHosts, Control
 
-    hosts = Hosts(values["host"], [*values["allow_host"], urlsplit(origin).hostname or ""])
+    hosts = AllowedHosts(values["host"], [*values["allow_host"], urlsplit(origin).hostname or ""])
     return Control(fake, hosts, values["control_token"])

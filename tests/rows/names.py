@@ -1,4 +1,4 @@
-"""The tests that show each row, as pytest collects them: ``python -m tests.rows.names`` prints ``kvfake/contract/shown_by.json``.
+"""The tests that show each row, as pytest collects them: ``python -m tests.rows.names`` prints ``kvfake/services/shown_by.json``.
 
 Checks of a row come first, then the tests that are marked: ``@pytest.mark.shows("P13")``.
 """
