@@ -37,9 +37,10 @@ from kvfake.world.fake import WORLD_MARK
 from kvfake.world.fault import DEFAULTS
 from kvfake.world.misfortune import MAX_DELAY_SECONDS
 from kvfake.world.routes import OURS
+from tests.support import excused
 from tests.support.process import environment
 
-EXCUSED = Path(__file__).parent / "support" / "excused.py"
+HOOKS = Path(excused.__file__)
 METHODS = ("get", "post", "put", "delete")
 BOUND_SECONDS = 100
 CONTROL_TOKEN = "control"
@@ -281,24 +282,31 @@ def test_every_part_of_a_request_can_be_given() -> None:
 # ------------------------------------------------------------------------------------------------------------ whether it is true
 
 
-def fuzzed(double: kvfake.Double, described: dict[str, Any], folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """schemathesis, with every check, the same at each run; ``tests/support/excused.py`` says which failures are none."""
+def fuzzed(
+    double: kvfake.Double, described: dict[str, Any], folder: Path, run: str, *options: str
+) -> subprocess.CompletedProcess[str]:
+    """schemathesis, with every check, the same at each run; ``tests/support/excused.py`` says which failures of the run are none."""
     (folder / "kvfake.json").write_text(json.dumps(described))
     tokens = {"mattermostBearer": double.mattermost.token, "persistBearer": double.persist.token, "controlToken": CONTROL_TOKEN}
     bearers = [f'{name} = {{ bearer = "{token}" }}' for name, token in tokens.items()]
-    (folder / "schemathesis.toml").write_text("\n".join([f'hooks = "{EXCUSED}"', "[auth.openapi]", *bearers]))
+    (folder / "schemathesis.toml").write_text("\n".join([f'hooks = "{HOOKS}"', "[auth.openapi]", *bearers]))
     unmeasured = {name: value for name, value in environment({}).items() if not name.startswith("COVERAGE")}
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", "schemathesis.toml", "run", "kvfake.json"]
     bounded = ["--generation-deterministic", "--seed", "1", "--no-color"]
     return subprocess.run(
         [*command, "--url", double.url, *bounded, *options],
         cwd=folder,
-        env={**unmeasured, "PYTHONPATH": os.fspath(EXCUSED.parents[2])},
+        env={**unmeasured, "PYTHONPATH": os.fspath(HOOKS.parents[2]), excused.RUN: run},
         capture_output=True,
         text=True,
         timeout=BOUND_SECONDS,
         check=False,
     )
+
+
+def needed_excuses(folder: Path) -> list[str]:
+    """The excuses without which the run would have failed."""
+    return sorted(set((folder / excused.USED).read_text().splitlines()))
 
 
 SERVICES = ("--include-tag", "Mattermost", "--include-tag", "Persist")
@@ -324,8 +332,9 @@ def test_the_services_are_as_described(tmp_path: Path, profile: str, phases: tup
         values = {str(length): {"value": "x" * (length - len('""'))} for length in (LIMIT, LIMIT + 1)}
         item["requestBody"]["content"]["application/json"]["examples"] = values
     with kvfake.start(profile=profile, strict=True) as double:
-        done = fuzzed(double, described, tmp_path, *SERVICES, *phases)
+        done = fuzzed(double, described, tmp_path, f"services {profile}", *SERVICES, *phases)
         assert done.returncode == 0, done.stdout + done.stderr
+        assert needed_excuses(tmp_path) == sorted(excuse.why for excuse in excused.excuses(f"services {profile}"))
         assert double.journal.seen > 100
         assert profile == "documented" or {len(asked.request.body) for asked in double.journal} >= {LIMIT, LIMIT + 1}
 
@@ -340,8 +349,9 @@ def test_control_is_as_described(tmp_path: Path, profile: str, phases: tuple[str
         if {"controlToken": []} in operation["security"]:
             operation["security"] = [{"controlToken": []}]  # it is optional only where the server has none
     with kvfake.start(profile=profile, control_token=CONTROL_TOKEN) as double:
-        done = fuzzed(double, described, tmp_path, *CONTROL, *phases)
+        done = fuzzed(double, described, tmp_path, f"control {profile}", *CONTROL, *phases)
         assert done.returncode == 0, done.stdout + done.stderr
+        assert needed_excuses(tmp_path) == sorted(excuse.why for excuse in excused.excuses(f"control {profile}"))
 
 
 @pytest.mark.timeout(BOUND_SECONDS)
@@ -352,7 +362,8 @@ def test_a_description_that_is_wrong_is_noticed(tmp_path: Path) -> None:
     del described["paths"]["/api/v1/persist/kv/{key}"]["put"]["responses"]["401"]
     described["components"]["schemas"]["PersistRecord"]["properties"]["updated"] = {"type": "number"}
     with kvfake.start(strict=True) as double:
-        done = fuzzed(double, described, tmp_path, "--include-operation-id", "persistSet", *COVERAGE, "--continue-on-failure")
+        one_operation = ("--include-operation-id", "persistSet", *COVERAGE, "--continue-on-failure")
+        done = fuzzed(double, described, tmp_path, "services documented", *one_operation)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Received: 401" in done.stdout
     assert "is not of type" in done.stdout
@@ -367,7 +378,7 @@ def test_a_server_that_is_wrong_is_noticed(tmp_path: Path) -> None:
         double.faults.add(status=500, body="another text", method="DELETE", times=None)
         double.faults.add(headers={"Content-Type": "text/html"}, method="POST", times=None)
         one_path = ("--include-path", mattermost.KV + "/{key}", "--phases", "fuzzing", "-n", "5")
-        done = fuzzed(double, description(), tmp_path, *one_path, "--continue-on-failure")
+        done = fuzzed(double, description(), tmp_path, "services plugin-1.2", *one_path, "--continue-on-failure")
     assert done.returncode == 1, done.stdout + done.stderr
     for told in ("Received: 418", "another text", "Received: text/html"):
         assert told in done.stdout
