@@ -302,7 +302,17 @@ def test_answers_can_be_read(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/nothing", "/worlds/a/b", "/health/more", "/faults/one", "/faults/-1", "/faults/" + "9" * 5000, "/checkpoints/1"]
+    "path",
+    [
+        "/nothing",
+        "/worlds/a/b",
+        "/worlds//x",
+        "/health/more",
+        "/faults/one",
+        "/faults/-1",
+        "/faults/" + "9" * 5000,
+        "/checkpoints/1",
+    ],
 )
 def test_a_path_that_is_not_there(url: str, path: str) -> None:
     """All that are there are listed, each once."""

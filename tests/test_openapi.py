@@ -285,7 +285,7 @@ def test_every_part_of_a_request_can_be_given() -> None:
 def fuzzed(
     double: kvfake.Double, described: dict[str, Any], folder: Path, run: str, *options: str
 ) -> subprocess.CompletedProcess[str]:
-    """schemathesis, with every check, the same at each run; ``tests/support/excused.py`` says which failures of the run are none."""
+    """schemathesis, with every check, the same each time; ``tests/support/excused.py`` says which failures of the run are none."""
     (folder / "kvfake.json").write_text(json.dumps(described))
     tokens = {"mattermostBearer": double.mattermost.token, "persistBearer": double.persist.token, "controlToken": CONTROL_TOKEN}
     bearers = [f'{name} = {{ bearer = "{token}" }}' for name, token in tokens.items()]
