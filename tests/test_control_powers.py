@@ -260,7 +260,7 @@ def test_what_takes_no_query(filled: kvfake.Double, control: Control, method: st
 
 
 @pytest.mark.parametrize(
-    ("request_", "part", "step"),
+    ("what", "part", "step"),
     [
         (("DELETE", "/data"), "store", "delete"),
         (("GET", "/journal"), "journal", "filter"),
@@ -269,14 +269,7 @@ def test_what_takes_no_query(filled: kvfake.Double, control: Control, method: st
     ],
 )
 def test_nothing_comes_between(
-    filled: kvfake.Double,
-    control: Control,
-    monkeypatch: pytest.MonkeyPatch,
-    method: str,
-    path: str,
-    body: Any,
-    part: str,
-    step: str,
+    filled: kvfake.Double, control: Control, monkeypatch: pytest.MonkeyPatch, what: tuple[Any, ...], part: str, step: str
 ) -> None:
     """While several steps belong together, nobody else can reach the world."""
     world = filled._world
@@ -295,7 +288,7 @@ def test_nothing_comes_between(
         return original(*args, **kwargs)
 
     monkeypatch.setattr(kind, step, observed)
-    assert control(*request_).status == 200
+    assert control(*what).status == 200
     assert could_enter
     assert not any(could_enter)
 
