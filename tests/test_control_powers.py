@@ -260,7 +260,7 @@ def test_what_takes_no_query(filled: kvfake.Double, control: Control, method: st
 
 
 @pytest.mark.parametrize(
-    ("what", "part", "step"),
+    ("sent", "part", "step"),
     [
         (("DELETE", "/data"), "store", "delete"),
         (("GET", "/journal"), "journal", "filter"),
@@ -269,7 +269,7 @@ def test_what_takes_no_query(filled: kvfake.Double, control: Control, method: st
     ],
 )
 def test_nothing_comes_between(
-    filled: kvfake.Double, control: Control, monkeypatch: pytest.MonkeyPatch, what: tuple[Any, ...], part: str, step: str
+    filled: kvfake.Double, control: Control, monkeypatch: pytest.MonkeyPatch, sent: tuple[Any, ...], part: str, step: str
 ) -> None:
     """While several steps belong together, nobody else can reach the world."""
     world = filled._world
@@ -288,7 +288,7 @@ def test_nothing_comes_between(
         return original(*args, **kwargs)
 
     monkeypatch.setattr(kind, step, observed)
-    assert control(*what).status == 200
+    assert control(*sent).status == 200
     assert could_enter
     assert not any(could_enter)
 
