@@ -25,8 +25,8 @@ types: .venv/test .venv/lint
 # After a row, or a test that shows one, has changed: what kvfake explain says of the tests, and docs/fidelity.md.
 names: .venv/test
 	$(BIN)/python -m tests.rows.names > .venv/names
-	mv .venv/names kvfake/contract/shown_by.json
-	$(BIN)/python -c 'from kvfake.contract.explaining import page; print(page(), end="")' > docs/fidelity.md
+	mv .venv/names kvfake/services/shown_by.json
+	$(BIN)/python -c 'from kvfake.contract.explain import page; print(page(), end="")' > docs/fidelity.md
 
 # For a first guess: make bench BENCH=--quick
 bench:

@@ -282,8 +282,7 @@ def _hosts(origin: str) -> tuple[str, ...]:
 def _control(backend: Backend, values: Mapping[str, Any], origin: str) -> Control:
     from urllib.parse import urlsplit
 
-    from kvfake.control.app import Control
-    from kvfake.control.hosts import Hosts
+    from kvfake.control.app import AllowedHosts, Control
 
-    hosts = Hosts(values["host"], [*values["allow_host"], urlsplit(origin).hostname or ""])
+    hosts = AllowedHosts(values["host"], [*values["allow_host"], urlsplit(origin).hostname or ""])
     return Control(backend, hosts, values["control_token"])

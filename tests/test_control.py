@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import kvfake
-from kvfake.control import app, worlds
+from kvfake.control import handlers
+from kvfake.control.routes import ROUTES
 from tests.support.doors import SiteDoor
 from tests.support.process import PATIENCE_SECONDS, asked, served
 from tests.support.wire import Reply
@@ -19,9 +20,7 @@ KV = "/plugins/com.mattermost.apps/api/v1/kv/"
 PERSIST = "/api/v1/persist/kv/"
 
 EVERYTHING = [
-    (method, path.replace("<id>", "any").replace("<int:number>", "1").replace("<int:mark>", "1"))
-    for path, verbs in app._TABLE.items()
-    for method in verbs
+    (route.method, route.path.replace("<id>", "any").replace("<int:number>", "1").replace("<int:mark>", "1")) for route in ROUTES
 ]
 
 
@@ -258,7 +257,7 @@ def test_the_servers_own_world_cannot_be_ended(double: kvfake.Double) -> None:
 
 def test_worlds_without_end(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A suite that ends none of its worlds learns of it before its memory is gone."""
-    monkeypatch.setattr(worlds, "MAX_WORLDS", 2)
+    monkeypatch.setattr(handlers, "MAX_WORLDS", 2)
     first = opened(url)
     opened(url)
     assert "there are 2 worlds: end some with DELETE" in refused(asked(url + "/_kvfake/worlds", "POST"), 429)
@@ -303,7 +302,11 @@ def test_answers_can_be_read(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/nothing", "/worlds/a/b", "/health/more", "/faults/one", "/faults/-1", "/faults/" + "9" * 5000, "/checkpoints/1"]
+    "path",
+    [
+        *("/nothing", "/worlds/a/b", "/worlds//x", "/health/more", "/checkpoints/1"),
+        *("/faults/one", "/faults/-1", "/faults/" + "9" * 5000),
+    ],
 )
 def test_a_path_that_is_not_there(url: str, path: str) -> None:
     """All that are there are listed, each once."""

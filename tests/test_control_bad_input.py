@@ -10,21 +10,22 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import kvfake
-from kvfake.control import app, data, powers, worlds
+from kvfake.control.handlers import CLOCK_FIELDS, FAULT_FIELDS, ROUTE_FIELDS, WORLD_FIELDS
+from kvfake.control.routes import ROUTES
 from kvfake.services.messages import Request, Response
 from kvfake.world.matching import FIELDS
 from tests.support.wire import Wire, request_bytes
 
 NAMES_OF: dict[str, tuple[str, ...]] = {
-    "/worlds": worlds._SETTINGS,
+    "/worlds": WORLD_FIELDS,
     "/data": ("mattermost", "persist", "raw", "tokens"),
-    "/faults": powers._FAULT,
-    "/clock": powers._MOVES,
-    "/routes": powers._ROUTE,
+    "/faults": FAULT_FIELDS,
+    "/clock": CLOCK_FIELDS,
+    "/routes": ROUTE_FIELDS,
 }
 START_OF: dict[str, dict[str, Any]] = {"/data": {"kvfake": 1}, "/faults": {"status": 503}, "/routes": {"path": "/p"}}
 BELOW = ("app/bot", "", "p", "k", "project", "value", "updated", "matches", "over", "median", "sigma")
-IN_A_QUERY = (*data._ADDRESS, *FIELDS, "since")
+IN_A_QUERY = ("service", "owner", "prefix", "key", *FIELDS, "since")
 POSSIBLE: tuple[Any, ...] = (
     *(0, 1, -1, 0.5, 1e308, 204, 503, 10**400, -(10**400), "1e999", True, None),
     *("app/bot", "t=app/bot", "t=project:p", "GET", "before", "truncate", "mattermost", "persist"),
@@ -68,9 +69,7 @@ def targets(path: str) -> st.SearchStrategy[str]:
     return plain | st.tuples(plain, odd).map("".join)
 
 
-requests = st.one_of(
-    [st.tuples(st.just(verb) | methods, targets(path), bodies(path)) for path, verbs in app._TABLE.items() for verb in verbs]
-)
+requests = st.one_of([st.tuples(st.just(route.method) | methods, targets(route.path), bodies(route.path)) for route in ROUTES])
 
 
 def answered(double: kvfake.Double, request: Request) -> Response:

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import MappingProxyType
@@ -255,6 +256,40 @@ def test_what_takes_no_query(filled: kvfake.Double, control: Control, method: st
     """It refuses one, and does not do to everything what was meant for a part."""
     assert words(control(method, f"{path}?key=k", {"kvfake": 1})) == "'key' is not known in the query: expected no names"
     assert dict(filled.persist) == {"k": "v"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "part", "step"),
+    [
+        (("DELETE", "/data"), "store", "delete"),
+        (("GET", "/journal"), "journal", "filter"),
+        (("DELETE", "/journal"), "journal", "clear"),
+        (("POST", "/clock", {"freeze": True}), "clock", "freeze"),
+    ],
+)
+def test_nothing_comes_between(
+    filled: kvfake.Double, control: Control, monkeypatch: pytest.MonkeyPatch, sent: tuple[Any, ...], part: str, step: str
+) -> None:
+    """While several steps belong together, nobody else can reach the world."""
+    world = filled._world
+    kind = type(getattr(world, part))
+    original, could_enter = getattr(kind, step), []
+
+    def others_enter() -> bool:
+        entered = world.lock.acquire(blocking=False)
+        if entered:
+            world.lock.release()
+        return entered
+
+    def observed(*args: Any, **kwargs: Any) -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            could_enter.append(pool.submit(others_enter).result())
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(kind, step, observed)
+    assert control(*sent).status == 200
+    assert could_enter
+    assert not any(could_enter)
 
 
 def test_a_prefix_that_cannot_be(control: Control) -> None:

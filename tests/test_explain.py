@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from kvfake.cli import main
-from kvfake.contract import explaining
+from kvfake.contract.explain import page, shown_by
 from kvfake.double import Double
 from kvfake.services import facts
 from kvfake.services.facts import ROWS, SAME, SOURCES, Row
@@ -47,7 +47,7 @@ def test_every_row_is_told(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
 
 def test_a_row_in_full() -> None:
     """As it is piped: 100 letters wide."""
-    first, *others = explaining.shown_by()["M15"]
+    first, *others = shown_by()["M15"]
     assert kvfake("explain", "M15", COLUMNS="0").out == (
         'M15  A prefix over 2 bytes: 500, text, `prefix "ABC" is longer than the limit of 2 ASCII\n'
         "     characters`.\n"
@@ -116,13 +116,13 @@ def test_the_names_of_the_tests_are_those_that_pytest_collects() -> None:
     words = [sys.executable, "-m", "tests.rows.names"]
     done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert explaining.shown_by() == json.loads(done.stdout)
+    assert shown_by() == json.loads(done.stdout)
 
 
 def test_every_row_has_a_test() -> None:
     """Among them one that asks the double for it alone."""
-    assert list(explaining.shown_by()) == list(ROWS)
-    for id, tests in explaining.shown_by().items():
+    assert list(shown_by()) == list(ROWS)
+    for id, tests in shown_by().items():
         assert any(test.startswith("tests/test_rows.py::") for test in tests), id
 
 
@@ -145,7 +145,7 @@ def test_every_source_is_one_of_those_that_are_explained() -> None:
 
 def test_the_page_of_rows_is_up_to_date() -> None:
     """``docs/fidelity.md`` says what the rows say; ``make names`` writes it."""
-    assert (ROOT / "docs" / "fidelity.md").read_text() == explaining.page()
+    assert (ROOT / "docs" / "fidelity.md").read_text() == page()
 
 
 # --------------------------------------------------------------------------------------------------------------- the marks

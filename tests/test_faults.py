@@ -15,7 +15,7 @@ import kvfake
 from kvfake.http import server as server_module
 from kvfake.services.mattermost import KV
 from kvfake.world import faults as faults_module
-from kvfake.world.faults import FAULT_DEFAULTS
+from kvfake.world.faults import FaultArguments
 from kvfake.world.journal import IncomingRequest
 from tests.support.doors import DOORS, Door, SocketDoor, WsgiDoor, opened
 from tests.support.troubled import SEVERS
@@ -448,7 +448,7 @@ def test_what_is_not_possible_is_refused(given: dict[str, Any], words: str) -> N
 def test_the_signature_has_every_name_once() -> None:
     """What `Fault` takes by default is what ``add`` takes by default; another name is a ``TypeError``."""
     faults = kvfake.Double().faults
-    assert {name: parameter.default for name, parameter in inspect.signature(faults.add).parameters.items()} == FAULT_DEFAULTS
+    assert {name: parameter.default for name, parameter in inspect.signature(faults.add).parameters.items()} == FaultArguments._field_defaults
     with pytest.raises(TypeError):
         faults.add(stauts=503)  # type: ignore[call-arg]
 

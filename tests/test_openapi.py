@@ -8,22 +8,37 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import httpx
+import jsonschema_rs
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, find
+from hypothesis import settings as hypothesis_settings
+from hypothesis.errors import NoSuchExample, Unsatisfiable
 from openapi_spec_validator import validate
 
 import kvfake
 from kvfake.cli import main
-from kvfake.contract.openapi.describing import description
-from kvfake.control import app, powers, worlds
-from kvfake.services import mattermost, persist
+from kvfake.cli.parser import DEFAULT_URL
+from kvfake.contract.openapi import description
+from kvfake.control.handlers import CLOCK_FIELDS, FAULT_FIELDS, ROUTE_FIELDS, WORLD_FIELDS
+from kvfake.control.routes import ROUTES
+from kvfake.services import go, mattermost, persist
 from kvfake.services.facts import ROWS
+from kvfake.services.messages import Response, Sever
+from kvfake.settings import PROJECT_MARK
+from kvfake.world.backend import WORLD_MARK
+from kvfake.world.clock import FIRST, LAST
+from kvfake.world.faults import MAX_DELAY_SECONDS, FaultArguments
+from kvfake.world.routes import FRAMING_HEADERS, RESERVED_PATHS, WITHOUT_BODY
+from tests.support import excused
 from tests.support.process import environment
-from tests.support.troubled import SEVERS
 
-EXCUSED = Path(__file__).parent / "support" / "excused.py"
+HOOKS = Path(excused.__file__)
 METHODS = ("get", "post", "put", "delete")
 BOUND_SECONDS = 100
 CONTROL_TOKEN = "control"
@@ -62,16 +77,17 @@ def test_all_of_control_is_described() -> None:
     described = description()
     base = "/_kvfake"
     control = {(path, method) for path, method, _ in operations(described) if path.startswith(base)}
-    assert control == {
-        (base + re.sub(r"<(?:int:)?(\w+)>", r"{\1}", path), verb.lower()) for path, verbs in app._TABLE.items() for verb in verbs
-    }
+    assert control == {(base + re.sub(r"<(?:int:)?(\w+)>", r"{\1}", route.path), route.method.lower()) for route in ROUTES}
     schemas = described["components"]["schemas"]
     for name in ("FaultOfAnswer", "FaultOfConnection", "FaultOfGarbage"):
-        assert tuple(schemas[name]["properties"]) == powers._FAULT
-    assert tuple(schemas["NewRoute"]["properties"]) == powers._ROUTE
-    assert tuple(schemas["ClockMove"]["properties"]) == powers._MOVES
-    assert tuple(schemas["WorldSettings"]["properties"]) == worlds._SETTINGS
-    assert set(schemas["Fault"]["properties"]["sever"]["enum"]) == {None, *SEVERS}
+        assert tuple(schemas[name]["properties"]) == FAULT_FIELDS
+    assert tuple(schemas["NewRoute"]["properties"]) == ROUTE_FIELDS
+    assert tuple(schemas["ClockMove"]["properties"]) == CLOCK_FIELDS
+    assert tuple(schemas["WorldSettings"]["properties"]) == WORLD_FIELDS
+    assert set(schemas["Fault"]["properties"]["sever"]["enum"]) == {None, *(sever.value for sever in Sever)}
+    assert set(schemas["Fault"]["properties"]) == {"id", "hits", "active", *FaultArguments._fields}
+    for sever in Sever:
+        assert f"{sever.value}: {sever.meaning}" in schemas["Fault"]["properties"]["sever"]["description"]
 
 
 def test_both_services_are_described() -> None:
@@ -101,27 +117,194 @@ def test_every_operation_has_a_name_and_every_row_is_told() -> None:
     assert [row for row in ROWS if f"- {row}: " not in text] == []
 
 
+TEXTS: dict[str, tuple[Response, ...]] = {  # the refusals whose texts the description lists
+    "Mattermost400": (go.BAD_REQUEST,),
+    "MattermostSet400": (mattermost.NOT_JSON, go.BAD_REQUEST),
+    "Mattermost401": (mattermost.NO_TOKEN, mattermost.NO_APP),
+    "Mattermost404": (mattermost.NOT_FOUND,),
+    "Persist401": (persist.NO_TOKEN, persist.UNKNOWN_TOKEN),
+    "Persist404": (persist.NOT_FOUND,),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_refusals_have_the_texts_of_the_services(name: str) -> None:
+    """Content type, body, and the headers that each of them has."""
+    described = description()["components"]["responses"][name]
+    ((kind, content),) = described["content"].items()
+    headers = {name: header["schema"]["const"] for name, header in described.get("headers", {}).items()}
+    bodies = [response.body.decode() for response in TEXTS[name]]
+    assert content["schema"]["enum"] == ([json.loads(body) for body in bodies] if kind == "application/json" else bodies)
+    for response in TEXTS[name]:
+        assert dict(response.headers)["Content-Type"].partition(";")[0] == kind
+    assert headers.items() == set.intersection(
+        *({(name, value) for name, value in response.headers if name != "Content-Type"} for response in TEXTS[name])
+    )
+
+
+def test_limits_are_those_of_the_code() -> None:
+    """Wherever the description names one."""
+    described = description()
+    responses, schemas = described["components"]["responses"], described["components"]["schemas"]
+    prefixed = responses["Mattermost500"]["content"]["text/plain"]["schema"]
+    too_large = responses["MattermostSet500"]["content"]["text/plain"]["schema"]
+    assert re.search(prefixed["pattern"], mattermost.prefix_too_long(b"ABC") + "\n")
+    assert too_large == {"anyOf": [{"enum": [mattermost.TOO_LARGE.body.decode()]}, prefixed]}
+    limits = re.findall("more than ([0-9]+) bytes", responses["MattermostSet500"]["description"])
+    assert limits == [str(mattermost.MAX_VALUE_BYTES), str(mattermost.MAX_PREFIX_BYTES)]
+    value = schemas["PersistRecord"]["properties"]["value"]
+    assert value["maxLength"] == persist.MAX_VALUE_BYTES
+    assert f"At most {persist.MAX_VALUE_BYTES} bytes" in value["description"]
+    assert described["components"]["securitySchemes"]["mattermostCookie"]["name"] == mattermost.COOKIE.decode()
+    assert [server["url"] for server in described["servers"]] == [DEFAULT_URL, f"{DEFAULT_URL}{WORLD_MARK}{{id}}"]
+
+
+def cases() -> Iterator[tuple[str, str, dict[str, Any], bool]]:
+    """Path, schema of its body, body, whether it is a good one: where the description holds limits and names that the code has."""
+    for seconds, is_good in ((MAX_DELAY_SECONDS, True), (MAX_DELAY_SECONDS + 1, False)):
+        for delay in (seconds, [0, seconds], {"median": seconds, "sigma": 1}, {"over": seconds}):
+            yield "/faults", "NewFault", {"delay": delay}, is_good
+        yield "/faults", "NewFault", {"sever": "before", "delay": seconds}, is_good
+        yield "/faults", "NewFault", {"sever": "garbage", "delay": seconds}, is_good
+    for status in WITHOUT_BODY:
+        for path, schema, body in (("/faults", "NewFault", {}), ("/routes", "NewRoute", {"path": "/p"})):
+            yield path, schema, {**body, "status": status}, True
+            yield path, schema, {**body, "status": status, "body": "b"}, False
+    for name in (*FRAMING_HEADERS, *(name.title() for name in FRAMING_HEADERS)):
+        yield "/faults", "NewFault", {"headers": {name: "1"}}, False
+        yield "/faults", "NewFault", {"headers": {f"x-{name}": "1"}}, True
+        yield "/routes", "NewRoute", {"path": "/p", "headers": {name: "1"}}, False
+        yield "/routes", "NewRoute", {"path": "/p", "headers": {f"{name}-x": "1"}}, True
+    for path in RESERVED_PATHS:
+        yield "/routes", "NewRoute", {"path": path}, False
+        yield "/routes", "NewRoute", {"path": f"{path}/below"}, False
+        yield "/routes", "NewRoute", {"path": f"/beside{path}"}, True
+        yield "/routes", "NewRoute", {"path": f"{path}beside"}, path != WORLD_MARK
+    for seconds in (int(FIRST.timestamp()), int(LAST.replace(microsecond=0).timestamp())):
+        yield "/clock", "ClockMove", {"move_to": seconds}, True
+    for seconds in (int(FIRST.timestamp()) - 1, int(LAST.timestamp()) + 1):
+        yield "/clock", "ClockMove", {"move_to": seconds}, False
+    for token, is_good in ((f"t={PROJECT_MARK}p", True), (f"t={PROJECT_MARK}", False), ("t=app/user", True), ("t=app", False)):
+        yield "/worlds", "WorldSettings", {"token": token}, is_good
+        yield "/worlds", "WorldSettings", {"token": [token]}, is_good
+
+
+@pytest.mark.parametrize(("path", "schema", "body", "is_good"), list(cases()), ids=repr)
+def test_the_description_and_control_agree(path: str, schema: str, body: dict[str, Any], is_good: bool) -> None:
+    """A body that fits the description is taken, and one that does not fit is refused."""
+    whole = {"$ref": f"#/components/schemas/{schema}", "components": description()["components"]}
+    assert jsonschema_rs.Draft202012Validator(whole).is_valid(body) is is_good
+    double = kvfake.Double()
+    with httpx.Client(transport=double.httpx_transport(), trust_env=False) as client:
+        response = client.post(f"{double.url}/_kvfake{path}", json=body)
+    assert response.is_success is is_good, response.text
+    assert is_good or response.status_code == 400
+
+
+# --------------------------------------------------------------------------------------------------- whether it can be satisfied
+
+
+FEW_EXAMPLES = hypothesis_settings(
+    phases=[Phase.generate], max_examples=50, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+
+
+def succeeds(described: dict[str, Any], path: str, method: str) -> bool:
+    """Whether a new double, which has what the path names, answers one of the first valid requests with a 2xx."""
+
+    def is_success(case: Any) -> bool:
+        double = kvfake.Double()
+        double._backend.own.settings = {**double._backend.own.settings, "export": os.devnull}
+        double.persist["known"] = "value"
+        known = {"key": "known", "id": double._backend.open({}).id, "mark": double.checkpoint()}
+        known["number"] = double.faults.add(503, after=1).number
+        tokens = {"Mattermost": double.mattermost.token, "Persist": double.persist.token, "Control": "none"}
+        headers = {"Authorization": f"Bearer {tokens[described['paths'][path][method]['tags'][0]]}"}
+        if not path.startswith(mattermost.KV):  # which answers with 2xx also for a key that is not there
+            case.path_parameters = {name: known[name] for name in case.path_parameters or ()}
+        request = case.as_transport_kwargs(base_url=double.url)
+        sent = {name: request[name] for name in ("params", "json") if name in request}
+        with httpx.Client(transport=double.httpx_transport(), trust_env=False) as client:
+            return client.request(request["method"], request["url"], headers=headers, **sent).is_success
+
+    try:
+        find(schemathesis.openapi.from_dict(described)[path][method].as_strategy(), is_success, settings=FEW_EXAMPLES)
+    except (NoSuchExample, Unsatisfiable):
+        return False
+    return True
+
+
+def test_every_operation_has_a_valid_request() -> None:
+    """One that fits its description and is answered with a 2xx."""
+    described = description()
+    assert [found[:2] for found in operations(described) if not succeeds(described, *found[:2])] == []
+
+
+def narrowed(described: dict[str, Any], operation: dict[str, Any]) -> Iterator[str]:
+    """Change the description to require one part of the request, of one kind, and yield its name; then the next part."""
+    for parameter in operation.get("parameters", ()):
+        parameter["required"] = True
+        yield parameter["name"]
+        parameter["required"] = False
+    if "requestBody" not in operation:
+        return
+    content = operation["requestBody"]["content"]["application/json"]
+    schemas = described["components"]["schemas"]
+    name = content["schema"].get("$ref", "").rpartition("/")[2]
+    kinds = [kind["$ref"].rpartition("/")[2] for kind in schemas[name].get("anyOf", ())] if name else []
+    for kind in kinds or [name] * bool(name):
+        content["schema"] = {"$ref": f"#/components/schemas/{kind}"}
+        whole = schemas[kind]
+        for field, schema in whole["properties"].items():
+            types = [{**schema, "type": type} for type in schema["type"]] if isinstance(schema.get("type"), list) else [schema]
+            for alternative in schema.get("anyOf", types):
+                required = sorted({*whole.get("required", ()), field})
+                schemas[kind] = {**whole, "required": required, "properties": {**whole["properties"], field: alternative}}
+                yield f"{kind}.{field}: {json.dumps(alternative)}"
+        schemas[kind] = whole
+    content["schema"] = {"$ref": f"#/components/schemas/{name}"} if name else content["schema"]
+
+
+def test_every_part_of_a_request_can_be_given() -> None:
+    """Each parameter, each name of a body, and each kind of value that it may have: a valid request with it can be made."""
+    described = description()
+    wrong = [
+        (path, method, part)
+        for path, method, operation in operations(described)
+        for part in narrowed(described, operation)
+        if not succeeds(deepcopy(described), path, method)
+    ]
+    assert wrong == []
+
+
 # ------------------------------------------------------------------------------------------------------------ whether it is true
 
 
-def fuzzed(double: kvfake.Double, described: dict[str, Any], folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """schemathesis, with every check, the same at each run; ``tests/support/excused.py`` says which failures are none."""
+def fuzzed(
+    double: kvfake.Double, described: dict[str, Any], folder: Path, run: str, *options: str
+) -> subprocess.CompletedProcess[str]:
+    """schemathesis, with every check, the same each time; ``tests/support/excused.py`` says which failures of the run are none."""
     (folder / "kvfake.json").write_text(json.dumps(described))
     tokens = {"mattermostBearer": double.mattermost.token, "persistBearer": double.persist.token, "controlToken": CONTROL_TOKEN}
     bearers = [f'{name} = {{ bearer = "{token}" }}' for name, token in tokens.items()]
-    (folder / "schemathesis.toml").write_text("\n".join([f'hooks = "{EXCUSED}"', "[auth.openapi]", *bearers]))
+    (folder / "schemathesis.toml").write_text("\n".join([f'hooks = "{HOOKS}"', "[auth.openapi]", *bearers]))
     unmeasured = {name: value for name, value in environment({}).items() if not name.startswith("COVERAGE")}
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", "schemathesis.toml", "run", "kvfake.json"]
     bounded = ["--generation-deterministic", "--seed", "1", "--no-color"]
     return subprocess.run(
         [*command, "--url", double.url, *bounded, *options],
         cwd=folder,
-        env={**unmeasured, "PYTHONPATH": os.fspath(EXCUSED.parents[2])},
+        env={**unmeasured, "PYTHONPATH": os.fspath(HOOKS.parents[2]), excused.RUN: run},
         capture_output=True,
         text=True,
         timeout=BOUND_SECONDS,
         check=False,
     )
+
+
+def needed_excuses(folder: Path) -> list[str]:
+    """The excuses without which the run would have failed."""
+    return sorted(set((folder / excused.USED).read_text().splitlines()))
 
 
 SERVICES = ("--include-tag", "Mattermost", "--include-tag", "Persist")
@@ -147,8 +330,9 @@ def test_the_services_are_as_described(tmp_path: Path, profile: str, phases: tup
         values = {str(length): {"value": "x" * (length - len('""'))} for length in (LIMIT, LIMIT + 1)}
         item["requestBody"]["content"]["application/json"]["examples"] = values
     with kvfake.start(profile=profile, strict=True) as double:
-        done = fuzzed(double, described, tmp_path, *SERVICES, *phases)
+        done = fuzzed(double, described, tmp_path, f"services {profile}", *SERVICES, *phases)
         assert done.returncode == 0, done.stdout + done.stderr
+        assert needed_excuses(tmp_path) == sorted(excuse.why for excuse in excused.excuses(f"services {profile}"))
         assert double.journal.seen > 100
         assert profile == "documented" or {len(asked.request.body) for asked in double.journal} >= {LIMIT, LIMIT + 1}
 
@@ -163,8 +347,9 @@ def test_control_is_as_described(tmp_path: Path, profile: str, phases: tuple[str
         if {"controlToken": []} in operation["security"]:
             operation["security"] = [{"controlToken": []}]  # it is optional only where the server has none
     with kvfake.start(profile=profile, control_token=CONTROL_TOKEN) as double:
-        done = fuzzed(double, described, tmp_path, *CONTROL, *phases)
+        done = fuzzed(double, described, tmp_path, f"control {profile}", *CONTROL, *phases)
         assert done.returncode == 0, done.stdout + done.stderr
+        assert needed_excuses(tmp_path) == sorted(excuse.why for excuse in excused.excuses(f"control {profile}"))
 
 
 @pytest.mark.timeout(BOUND_SECONDS)
@@ -175,7 +360,8 @@ def test_a_description_that_is_wrong_is_noticed(tmp_path: Path) -> None:
     del described["paths"]["/api/v1/persist/kv/{key}"]["put"]["responses"]["401"]
     described["components"]["schemas"]["PersistRecord"]["properties"]["updated"] = {"type": "number"}
     with kvfake.start(strict=True) as double:
-        done = fuzzed(double, described, tmp_path, "--include-operation-id", "persistSet", *COVERAGE, "--continue-on-failure")
+        one_operation = ("--include-operation-id", "persistSet", *COVERAGE, "--continue-on-failure")
+        done = fuzzed(double, described, tmp_path, "services documented", *one_operation)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Received: 401" in done.stdout
     assert "is not of type" in done.stdout
@@ -190,7 +376,7 @@ def test_a_server_that_is_wrong_is_noticed(tmp_path: Path) -> None:
         double.faults.add(status=500, body="another text", method="DELETE", times=None)
         double.faults.add(headers={"Content-Type": "text/html"}, method="POST", times=None)
         one_path = ("--include-path", mattermost.KV + "/{key}", "--phases", "fuzzing", "-n", "5")
-        done = fuzzed(double, description(), tmp_path, *one_path, "--continue-on-failure")
+        done = fuzzed(double, description(), tmp_path, "services plugin-1.2", *one_path, "--continue-on-failure")
     assert done.returncode == 1, done.stdout + done.stderr
     for told in ("Received: 418", "another text", "Received: text/html"):
         assert told in done.stdout

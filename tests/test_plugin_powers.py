@@ -91,12 +91,12 @@ def test_the_markers_are_described(pytester: pytest.Pytester) -> None:
 
 def test_the_marker_takes_what_faults_add_takes(pytester: pytest.Pytester) -> None:
     """No argument is missing in what ``--markers`` says."""
-    from kvfake.world.faults import FAULT_DEFAULTS
+    from kvfake.world.faults import FaultArguments
 
     shown = text_of(run(pytester, "--markers"))
     line = next(line for line in shown.splitlines() if line.startswith("@pytest.mark.kvfake_fault"))
     assert line.partition("(")[2].partition("):")[0].replace("*, ", "") == ", ".join(
-        f"{k}={v!r}" for k, v in FAULT_DEFAULTS.items()
+        f"{k}={v!r}" for k, v in FaultArguments._field_defaults.items()
     )
 
 

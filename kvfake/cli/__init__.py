@@ -173,8 +173,8 @@ def _answered(url: str) -> Iterator[None]:
 
 _CONTRACT = {  # the module of each
     "verify": "live.verifying",
-    "explain": "explaining",
-    "openapi": "openapi.describing",
+    "explain": "explain",
+    "openapi": "openapi",
     "record": "replay.recording",
     "compare": "replay.comparing",
 }

@@ -1,1 +1,1 @@
-"""Control over HTTP: see `kvfake.control.app`."""
+"""Control over HTTP at ``/_kvfake/``: `routes` is the table, `handlers` do the work, `app` is the WSGI application."""

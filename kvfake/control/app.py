@@ -1,66 +1,88 @@
-"""``/_kvfake/``: control over HTTP, for any language. JSON in and out, errors too.
+"""``/_kvfake/`` as a WSGI application: control over HTTP, for any language. JSON in and out, also for errors.
 
-Law: one table of verbs and paths, each a short function on the world of the address. It meets no fault, is in no journal, and
-never sends CORS headers. On werkzeug, and so imported when it is first asked for, and never before.
+Law: it decides who may use control, finds the route, calls the handler, and writes JSON. It injects no fault, writes no journal and
+never sends CORS headers. It imports werkzeug, so it is itself imported only when control is first used.
 """
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from werkzeug.exceptions import Forbidden, HTTPException, MethodNotAllowed, NotFound, Unauthorized
 from werkzeug.routing import Map, Rule
-from werkzeug.wrappers import Request, Response
+from werkzeug.wrappers import Response
 
-from kvfake import __version__
-from kvfake.control import data, powers, worlds
-from kvfake.control.hosts import Hosts
-from kvfake.control.payload import Answer
+from kvfake.control.handlers import ControlRequest
+from kvfake.control.routes import PATHS, ROUTES, ControlRoute
 from kvfake.services.jsontext import json_text
 from kvfake.world.backend import Backend
-from kvfake.world.world import World
 
-_OPEN = "/health"  # what a container's probe may ask without a token
+_RULES = Map(
+    [Rule(route.path, methods=[route.method], endpoint=route.operation_id) for route in ROUTES],
+    strict_slashes=False,
+    merge_slashes=False,
+    redirect_defaults=False,
+)
+_BY_OPERATION_ID = {route.operation_id: route for route in ROUTES}
+_OPEN_PATHS = {route.path for route in ROUTES if route.is_open}
+_WILDCARDS = ("0.0.0.0", "::")  # a server that is bound to one of these can be reached at every address of the machine
 
 
-def index(backend: Backend, world: World, request: Request) -> Answer:
-    return 200, {"kvfake": __version__, "paths": {path: list(verbs) for path, verbs in _TABLE.items()}}
+class AllowedHosts:
+    """The names of one server. Requests for other hosts and from pages of other origins are refused.
+
+    A page of a foreign site can make a browser send requests here. The browser still sends the true ``Origin``, and a ``Host`` that
+    names the foreign site even where that name now resolves to a loopback address (DNS rebinding).
+    """
+
+    def __init__(self, bound: str, names: Iterable[str]) -> None:
+        """Allow ``bound``, the address that the server is bound to, ``names``, and every loopback address."""
+        self._is_everywhere = bound in _WILDCARDS
+        self._names = {name.lower() for name in (*names, bound, "localhost")}
+
+    def refusal(self, host: str, origin: str) -> str | None:
+        """Why a request with these headers may not use control; ``None`` where it may."""
+        if not self._includes(_split(f"//{host}").hostname or ""):
+            return (
+                f"Host is {host!r}: expected a name of this server ({', '.join(sorted(self._names))}, a loopback address); "
+                "--allow-host NAME adds one"
+            )
+        if origin and _split(origin).netloc.lower() != host.lower():
+            return f"Origin is {origin!r}: expected none, or this server's own ({host})"
+        return None
+
+    def _includes(self, name: str) -> bool:
+        if name in self._names:
+            return True
+        try:
+            address = ip_address(name)
+        except ValueError:
+            return False
+        return address.is_loopback or self._is_everywhere
 
 
-_TABLE: dict[str, dict[str, Callable[..., Answer]]] = {
-    "/": {"GET": index},
-    "/health": {"GET": worlds.health},
-    "/env": {"GET": worlds.env},
-    "/reset": {"POST": worlds.reset},
-    "/worlds": {"GET": worlds.list_all, "POST": worlds.open_one},
-    "/worlds/<id>": {"GET": worlds.show, "DELETE": worlds.end},
-    "/data": {"GET": data.show, "POST": data.add, "PUT": data.replace, "DELETE": data.delete},
-    "/data/export": {"POST": data.export},
-    "/faults": {"GET": powers.list_faults, "POST": powers.add_fault, "DELETE": powers.clear_faults},
-    "/faults/<int:number>": {"GET": powers.show_fault, "DELETE": powers.remove_fault},
-    "/journal": {"GET": powers.show_journal, "DELETE": powers.clear_journal},
-    "/clock": {"GET": powers.show_clock, "POST": powers.set_clock},
-    "/checkpoints": {"GET": powers.list_checkpoints, "POST": powers.make_checkpoint},
-    "/checkpoints/<int:mark>/rollback": {"POST": powers.roll_back},
-    "/routes": {"GET": powers.list_routes, "POST": powers.add_route, "DELETE": powers.clear_routes},
-}
-_RULES = [Rule(path, methods=[verb], endpoint=do) for path, verbs in _TABLE.items() for verb, do in verbs.items()]
-_ROUTES = Map(_RULES, strict_slashes=False, merge_slashes=False, redirect_defaults=False)
+def _split(url: str) -> SplitResult:
+    """Split the URL; all its parts are empty where it cannot be parsed."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 class Control:
-    """The WSGI application of one server. With a ``token`` it answers those alone that bring it, but for ``/health``."""
+    """The WSGI application of one server. With a ``token`` every request must bring it, except for open paths."""
 
-    def __init__(self, backend: Backend, hosts: Hosts, token: str | None) -> None:
+    def __init__(self, backend: Backend, hosts: AllowedHosts, token: str | None) -> None:
         self._backend, self._hosts, self._token = backend, hosts, token
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        request = Request(environ)
+        request = ControlRequest(environ, self._backend)
         try:
-            status, payload = self._answer(request, environ)
-            response = _json(status, payload)
+            response = self._respond(request)
         except HTTPException as refusal:
             response = _json(refusal.code or 500, {"error": refusal.description})
             if isinstance(refusal, MethodNotAllowed):
@@ -69,27 +91,32 @@ class Control:
                 response.headers["WWW-Authenticate"] = "Bearer"
         return response(environ, start_response)
 
-    def _answer(self, request: Request, environ: dict[str, Any]) -> Answer:
+    def _respond(self, request: ControlRequest) -> Response:
         reason = self._hosts.refusal(request.headers.get("Host", ""), request.headers.get("Origin", ""))
         if reason is not None:
             raise Forbidden(reason)
-        if request.path.rstrip("/") != _OPEN and not self._may_ask(request.headers.get("Authorization", "")):
+        if request.path.rstrip("/") not in _OPEN_PATHS and not self._has_token(request):
             raise Unauthorized("expected the control token: Authorization: Bearer <token>, as --control-token says")
-        try:
-            endpoint, values = _ROUTES.bind_to_environ(environ).match()
-        except (NotFound, ValueError):  # the latter of a number that Python finds too long
-            raise NotFound(f"control has no {request.path}; there are: {', '.join(_TABLE)}") from None
-        except MethodNotAllowed as wrong:
-            allowed = wrong.valid_methods or ()
-            raise MethodNotAllowed(allowed, f"{request.method} does nothing here: expected {', '.join(sorted(allowed))}") from None
-        handler: Callable[..., Answer] = endpoint
-        return handler(self._backend, environ["kvfake.world"], request, **values)
+        route, request.path_values = _match(request)
+        request.query_names = tuple(route.query)
+        return _json(route.status, route.handler(request))
 
-    def _may_ask(self, authorization: str) -> bool:
+    def _has_token(self, request: ControlRequest) -> bool:
         if self._token is None:
             return True
-        scheme, _, token = authorization.partition(" ")
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode("latin-1"), self._token.encode())
+
+
+def _match(request: ControlRequest) -> tuple[ControlRoute, Mapping[str, Any]]:
+    try:
+        operation_id, path_values = _RULES.bind_to_environ(request.environ).match()
+    except (NotFound, ValueError):  # ValueError: the path has a number with more digits than Python converts
+        raise NotFound(f"control has no {request.path}; there are: {', '.join(PATHS)}") from None
+    except MethodNotAllowed as error:
+        methods = error.valid_methods or ()
+        raise MethodNotAllowed(methods, f"{request.method} does nothing here: expected {', '.join(sorted(methods))}") from None
+    return _BY_OPERATION_ID[operation_id], path_values
 
 
 def _json(status: int, payload: Mapping[str, Any]) -> Response:

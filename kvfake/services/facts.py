@@ -21,6 +21,7 @@ SOURCES = {
 class Row(NamedTuple):
     """One fact. ``documented`` and ``plugin`` say what the two profiles do, where the sentence leaves it open or they differ.
     ``mark`` is the row that a reply names in which ``documented`` was kinder than the plugin; none where they do the same.
+    ``service`` is set where the tables of the two services are joined.
     """
 
     id: str
@@ -29,13 +30,14 @@ class Row(NamedTuple):
     documented: str = SAME
     plugin: str = SAME
     mark: str | None = None
+    service: str = ""
 
 
 def _both(does: str) -> dict[str, str]:
     return {"documented": does, "plugin": does}
 
 
-_ROWS = (
+_MATTERMOST_ROWS = (
     Row(
         "M01",
         "Base path ``<site_url>/plugins/com.mattermost.apps/api/v1/kv/``. The site URL may itself have a sub-path.",
@@ -218,6 +220,9 @@ _ROWS = (
         "target work. A header block over 1 MiB: 431, close.",
         "recorded",
     ),
+)
+
+_PERSIST_ROWS = (
     Row(
         "P01",
         "Base URL ``https://beepboophq.com/api/v1``; clients read it from ``BEEPBOOP_PERSIST_URL``, else "
@@ -311,4 +316,8 @@ _ROWS = (
     ),
 )
 
-ROWS = {row.id: row for row in _ROWS}
+ROWS = {
+    row.id: row._replace(service=service)
+    for service, rows in (("mattermost", _MATTERMOST_ROWS), ("persist", _PERSIST_ROWS))
+    for row in rows
+}

@@ -63,7 +63,6 @@ class FaultArguments(NamedTuple):
         return {name: value for name, value in self._asdict().items() if value != defaults[name]}
 
 
-FAULT_DEFAULTS: dict[str, Any] = FaultArguments._field_defaults
 FUNCTIONS = ("when", "before")
 """The arguments that only Python can give."""
 

@@ -1,4 +1,4 @@
-"""The tests that show each row, as pytest collects them: ``python -m tests.rows.names`` prints ``kvfake/contract/shown_by.json``.
+"""The tests that show each row, as pytest collects them: ``python -m tests.rows.names`` prints ``kvfake/services/shown_by.json``.
 
 Checks of a row come first, then the tests that are marked: ``@pytest.mark.shows("P13")``.
 """
@@ -19,7 +19,7 @@ MARK = "shows"
 
 
 class Collected:
-    """A plugin of pytest's that keeps what was collected."""
+    """A pytest plugin that keeps the collected tests."""
 
     def __init__(self) -> None:
         self.items: list[pytest.Item] = []
@@ -29,8 +29,8 @@ class Collected:
 
 
 def names(items: Iterable[pytest.Item]) -> dict[str, list[str]]:
-    """For each row its tests. One that runs through many doors, or with many parameters, is named once."""
-    checks: defaultdict[str, dict[str, None]] = defaultdict(dict)  # of dicts, for what is named again has its place already
+    """The names of the tests of each row, by its id. A test that runs with several parameters is named once."""
+    checks: defaultdict[str, dict[str, None]] = defaultdict(dict)  # a dict keeps the order, and drops a name that comes again
     marked: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for item in items:
         name = item.nodeid.partition("[")[0]

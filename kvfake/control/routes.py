@@ -1,0 +1,164 @@
+"""The routes of ``/_kvfake/``: each path and method, its handler, and what the OpenAPI description says of it.
+
+Law: one table. `kvfake.control.app` makes its URL rules from it, and `kvfake.contract.openapi` the description. The larger schemas
+stand in ``kvfake/contract/openapi.json`` and are referred to by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
+
+from kvfake import __version__
+from kvfake.control import handlers
+from kvfake.control.handlers import ControlRequest, Handler, Payload
+from kvfake.settings import BY_NAME
+from kvfake.world.backend import SERVICES
+from kvfake.world.matching import FIELDS
+
+Schema: TypeAlias = dict[str, Any]  # a JSON Schema
+
+
+def ref(name: str, kind: str = "schemas") -> Schema:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def array_schema(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def object_schema(**properties: Schema) -> Schema:
+    """An object with these names and no others, all of them required."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+class RequestBody(NamedTuple):
+    schema: Schema
+    description: str
+    required: bool = True
+
+
+class Links(NamedTuple):
+    """Where a client can go from a response: ``field`` of the response is ``parameter`` in the path of the operations."""
+
+    field: str
+    parameter: str
+    operations: tuple[str, ...]
+
+
+class ControlRoute(NamedTuple):
+    """One method of one path.
+
+    ``refusals`` are the statuses of refusals beside those that follow from the other fields: 403 always, 401 unless ``is_open``,
+    400 with a query or a body, 413 with a body.
+    """
+
+    path: str  # below /_kvfake; variable parts in werkzeug's notation
+    method: str
+    handler: Handler
+    operation_id: str
+    summary: str
+    response: Schema  # the body of a response with ``status``
+    description: str = ""
+    refusals: tuple[int, ...] = ()
+    query: Mapping[str, Schema] = MappingProxyType({})  # the parameters that the query may have, all of them optional
+    body: RequestBody | None = None
+    status: int = 200
+    links: Links | None = None
+    is_open: bool = False  # needs no control token, so that the health check of a container can use it
+
+
+def _index(request: ControlRequest) -> Payload:
+    return {"kvfake": __version__, "paths": PATHS}
+
+
+_TEXT: Schema = {"type": "string"}
+_INTEGER: Schema = {"type": "integer"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_NUMBERED: Schema = {"type": "integer", "minimum": 1}
+_PATHS: Schema = {"type": "object", "additionalProperties": array_schema(_TEXT)}
+_LOADED = object_schema(loaded={**_COUNT, "description": "How many values."})
+_FILE = RequestBody(ref("FileOfValues"), "A file of values; it is checked whole before anything is changed.")
+
+PATH_PARAMETERS: Mapping[str, Schema] = {
+    "id": {**_TEXT, "description": "The world's."},
+    "number": {**_NUMBERED, "description": "The fault's `id`."},
+    "mark": {**_NUMBERED, "description": "The checkpoint's."},
+}
+_VALUES_QUERY: Mapping[str, Schema] = {
+    "service": {"enum": list(SERVICES), "description": "The values of that service alone."},
+    "owner": {**_TEXT, "description": "app/user for Mattermost, a project's name for Persist."},
+    "prefix": {**_TEXT, "description": "Mattermost's alone."},
+    "key": {**_TEXT, "description": "That key alone."},
+}
+_JOURNAL_QUERY: Mapping[str, Schema] = {
+    **{name: {**(_INTEGER if name == "status" else _TEXT), "description": f"Those with that {name}."} for name in FIELDS},
+    "since": {**_INTEGER, "description": "Those with a greater number."},
+}
+_HEALTH = object_schema(status={"const": "ok"}, kvfake=_TEXT, url=_TEXT, profile={"enum": list(BY_NAME["profile"].choices)})
+_WORLDS = object_schema(worlds=array_schema(object_schema(id=_TEXT, address=_TEXT)))
+_REMOVED = object_schema(removed=_COUNT)
+_DROPPED: Schema = {**_COUNT, "description": "Older ones that made room."}
+_JOURNAL = object_schema(exchanges=array_schema(ref("Exchange")), dropped=_DROPPED, seen=_COUNT)
+
+# fmt: off
+ROUTES = (
+    ControlRoute("/", "GET", _index, "index", "List the paths", object_schema(kvfake=_TEXT, paths=_PATHS)),
+    ControlRoute("/health", "GET", handlers.health, "health", "Say what answers here", _HEALTH, "It needs no token.", is_open=True),
+    ControlRoute("/env", "GET", handlers.environment, "environment", "Show the variables with which an app finds the world",
+                 ref("Environment")),
+    ControlRoute("/reset", "POST", handlers.reset, "reset", "Forget values, faults, journal and checkpoints",
+                 object_schema(reset={**_TEXT, "description": "The world's id."}),
+                 "The clock is the machine's again; tokens, neighbours and settings stay.", refusals=(400,)),
+    ControlRoute("/worlds", "GET", handlers.list_worlds, "listWorlds", "List the worlds", _WORLDS),
+    ControlRoute("/worlds", "POST", handlers.open_world, "openWorld", "Open a world", ref("World"),
+                 "It shares nothing with others, and ends when it is deleted.", refusals=(409, 429), status=201,
+                 body=RequestBody(ref("WorldSettings"), "Its settings.", required=False),
+                 links=Links("id", "id", ("showWorld", "endWorld"))),
+    ControlRoute("/worlds/<id>", "GET", handlers.show_world, "showWorld", "Describe a world", ref("World"), refusals=(404, 410)),
+    ControlRoute("/worlds/<id>", "DELETE", handlers.end_world, "endWorld", "End a world", object_schema(ended=_TEXT),
+                 "From then on it refuses. The server's own stays.", refusals=(404, 409, 410)),
+    ControlRoute("/data", "GET", handlers.show_values, "showValues", "Show values", ref("FileOfValues"), query=_VALUES_QUERY),
+    ControlRoute("/data", "POST", handlers.add_values, "addValues", "Set values beside what is there", _LOADED, body=_FILE),
+    ControlRoute("/data", "PUT", handlers.replace_values, "replaceValues", "Set values in place of what is there", _LOADED,
+                 body=_FILE),
+    ControlRoute("/data", "DELETE", handlers.delete_values, "deleteValues", "Delete values", object_schema(deleted=_COUNT),
+                 "With no query: all of them.", query=_VALUES_QUERY),
+    ControlRoute("/data/export", "POST", handlers.export_values, "exportValues", "Write the values to the file of --export",
+                 object_schema(written={**_TEXT, "description": "The file."}), refusals=(409, 500)),
+    ControlRoute("/faults", "GET", handlers.list_faults, "listFaults", "List the faults",
+                 object_schema(faults=array_schema(ref("Fault")))),
+    ControlRoute("/faults", "POST", handlers.add_fault, "addFault", "Let requests to the services go wrong", ref("Fault"),
+                 "A request meets the first fault whose turn it is; each counts every request that it means.", status=201,
+                 body=RequestBody(ref("NewFault"), "What happens, to which requests, and when."),
+                 links=Links("id", "number", ("showFault", "removeFault"))),
+    ControlRoute("/faults", "DELETE", handlers.clear_faults, "clearFaults", "Remove all faults", _REMOVED, refusals=(400,)),
+    ControlRoute("/faults/<int:number>", "GET", handlers.show_fault, "showFault", "Show a fault", ref("Fault"), refusals=(404,)),
+    ControlRoute("/faults/<int:number>", "DELETE", handlers.remove_fault, "removeFault", "Remove a fault", ref("Fault"),
+                 "It strikes no more; what it did can still be shown.", refusals=(404,)),
+    ControlRoute("/journal", "GET", handlers.show_journal, "showJournal", "Show what was asked and answered", _JOURNAL,
+                 query=_JOURNAL_QUERY),
+    ControlRoute("/journal", "DELETE", handlers.clear_journal, "clearJournal", "Forget the exchanges",
+                 object_schema(forgotten=_COUNT), refusals=(400,)),
+    ControlRoute("/clock", "GET", handlers.show_clock, "showClock", "Show the world's time", ref("Clock")),
+    ControlRoute("/clock", "POST", handlers.set_clock, "setClock", "Hold or move the world's time", ref("Clock"),
+                 body=RequestBody(ref("ClockMove"), "The moves.")),
+    ControlRoute("/checkpoints", "GET", handlers.list_checkpoints, "listCheckpoints", "List the checkpoints",
+                 object_schema(checkpoints=array_schema(_COUNT))),
+    ControlRoute("/checkpoints", "POST", handlers.make_checkpoint, "makeCheckpoint", "Mark everything as it is now",
+                 object_schema(checkpoint=_NUMBERED), status=201, links=Links("checkpoint", "mark", ("rollBack",))),
+    ControlRoute("/checkpoints/<int:mark>/rollback", "POST", handlers.roll_back, "rollBack", "Let everything be as it was",
+                 object_schema(checkpoint=_NUMBERED), "Later checkpoints are gone.", refusals=(404,)),
+    ControlRoute("/routes", "GET", handlers.list_routes, "listRoutes", "List the neighbours",
+                 object_schema(routes=array_schema(ref("Route")), mounts=array_schema(_TEXT))),
+    ControlRoute("/routes", "POST", handlers.add_route, "addRoute", "Answer a request beside the stores", ref("Route"),
+                 "Of two that meet a request the later answers.", status=201,
+                 body=RequestBody(ref("NewRoute"), "The request, and its answer.")),
+    ControlRoute("/routes", "DELETE", handlers.clear_routes, "clearRoutes", "Remove all neighbours", _REMOVED, refusals=(400,)),
+)
+# fmt: on
+
+PATHS: dict[str, list[str]] = {}
+for _route in ROUTES:
+    PATHS.setdefault(_route.path, []).append(_route.method)
