@@ -18,7 +18,7 @@ from pathlib import Path
 SECONDS = 300  # for one installation
 LEAST_PYTHON = (3, 10)
 TOOLS = ("pip>=24", "setuptools>=77", "wheel")  # what kvfake's wheel is built with
-SOURCES = ("kvfake", "conftest_plugin.py", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("kvfake", "pyproject.toml", "README.md", "LICENSE")
 
 PYTHON_PEERS = {
     "pytest-httpserver": ("pytest>=8.2", "pytest-httpserver>=1.1"),

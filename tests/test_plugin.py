@@ -500,7 +500,7 @@ def test_a_wrong_marker_is_an_error_that_says_what_is_possible(pytester: pytest.
     result.assert_outcomes(errors=1)
     assert words in text_of(result)
     assert "During handling" not in text_of(result)
-    assert "conftest_plugin.py" not in text_of(result)
+    assert "pytest_plugin.py" not in text_of(result)
 
 
 @pytest.mark.parametrize(

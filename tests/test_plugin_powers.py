@@ -80,7 +80,7 @@ def test_a_wrong_fault_marker_says_what_is_possible(pytester: pytest.Pytester, m
     result.assert_outcomes(errors=1)
     assert "@pytest.mark.kvfake_fault: " in text_of(result)
     assert words in text_of(result)
-    assert "conftest_plugin.py" not in text_of(result)
+    assert "pytest_plugin.py" not in text_of(result)
 
 
 def test_the_markers_are_described(pytester: pytest.Pytester) -> None:
