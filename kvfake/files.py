@@ -1,5 +1,4 @@
-"""Files that a server writes: exchanges, a line of JSON each, as they come; values, when it ends. A file of values is whole or as it
-was.
+"""Files that a server writes: exchanges, a line of JSON each, as they come; values, when it ends.
 
 Law: exchanges and texts in, files out. It shows no token, and never stops a server: what cannot be written is reported once.
 """

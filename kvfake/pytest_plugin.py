@@ -1,7 +1,7 @@
-"""The pytest plugin of kvfake: a double of its own for every test, and a report that says what was asked of it.
+"""The pytest plugin: a double of its own for every test, and a section in the report of a failed test.
 
-Law: fixtures, options, markers and report sections; what they hold is `kvfake`'s. Loading it loads nothing else: werkzeug,
-httptools and the rest of kvfake come with the first test that asks for a double.
+Law: fixtures, options, markers and reports; doubles and what they know are `kvfake.session`'s. Loading it loads nothing else:
+werkzeug, httptools and the rest of kvfake are loaded with the first test that uses a double.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _FAULT = (
     "key=None, owner=None, when=None, body=None, headers=None, before=None): a fault of the double of this test, as "
     "kvfake.faults.add takes it; may stand several times."
 )
-_SESSION: pytest.StashKey[DoubleFactory] = pytest.StashKey()
+_FACTORY: pytest.StashKey[DoubleFactory] = pytest.StashKey()
 _REQUESTS_AFTER_END: pytest.StashKey[list[str]] = pytest.StashKey()
 _TOO_WIDE = r"ScopeMismatch: .* fixture kvfake(_env)? with"
 
@@ -69,61 +69,61 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"kvfake(**settings): settings of the double of this test: {_NAMES}.")
     config.addinivalue_line("markers", _FAULT)
     try:
-        asked = _asked_for(config, {})
-        for worker in range(config.getoption("numprocesses", None) or 0) if asked.get("against") else ():
-            _tokens_of(f"gw{worker}")  # of pytest-xdist
+        settings = _session_settings(config, {})
+        for number in range(config.getoption("numprocesses", None) or 0) if settings.get("against") else ():
+            _live_tokens(f"gw{number}")  # a worker of pytest-xdist
     except ValueError as wrong:
         raise pytest.UsageError(f"kvfake: {wrong}") from None
 
 
-def _tokens_of(worker: str) -> dict[str, str]:
+def _live_tokens(worker: str) -> dict[str, str]:
     from kvfake.contract.live_backend import tokens_from
 
     return tokens_from(os.environ, worker)
 
 
-def _live_backend(config: pytest.Config, asked: dict[str, Any]) -> LiveBackend | None:
-    """The real server that the session runs against, if it does."""
-    if not asked.get("against"):
+def _live_backend(config: pytest.Config, settings: dict[str, Any]) -> LiveBackend | None:
+    """The real server that the session runs against, if there is one."""
+    if not settings.get("against"):
         return None
     from kvfake.contract.live_backend import live_backend
     from kvfake.errors import CommandError
 
-    with _telling("kvfake", ValueError, CommandError):
-        given = _tokens_of(getattr(config, "workerinput", {}).get("workerid", ""))
-        return live_backend(asked["against"], asked.get("ca_file"), bool(asked.get("insecure")), given)
+    with _failing_on("kvfake", ValueError, CommandError):
+        given = _live_tokens(getattr(config, "workerinput", {}).get("workerid", ""))
+        return live_backend(settings["against"], settings.get("ca_file"), bool(settings.get("insecure")), given)
 
 
-def _ending_tidily() -> AbstractContextManager[None]:
-    """On SIGTERM the running test comes to its end: so it deletes what it set."""
+def _sigterm_ends_session() -> AbstractContextManager[None]:
+    """SIGTERM lets the running test end, so that what it set on the real server is deleted."""
     from kvfake.cli.running import BY_SIGNAL
     from kvfake.contract.live.ending import sigterm_calls
 
     return sigterm_calls(lambda number: pytest.exit("SIGTERM", returncode=BY_SIGNAL + number))
 
 
-def _asked_for(config: pytest.Config, overridden: dict[str, Any]) -> dict[str, Any]:
-    """Every setting that was set for the whole session: flag, variable, ``kvfake_settings``, ini option."""
+def _session_settings(config: pytest.Config, override: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the whole session: by flag, variable, ``kvfake_settings`` (``override``), ini option."""
     return {
-        **from_ini({setting.name: _ini(config, setting) for setting in _SETTINGS}),
-        **overridden,
+        **from_ini({setting.name: _ini_value(config, setting) for setting in _SETTINGS}),
+        **override,
         **from_environment(os.environ, SERVER, WORLD, REAL, without=PORT_OF_SERVE_ONLY),
         **from_flags({setting.name: config.getoption("kvfake_" + setting.name) for setting in _SETTINGS}, "--kvfake-"),
     }
 
 
-def _ini(config: pytest.Config, setting: Setting) -> Any:
-    """What stands in the ini file; a file's name there begins at the ini file."""
+def _ini_value(config: pytest.Config, setting: Setting) -> Any:
+    """The value in the ini file. The path of a file is relative to the folder of the ini file."""
     value = config.getini(setting.ini)
     return str(config.rootpath / value) if setting.is_file and value else value
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    asked = _asked_for(config, {})
-    if not asked:
+    settings = _session_settings(config, {})
+    if not settings:
         return None
-    hidden = {"token": f"{len(asked.get('token', ()))} named", "control_token": "given"}
-    shown = {name: hidden.get(name, value) for name, value in asked.items()}
+    hidden = {"token": f"{len(settings.get('token', ()))} named", "control_token": "given"}
+    shown = {name: hidden.get(name, value) for name, value in settings.items()}
     return "kvfake: " + ", ".join(f"{name}={value}" for name, value in sorted(shown.items()))
 
 
@@ -141,20 +141,20 @@ def kvfake_factory(pytestconfig: pytest.Config, kvfake_settings: dict[str, Any])
     """Make doubles for any scope: ``kvfake_factory(**settings)`` is a `kvfake.Double` that lives as long as the session."""
     from kvfake.session import DoubleFactory
 
-    with _telling("kvfake_settings", TypeError, ValueError):
-        asked = _asked_for(pytestconfig, from_keywords(kvfake_settings, SERVER, WORLD))
-    live = _live_backend(pytestconfig, asked)
-    factory = DoubleFactory(asked, live)
-    pytestconfig.stash[_SESSION] = factory
-    with _ending_tidily() if live is not None else nullcontext():
+    with _failing_on("kvfake_settings", TypeError, ValueError):
+        settings = _session_settings(pytestconfig, from_keywords(kvfake_settings, SERVER, WORLD))
+    live = _live_backend(pytestconfig, settings)
+    factory = DoubleFactory(settings, live)
+    pytestconfig.stash[_FACTORY] = factory
+    with _sigterm_ends_session() if live is not None else nullcontext():
         yield factory
-    with _telling("kvfake", RuntimeError):
+    with _failing_on("kvfake", RuntimeError):
         factory.close()
 
 
 @contextmanager
-def _telling(where: str, *kinds: type[Exception]) -> Iterator[None]:
-    """What goes wrong there, and is of these kinds, fails the test in its own words, without a traceback."""
+def _failing_on(where: str, *kinds: type[Exception]) -> Iterator[None]:
+    """An exception of these kinds fails the test with its text, without a traceback; ``where`` says what was wrong."""
     try:
         yield
     except kinds as wrong:
@@ -169,13 +169,13 @@ def kvfake(request: pytest.FixtureRequest, kvfake_factory: DoubleFactory) -> Ite
         if marker.args:
             pytest.fail(f"@pytest.mark.kvfake takes settings by name ({_NAMES}), got {marker.args[0]!r}", pytrace=False)
         settings = {**marker.kwargs, **settings}
-    with _telling("@pytest.mark.kvfake", TypeError, ValueError), _telling("kvfake", RuntimeError):
+    with _failing_on("@pytest.mark.kvfake", TypeError, ValueError), _failing_on("kvfake", RuntimeError):
         double = kvfake_factory(**settings)
     for marker in reversed(list(request.node.iter_markers("kvfake_fault"))):
-        with _telling("@pytest.mark.kvfake_fault", TypeError, ValueError):
+        with _failing_on("@pytest.mark.kvfake_fault", TypeError, ValueError):
             double.faults.add(*marker.args, **marker.kwargs)
     yield double
-    with _telling("kvfake", RuntimeError):
+    with _failing_on("kvfake", RuntimeError):
         double.close()
 
 
@@ -192,7 +192,7 @@ def kvfake_env(kvfake: Double, monkeypatch: pytest.MonkeyPatch) -> dict[str, str
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
-    factory = item.config.stash.get(_SESSION, None)
+    factory = item.config.stash.get(_FACTORY, None)
     if factory is not None:
         factory.begin_test()
     with _skipping_unsupported(item):
@@ -201,25 +201,25 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """A test that ends hears, in its own thread, where a double was kinder than the service: once a row."""
+    """At its end a test is warned, in its own thread, of each row in which a double was kinder than the service."""
     try:
         with _skipping_unsupported(item):
             outcome = yield
     except BaseException:
         with suppress(library.FidelityWarning):  # where it is an error, the test's own comes first
-            _warn_of_kindness(item)
+            _warn_of_kinder_answers(item)
         raise
-    _warn_of_kindness(item)
+    _warn_of_kinder_answers(item)
     return outcome
 
 
 @contextmanager
 def _skipping_unsupported(item: pytest.Item) -> Iterator[None]:
-    """Against a real server, a test that fails for want of a power is skipped, and says which."""
+    """Against a real server, a test that fails because the server cannot do something is skipped, and says what."""
     try:
         yield
     except Exception as wrong:
-        factory = item.config.stash.get(_SESSION, None)
+        factory = item.config.stash.get(_FACTORY, None)
         unsupported = [*factory.unsupported, *_unsupported_in(wrong)] if factory is not None else []
         if unsupported:
             pytest.skip(f"kvfake against a real server: {unsupported[0]}")
@@ -227,16 +227,16 @@ def _skipping_unsupported(item: pytest.Item) -> Iterator[None]:
 
 
 def _unsupported_in(wrong: Exception) -> list[str]:
-    """What it wants for: a fixture of a wider scope may have failed for it before this test began, and fails again."""
+    """The reason, if that is what failed: a fixture of a wider scope fails again in each test that uses it."""
     from kvfake.contract.live_backend import Unsupported
 
     return [str(wrong)] if isinstance(wrong, Unsupported) else []
 
 
-def _warn_of_kindness(item: pytest.Item) -> None:
-    factory = item.config.stash.get(_SESSION, None)
-    asked = factory.exchanges().values() if factory is not None else ()
-    rows = {row: exchange for exchanges in asked for exchange in exchanges for row in exchange.rows}
+def _warn_of_kinder_answers(item: pytest.Item) -> None:
+    factory = item.config.stash.get(_FACTORY, None)
+    by_double = factory.exchanges() if factory is not None else {}
+    rows = {row: exchange for exchanges in by_double.values() for exchange in exchanges for row in exchange.rows}
     for row, exchange in sorted(rows.items()):
         text = f"{row}: {exchange.method} {exchange.path} would have been refused by the plugin, or answered otherwise"
         warnings.warn(text + "; --kvfake-profile plugin-1.2 answers as it does", library.FidelityWarning, stacklevel=1)
@@ -245,7 +245,7 @@ def _warn_of_kindness(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    factory = item.config.stash.get(_SESSION, None)
+    factory = item.config.stash.get(_FACTORY, None)
     if report.failed:
         lines = list(factory.failure_report()) if factory is not None else []
         if re.search(_TOO_WIDE, report.longreprtext):
@@ -256,7 +256,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    factory = session.config.stash.get(_SESSION, None)
+    factory = session.config.stash.get(_FACTORY, None)
     output = getattr(session.config, "workeroutput", None)  # of pytest-xdist, where this is one of its workers
     if factory is not None and output is not None:
         output["kvfake_requests_after_end"] = factory.requests_after_end
@@ -269,7 +269,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    factory = config.stash.get(_SESSION, None)
+    factory = config.stash.get(_FACTORY, None)
     requests = config.stash.get(_REQUESTS_AFTER_END, []) + (factory.requests_after_end if factory is not None else [])
     if requests:
         from kvfake.session import requests_after_end

@@ -448,7 +448,9 @@ def test_what_is_not_possible_is_refused(given: dict[str, Any], words: str) -> N
 def test_the_signature_has_every_name_once() -> None:
     """What `Fault` takes by default is what ``add`` takes by default; another name is a ``TypeError``."""
     faults = kvfake.Double().faults
-    assert {name: parameter.default for name, parameter in inspect.signature(faults.add).parameters.items()} == FaultArguments._field_defaults
+    assert {
+        name: parameter.default for name, parameter in inspect.signature(faults.add).parameters.items()
+    } == FaultArguments._field_defaults
     with pytest.raises(TypeError):
         faults.add(stauts=503)  # type: ignore[call-arg]
 

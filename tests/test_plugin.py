@@ -335,7 +335,7 @@ def test_many_late_requests_make_a_short_summary(pytester: pytest.Pytester) -> N
 
 
 def test_a_suite_that_does_not_use_it_pays_nothing(pytester: pytest.Pytester) -> None:
-    """Neither a server's library nor a module of kvfake but the two that the plugin reads its options with."""
+    """Neither a server's library nor a module of kvfake but the plugin and the settings that are its options."""
     pytester.makeconftest("""
         import sys
 
@@ -345,7 +345,9 @@ def test_a_suite_that_does_not_use_it_pays_nothing(pytester: pytest.Pytester) ->
     """)
     pytester.makepyfile("def test_it(): pass")
     for args in (["--co"], []):
-        run(pytester, "-p", "no:pytest_httpserver", *args).stdout.fnmatch_lines(["loaded: kvfake kvfake.settings"])
+        run(pytester, "-p", "no:pytest_httpserver", *args).stdout.fnmatch_lines(
+            ["loaded: kvfake kvfake.pytest_plugin kvfake.settings"]
+        )
 
 
 # ----------------------------------------------------------------------------------------------------------------------- time

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points, files
+import subprocess
+import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -58,7 +60,8 @@ def test_a_project_may_have_a_conftest_plugin_of_its_own(pytester: pytest.Pytest
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
-def test_what_is_installed_is_the_package_alone() -> None:
+def test_what_is_installed_is_the_package_alone(tmp_path: Path) -> None:
     """Its plugin is called ``kvfake`` and lies inside the package; no top-level ``conftest_plugin`` comes with it."""
     assert [point.value for point in entry_points(group="pytest11") if point.name == "kvfake"] == ["kvfake.pytest_plugin"]
-    assert "conftest_plugin.py" not in {str(file) for file in files("kvfake") or ()}
+    elsewhere = subprocess.run([sys.executable, "-c", "import conftest_plugin"], cwd=tmp_path, capture_output=True, text=True)
+    assert "No module named 'conftest_plugin'" in elsewhere.stderr

@@ -52,7 +52,7 @@ def _bytes(text: str | bytes) -> bytes:
 
 
 def wait_for_job(job: Job, timeout: float | None) -> Response:
-    """The response of the job, which runs on a thread of its own. Raises ``TimeoutError`` after so many seconds; the job goes on."""
+    """The response of the job, which runs on its own thread. Raises ``TimeoutError`` after so many seconds; the job goes on."""
     responses: SimpleQueue[Response] = SimpleQueue()
     Thread(target=lambda: responses.put(run_job(job)), name="kvfake", daemon=True).start()
     try:

@@ -1,7 +1,7 @@
 """Reads requests from bytes as Go's ``net/http`` does (M28), and refuses what it refuses, in its words: heads, and bodies.
 
-Law: bytes in; a `Head`, a body, or `BadRequest` out. It knows neither sockets nor services. httptools reads the header lines. What it
-would judge differently from Go never reaches it: the request line (a method ``get``, raw UTF-8 in a target), continuation lines,
+Law: bytes in; a `Head`, a body, or `BadRequest` out. It knows neither sockets nor services. httptools reads the header lines. What
+it would judge differently from Go never reaches it: the request line (a method ``get``, raw UTF-8 in a target), continuation lines,
 and the lines that frame the body (two equal lengths, a length beside chunked).
 """
 
@@ -23,7 +23,9 @@ MAX_HEAD_BYTES = (1 << 20) + 4096  # http.DefaultMaxHeaderBytes, and what bufio 
 
 
 class BadRequest(Exception):
-    """A head that is refused. ``text`` is the status line after the version; ``body`` is the same unless given. The connection ends."""
+    """A head that is refused, and the connection ends. ``text`` is the status line after the version; ``body`` is the same unless
+    given.
+    """
 
     def __init__(self, text: str, body: str | None = None) -> None:
         super().__init__(text)
@@ -198,7 +200,7 @@ def request_line(line: bytes) -> tuple[bytes, bytes, bytes, bytes]:
 
 
 def split_absolute(target: bytes) -> tuple[bytes, bytes]:
-    """Scheme and authority of an absolute target, and the rest; for any other target (``*``, ``host:port``) nothing, and the target."""
+    """Scheme and authority of an absolute target, and the rest; for any other (``*``, ``host:port``) nothing, and the target."""
     absolute = _ABSOLUTE.match(target)
     if absolute is None:
         return b"", target

@@ -1,7 +1,7 @@
 """Sockets: bind, accept, read, carry out actions, stop. One loop on one thread, and worker threads for jobs.
 
-Law: it knows bytes, actions and time, and nothing of HTTP or of a service. The loop never blocks: a job runs on a worker thread, and
-its response is carried back. Waiting uses the machine's monotonic clock, which no test moves.
+Law: it knows bytes, actions and time, and nothing of HTTP or of a service. The loop never blocks: a job runs on a worker thread,
+and its response is carried back. Waiting uses the machine's monotonic clock, which no test moves.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Poller(Generic[Waiter]):
 
 
 class Timers:
-    """Calls at a later time, by the machine's monotonic clock, for one thread. ``moment`` is when `run` last looked at the clock."""
+    """Calls at a later time, by the machine's monotonic clock, for one thread. ``moment`` is when `run` last read the clock."""
 
     _now = staticmethod(machine_seconds)
 

@@ -92,7 +92,7 @@ class Backend:
     # ---------------------------------------------------------------------------------------------------------- worlds
 
     def open(self, settings: Mapping[str, Any]) -> World:
-        """A new world with these settings, and the defaults for all others. Raises ``ValueError`` for a seed that cannot be read."""
+        """A new world with these settings, and defaults for the others. Raises ``ValueError`` for a seed that cannot be read."""
         with self._lock:
             self._serial += 1
             serial = self._serial

@@ -35,7 +35,7 @@ JSON_VALUES: Codec[Any] = Codec(load_json, dump_json)
 
 
 class Values(MutableMapping[str, Value]):
-    """The values of one namespace by key, as its codec shows them. A byte of a key that is not UTF-8 is Python's surrogateescape."""
+    """The values of one namespace by key, as its codec shows them. Bytes of a key that are not UTF-8 are surrogate escapes."""
 
     def __init__(self, world: World, service: ModuleType, namespace: Namespace, codec: Codec[Value]) -> None:
         self._world, self._service, self._namespace, self._codec = world, service, namespace, codec
