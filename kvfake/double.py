@@ -153,7 +153,7 @@ class Double:
         body: bytes | str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Answer such requests beside the stores: to ``/api/v4/posts``, say. ``method`` is ``None`` for any; ``path`` is exact, or a
+        """Answer such requests beside the stores: to ``/api/v4/posts``, say. ``method`` is ``None`` for any; ``path`` is exact or a
         pattern that must match the whole path. Of two that match a request the later one answers. Raises ``ValueError`` for a
         path of the stores.
         """

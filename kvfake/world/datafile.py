@@ -1,14 +1,7 @@
-"""A JSON document: its places, its text and its file.
+"""The file of values: what a world holds as one JSON document that can be read, edited and compared, and back.
 
-Law: it reads strictly, says of what is wrong where it is, and writes whole or not at all. Of a file of values it knows how deep
-they lie; what they mean is `kvfake.world.datafile`'s.
-
-=====
-
-The file of values: what a world holds as one JSON document that can be read, edited and compared, and back.
-
-Law: what is dumped loads back to the byte; what a service would refuse is refused, in its words and with the place. A file is
-checked whole before anything is changed. It holds no world and opens no file; `kvfake.world.datafile` does.
+Law: what is dumped loads back to the byte. What a service would refuse is refused, in its words and with the place in the document.
+A document is checked whole before anything is changed.
 """
 
 from __future__ import annotations
@@ -22,29 +15,75 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from kvfake.services import go, mattermost, persist
+from kvfake.services import go, jsontext, mattermost, persist
+from kvfake.services.go import refuse_constant
 from kvfake.services.jsontext import dump_json, json_text, load_json, type_name, without_strings
 from kvfake.settings import parse_owner
 from kvfake.stores import Entry, Namespace
 from kvfake.world.clock import microseconds
 from kvfake.world.world import World
 
-MAX_LEVELS = 504  # what `views.load_json` shows of a value, and the four above it: file, service, owner, prefix
+VERSION = 1
+MAX_LEVELS = jsontext.MAX_LEVELS + 4  # of the document: four levels lie above a value: file, service, owner, prefix
+
+_MEMBERS = ("kvfake", "mattermost", "persist", "raw", "tokens")
+_RECORD = ("value", "updated")
+
+Address = tuple[Namespace, bytes]
+Entries = dict[Address, tuple[bytes, int | None]]
+"""Value and moment by address. Without a moment it is that of the load."""
 
 
 class DataError(ValueError):
-    """What is wrong with a file of values, and where."""
+    """What is wrong with a document, and where."""
 
 
-# ---------------------------------------------------------------------------------------------------------- places in a document
+# ------------------------------------------------------------------------------------------------------------- the document
+
+
+def read(path: str | os.PathLike[str]) -> object:
+    """The document in a file. Raises `DataError` for what is not JSON, ``OSError`` for a file that cannot be read."""
+    return parse(Path(path).read_bytes(), os.fspath(path))
+
+
+def parse(data: bytes, name: str) -> object:
+    """The document, read strictly; ``name`` is that of its file, for errors. Raises `DataError`."""
+    if data.count(b"[") + data.count(b"{") > MAX_LEVELS and go.json_levels(without_strings(data)) > MAX_LEVELS:
+        raise DataError(f"{name}: it is nested more than {MAX_LEVELS} levels deep")
+    try:
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_without_duplicates, parse_constant=refuse_constant)
+    except json.JSONDecodeError as wrong:
+        raise DataError(f"{name}: line {wrong.lineno}, column {wrong.colno}: {wrong.msg}") from None
+    except (ValueError, RecursionError) as wrong:
+        raise DataError(f"{name}: {wrong}") from None
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the name {name!r} stands twice in one object")
+        found[name] = value
+    return found
+
+
+def text_of(data: Mapping[str, Any]) -> str:
+    """The text of a document: indented, with names sorted, but inside a value they keep the order in which it was stored."""
+    return json_text({name: _sorted(data[name], 4 if name == "raw" else 3) for name in sorted(data)})
+
+
+def _sorted(data: Any, levels: int) -> Any:
+    if not levels or not isinstance(data, Mapping):
+        return data
+    return {name: _sorted(data[name], levels - 1) for name in sorted(data)}
 
 
 def leaves(data: object, checks: tuple[Callable[[str], None], ...], *place: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The places below that one, as deep as there are checks of a name, and what stands there."""
+    """What lies below that place, with its own place: as many levels down as there are checks of names."""
     for name, inner in members(data, *place).items():
-        with at(*place, name):
+        with errors_at(*place, name):
             checks[0](name)
         if len(checks) > 1:
             yield from leaves(inner, checks[1:], *place, name)
@@ -53,8 +92,8 @@ def leaves(data: object, checks: tuple[Callable[[str], None], ...], *place: str)
 
 
 def members(data: object, *place: str, only: tuple[str, ...] = ()) -> Mapping[str, Any]:
-    """The object that must stand there: its names are texts, or those that are possible."""
-    with at(*place):
+    """The object at that place. Its names must be texts, or one of ``only``."""
+    with errors_at(*place):
         if not isinstance(data, Mapping):
             raise ValueError(f"it is {type_name(data)}: expected an object")
         for name in data:
@@ -64,8 +103,8 @@ def members(data: object, *place: str, only: tuple[str, ...] = ()) -> Mapping[st
 
 
 @contextmanager
-def at(*place: str) -> Iterator[None]:
-    """What is wrong inside is told with the place."""
+def errors_at(*place: str) -> Iterator[None]:
+    """Errors inside are `DataError` with the place."""
     try:
         yield
     except (ValueError, TypeError, RecursionError) as wrong:
@@ -76,81 +115,29 @@ def _shown(name: str) -> str:
     return name if name.isprintable() and name.strip() == name != "" else json.dumps(name)
 
 
-# -------------------------------------------------------------------------------------------------------------- files and texts
-
-
-def read(path: str | os.PathLike[str]) -> object:
-    """What the file holds. Raises `DataError` for what is no JSON, ``OSError`` for what cannot be read."""
-    return parse(Path(path).read_bytes(), os.fspath(path))
-
-
-def parse(data: bytes, name: str) -> object:
-    """What the bytes hold, strictly; ``name`` is that of the file. Raises `DataError`."""
-    if data.count(b"[") + data.count(b"{") > MAX_LEVELS and go.json_levels(without_strings(data)) > MAX_LEVELS:
-        raise DataError(f"{name}: it is nested more than {MAX_LEVELS} levels deep")
-    try:
-        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_refuse)
-    except json.JSONDecodeError as wrong:
-        raise DataError(f"{name}: line {wrong.lineno}, column {wrong.colno}: {wrong.msg}") from None
-    except (ValueError, RecursionError) as wrong:
-        raise DataError(f"{name}: {wrong}") from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"the name {name!r} stands twice in one object")
-        found[name] = value
-    return found
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def text_of(data: Mapping[str, Any]) -> str:
-    """The text of a file: indented, with names sorted; only inside a value they keep the order in which it was stored."""
-    return json_text({name: _sorted(data[name], 4 if name == "raw" else 3) for name in sorted(data)})
-
-
-def _sorted(data: Any, levels: int) -> Any:
-    if not levels or not isinstance(data, Mapping):
-        return data
-    return {name: _sorted(data[name], levels - 1) for name in sorted(data)}
-
-
-VERSION = 1
-
-_NAMES = ("kvfake", "mattermost", "persist", "raw", "tokens")
-_RECORD = ("value", "updated")
-
-Address = tuple[Namespace, bytes]
-Entries = dict[Address, tuple[bytes, int | None]]  # value and moment; where there is none it is that of the load
-
-
 # ------------------------------------------------------------------------------------------------------------- out of a world
 
 
 def dump(
     world: World, service: str | None = None, owner: str | None = None, prefix: str | None = None, key: str | None = None
 ) -> dict[str, Any]:
-    """The values, narrowed to what is named; where nothing is, also the tokens that a user named. ``prefix`` is Mattermost's alone.
+    """The document of the values that match the arguments; without any, also the tokens that a user added. Only Mattermost has
+    prefixes.
 
-    Service, owner and key are a full address, in which no prefix is the empty one: its cost is that of one value.
-    Raises `DataError` for a service or a name that there cannot be.
+    Service, owner and key together address one value (without a prefix the empty one is meant), which costs as much as one value.
+    Raises `DataError` for a service or a name that cannot be.
     """
     if service not in (None, mattermost.NAME, persist.NAME):
         raise DataError(f"{service!r} is no service: expected {mattermost.NAME} or {persist.NAME}")
     with world.lock:
-        found = list(entries(world, service, owner, prefix, key))
+        selected = list(entries(world, service, owner, prefix, key))
         tokens = world.tokens.added() if service is owner is prefix is key is None else {}
     data: dict[str, Any] = {"kvfake": VERSION, mattermost.NAME: {}, persist.NAME: {}}
-    for (name, whose, below), where, entry in found:
+    for (name, whose, padded), key_bytes, entry in selected:
         if name == persist.NAME:
-            _put(data, {"value": entry.value.decode(), "updated": persist.updated(entry.updated)}, name, whose, _text(where))
+            _put(data, {"value": entry.value.decode(), "updated": persist.updated(entry.updated)}, name, whose, _text(key_bytes))
             continue
-        place = (name, whose, _text(_unpadded(below)), _text(where))
+        place = (name, whose, _text(_unpadded(padded)), _text(key_bytes))
         try:
             value = load_json(entry.value)
         except ValueError:
@@ -198,7 +185,7 @@ def _text(name: bytes) -> str:
 
 
 def _unpadded(prefix: bytes) -> bytes:
-    """The shortest prefix that is padded to this one; but no dot, which no request can name."""
+    """The shortest prefix that is padded to this one (M25), but not a dot, which no request can name."""
     short = prefix.rstrip(b" ")
     return short if len(prefix) == mattermost.MAX_PREFIX_BYTES and short != b"." else prefix
 
@@ -207,16 +194,16 @@ def _unpadded(prefix: bytes) -> bytes:
 
 
 def load(world: World, data: object, replace: bool = False) -> int:
-    """Set every value that the data hold, beside what is there or in its place; how many they are.
+    """Set every value of a document, beside what is there or, with ``replace``, in its place; how many they are.
 
     Raises `DataError`, and then nothing was changed.
     """
-    top = members(data, only=_NAMES)
+    top = members(data, only=_MEMBERS)
     version = top.get("kvfake")
-    with at("kvfake"):
+    with errors_at("kvfake"):
         if isinstance(version, bool) or version != VERSION:
             raise ValueError(f"it is {reprlib.repr(version) if 'kvfake' in top else 'missing'}: expected {VERSION}")
-    entries = {**_mattermost(world, top), **_persist(top)}
+    entries = {**_mattermost_entries(world, top), **_persist_entries(top)}
     tokens = list(_tokens(top))
     with world.lock:
         now = world.clock.now()
@@ -230,7 +217,7 @@ def load(world: World, data: object, replace: bool = False) -> int:
     return len(entries)
 
 
-def _mattermost(world: World, top: Mapping[str, Any]) -> Entries:
+def _mattermost_entries(world: World, top: Mapping[str, Any]) -> Entries:
     checks: tuple[Callable[[str], None], ...] = (
         _check_owner,
         lambda prefix: mattermost.check_prefix(_bytes(prefix), world.profiles[mattermost.NAME]),
@@ -239,13 +226,13 @@ def _mattermost(world: World, top: Mapping[str, Any]) -> Entries:
     raw: Entries = {}
     raws = members(top.get("raw", {}), "raw", only=(mattermost.NAME,))
     for place, text in leaves(raws.get(mattermost.NAME, {}), checks, "raw", mattermost.NAME):
-        with at(*place):
+        with errors_at(*place):
             value = _from_base64(text)
             mattermost.check_value(value)
             _add(raw, _address(*place[1:]), value)
     found: Entries = {}
     for place, readable in leaves(top.get(mattermost.NAME, {}), checks, mattermost.NAME):
-        with at(*place):
+        with errors_at(*place):
             address, value = _address(*place), dump_json(readable)
             if address in raw and _is_same(value, raw[address][0]):
                 value = raw[address][0]
@@ -260,7 +247,7 @@ def _address(service: str, owner: str, prefix: str, key: str) -> Address:
 
 
 def _is_same(one: bytes, other: bytes) -> bool:
-    """Whether both are the same JSON value, in which ``1`` is not ``1.0`` and the order of names means nothing."""
+    """Whether both are the same JSON value. ``1`` is not ``1.0``; the order of names does not matter."""
     try:
         return json.dumps(load_json(one), sort_keys=True) == json.dumps(load_json(other), sort_keys=True)
     except ValueError:
@@ -274,13 +261,13 @@ def _from_base64(text: Any) -> bytes:
         raise ValueError(f"it is not base64 ({wrong})") from None
 
 
-def _persist(top: Mapping[str, Any]) -> Entries:
+def _persist_entries(top: Mapping[str, Any]) -> Entries:
     found: Entries = {}
     for place, value in leaves(
         top.get(persist.NAME, {}), (_check_project, lambda key: persist.check_key(_bytes(key))), persist.NAME
     ):
         record = members(value, *place, only=_RECORD) if isinstance(value, Mapping) else {"value": value}
-        with at(*place):
+        with errors_at(*place):
             if "value" not in record:
                 raise ValueError('value is missing: expected {"value": "<string>"}')
             updated = _moment(record["updated"]) if "updated" in record else None
@@ -304,7 +291,7 @@ def _moment(text: object) -> int:
 def _tokens(top: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for place, owners in leaves(top.get("tokens", {}), (_check_token,), "tokens"):
         several = owners if isinstance(owners, list) else [owners]
-        with at(*place):
+        with errors_at(*place):
             for owner in several:
                 if not isinstance(owner, str):
                     raise ValueError(f"it is {type_name(owner)}: expected an owner, or a list of owners")
