@@ -1,7 +1,7 @@
-"""The store that is used unless another is asked for: dicts in memory, and an order that is made when it is first needed.
+"""The default store: dicts in memory.
 
-Law: as every store; besides, nothing is done for the order of keys before somebody lists them, and nothing is remembered of
-what was before there is a checkpoint. From then on each first change of a key leaves what the key was.
+Law: as every store. Nothing is paid for what nobody uses: the order of keys is made at the first listing and kept up after it, and
+old values are remembered only from the first checkpoint on, at the first change of a key after it.
 """
 
 from __future__ import annotations

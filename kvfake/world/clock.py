@@ -1,7 +1,7 @@
-"""What time it is: for data, which a test may hold, and for waiting and measuring, which it may not.
+"""Two clocks: one for the times in data, which a test may set, and the machine's, for waiting and measuring, which nothing moves.
 
-Law: the clock for data is read at each call and never remembered, so that freezegun and time-machine move it, until somebody
-sets it; the machine's own cannot be moved.
+Law: the clock for data looks the time up at each call and remembers nothing, so that freezegun and time-machine move it, until
+somebody sets it.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ FIRST = datetime(1, 1, 1, tzinfo=timezone.utc)
 LAST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 
-# Not time.monotonic where there is another way: freezegun may have replaced it already. Hold it in a class: freezegun also
-# replaces what modules hold.
+# Not time.monotonic where there is another way: freezegun may have replaced it already. Users hold it in a class attribute, as
+# freezegun also replaces what modules hold.
 machine_seconds: Callable[[], float] = (
     partial(time.clock_gettime, time.CLOCK_MONOTONIC) if hasattr(time, "clock_gettime") else time.monotonic
 )
 
 
 def microseconds(moment: datetime) -> int:
-    """Since 1970, UTC."""
+    """The microseconds from 1970 to the moment."""
     return (moment - EPOCH) // _MICROSECOND
 
 
 def moment_of(microseconds: int) -> datetime:
-    """The moment, UTC."""
+    """The moment so many microseconds after 1970, in UTC."""
     return EPOCH + timedelta(microseconds=microseconds)
 
 
@@ -57,34 +57,34 @@ class Clock:
 
     @property
     def time(self) -> datetime:
-        """What time it is."""
+        """The time, in UTC."""
         return moment_of(self.now())
 
     def freeze(self) -> None:
-        """Stand still, until `resume`; `move_to` and `shift` move it even so."""
+        """Stop the clock, until `resume`. `move_to` and `shift` still move it."""
         self._frozen = self.now()
 
     def move_to(self, moment: datetime | str | float) -> None:
-        """Be at that moment: a datetime or its ISO 8601 text (without a zone it is UTC), or seconds since 1970. A clock that is
+        """Set the clock: to a datetime or its ISO 8601 text (without a zone it is UTC), or to seconds since 1970. A clock that is
         not frozen goes on from there. Raises ``ValueError`` outside the years 1 to 9999.
         """
-        self._be(microseconds(_read(moment)), _machine_now())
+        self._set(microseconds(_moment_from(moment)), _machine_now())
 
     def shift(self, by: timedelta | float) -> None:
-        """Go so far ahead, or back: a timedelta, or seconds. Raises ``ValueError`` outside the years 1 to 9999."""
+        """Move the clock ahead, or back: by a timedelta, or by seconds. Raises ``ValueError`` outside the years 1 to 9999."""
         machine = _machine_now()
         now = self._shifted(machine) if self._frozen is None else self._frozen
         try:
-            moment = moment_of(now) + (by if isinstance(by, timedelta) else timedelta(seconds=_real(by)))
+            moment = moment_of(now) + (by if isinstance(by, timedelta) else timedelta(seconds=_number(by)))
         except (TypeError, ValueError, OverflowError):
             raise ValueError(f"expected a timedelta or seconds that stay within the years 1 to 9999, got {by!r}") from None
-        self._be(microseconds(moment), machine)
+        self._set(microseconds(moment), machine)
 
     def resume(self) -> None:
-        """Be the machine's time again."""
+        """Show the machine's time again."""
         self._frozen, self._shift = None, 0
 
-    def _be(self, moment: int, machine: int) -> None:
+    def _set(self, moment: int, machine: int) -> None:
         if self._frozen is not None:
             self._frozen = moment
         else:
@@ -105,19 +105,19 @@ def _machine_now() -> int:
     return microseconds(datetime.now(timezone.utc))
 
 
-def _real(seconds: float) -> float:
-    """Not a boolean, which Python takes for a number."""
+def _number(seconds: float) -> float:
+    """The seconds; ``TypeError`` for a boolean, which is a number in Python."""
     if isinstance(seconds, bool):
         raise TypeError
     return seconds
 
 
-def _read(moment: datetime | str | float) -> datetime:
+def _moment_from(moment: datetime | str | float) -> datetime:
     try:
         named = _from_text(moment) if isinstance(moment, str) else moment
         if isinstance(named, datetime):
             return named.replace(tzinfo=timezone.utc) if named.tzinfo is None else named.astimezone(timezone.utc)
-        return EPOCH + timedelta(seconds=_real(named))
+        return EPOCH + timedelta(seconds=_number(named))
     except (TypeError, ValueError, OverflowError):
         raise ValueError(
             "expected a datetime, a text such as 2016-12-31T23:59:59.5Z, or seconds since 1970, within the years 1 to 9999; "
@@ -130,7 +130,7 @@ _TEXT = re.compile(rf"({_DAY})(?:[Tt ]{_TIME}({_ZONE})?)?", re.ASCII)
 
 
 def _from_text(text: str) -> datetime:
-    """ISO 8601, as people and programs write it; every Python reads another part of it by itself."""
+    """The moment of an ISO 8601 text. ``datetime.fromisoformat`` reads other parts of ISO 8601 in each version of Python."""
     match = _TEXT.fullmatch(text.strip())
     if match is None:
         raise ValueError(text)
