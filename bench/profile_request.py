@@ -35,7 +35,7 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else REQUESTS
     for operation in (GET, PUT, PERSIST_GET, PERSIST_PUT):
         cost = _costs(operation, count)
-        print(f"\n## {operation}: {cost['whole']:.1f} us, {cost['conversation']:.1f} of them with a constant answer\n")
+        print(f"\n## {operation}: {cost['whole']:.1f} us, {cost['connection']:.1f} of them with a constant answer\n")
         print(f"| {'stage':<52} | {'us':>6} | {'part':>4} |\n| {'-' * 52} | {'-' * 6} | {'-' * 4} |")
         for name, value in stages(cost).items():
             print(f"| {name:<52} | {value:6.2f} | {value / cost['whole']:4.0%} |")
@@ -43,52 +43,52 @@ def main() -> None:
 
 def stages(cost: Mapping[str, float]) -> dict[str, float]:
     """The stages of one request, in the order in which it meets them; they make up the whole."""
-    journal = cost["fake"] - cost["fake, no journal"]
-    inside = cost["who"] + cost["read"] + cost["clock"] + cost["answer"] + journal
+    journal = cost["backend"] - cost["backend, no journal"]
+    inside = cost["owner"] + cost["read"] + cost["clock"] + cost["answer"] + journal
     return {
         "head: parse": cost["head"],
-        "site: whose path it is": cost["site"] - cost["fake"],
-        "fake: token and owner": cost["who"],
+        "router: what the path leads to": cost["router"] - cost["backend"],
+        "backend: token and owner": cost["owner"],
         "service: read": cost["read"],
         "clock, for a set": cost["clock"],
         "service: answer, with the store": cost["answer"],
         "journal": journal,
-        "fake: find the world, lock, measure": cost["fake"] - inside,
-        "conversation: head's end, body, state, reply bytes": cost["conversation"] - cost["head"],
-        "left over (caches that the parts share no more)": cost["whole"] - cost["conversation"] - cost["site"],
+        "backend: find the world, lock, measure": cost["backend"] - inside,
+        "connection: head's end, body, state, reply bytes": cost["connection"] - cost["head"],
+        "left over (caches that the parts share no more)": cost["whole"] - cost["connection"] - cost["router"],
     }
 
 
 def _costs(operation: str, count: int) -> dict[str, float]:
     """Microseconds of the whole and of its parts."""
     service = mattermost if operation in (GET, PUT) else persist
-    messages, path = ASKS[operation].messages(), ASKS[operation].target.encode()
+    messages = ASKS[operation].messages()
     inside, bare = vars(_double()), vars(_double(journal_exchanges=0))
-    world, router = inside["_world"], inside["_site"]
+    world, router = inside["_world"], inside["_router"]
     for _ in range(JOURNAL):
         constant = router.answer(_request(messages[0]))
-    owner = world.tokens.owner_of(service.NAME, service.token(_request(messages[0]), b""))
+    owner = world.tokens.owner_of(service.NAME, service.token(_located(messages[0])))
     profile, moment = world.profiles[service.NAME], world.clock.now()
 
     def read(request: Request) -> Any:
-        return service.read(request, path, b"", b"", owner)
+        return service.read(request, owner)
 
     parts: dict[str, tuple[Call, Make]] = {
         "whole": (Connection(router.answer).receive, lambda message: message),
-        "conversation": (Connection(lambda request: constant).receive, lambda message: message),
+        "connection": (Connection(lambda request: constant).receive, lambda message: message),
         "head": (HeadParser().read, _head),
-        "site": (router.answer, _request),
-        "fake": (lambda request: inside["_fake"].answer(service, request, path, b"", b"", None), _request),
-        "fake, no journal": (lambda request: bare["_fake"].answer(service, request, path, b"", b"", None), _request),
-        "who": (lambda request: world.tokens.owner_of(service.NAME, service.token(request, b"")), _request),
-        "read": (read, _request),
+        "router": (router.answer, _request),
+        "backend": (lambda request: inside["_backend"].answer(service, request, None), _located),
+        "backend, no journal": (lambda request: bare["_backend"].answer(service, request, None), _located),
+        "owner": (lambda request: world.tokens.owner_of(service.NAME, service.token(request)), _located),
+        "read": (read, _located),
         "clock": (lambda request: world.clock.now(), _request),
-        "answer": (lambda known: service.answer(known, world.store, profile, moment), lambda message: read(_request(message))),
+        "answer": (lambda known: service.answer(known, world.store, profile, moment), lambda message: read(_located(message))),
         "nothing": (lambda request: None, _request),
     }
     found = in_turn({name: _round(call, make, messages, count) for name, (call, make) in parts.items()}, ROUNDS)
     cost = {name: min(times) for name, times in found.items()}
-    direct = ("whole", "conversation", "head", "site")  # the others are called through a function of this file
+    direct = ("whole", "connection", "head", "router")  # the others are called through a function of this file
     cost = {name: value - (0 if name in direct else cost["nothing"]) for name, value in cost.items()}
     return {**cost, "clock": cost["clock"] if operation in (PUT, PERSIST_PUT) else 0.0}
 
@@ -118,6 +118,13 @@ def _double(**settings: Any) -> kvfake.Double:
 
 def _head(message: Message) -> bytes:
     return message[: message.index(b"\r\n\r\n") + 4]
+
+
+def _located(message: Message) -> Request:
+    """A fresh one, as the router hands it on."""
+    request = _request(message)
+    request.path, _, request.query = request.target.partition(b"?")
+    return request
 
 
 def _request(message: Message) -> Request:
