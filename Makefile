@@ -26,7 +26,7 @@ types: .venv/test .venv/lint
 names: .venv/test
 	$(BIN)/python -m tests.rows.names > .venv/names
 	mv .venv/names kvfake/services/shown_by.json
-	$(BIN)/python -c 'from kvfake.contract.explain import page; print(page(), end="")' > docs/fidelity.md
+	$(BIN)/python -m tests.rows.page > docs/fidelity.md
 
 # For a first guess: make bench BENCH=--quick
 bench:

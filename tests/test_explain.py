@@ -13,10 +13,11 @@ import httpx
 import pytest
 
 from kvfake.cli import main
-from kvfake.contract.explain import page, shown_by
+from kvfake.contract.explain import shown_by
 from kvfake.double import Double
 from kvfake.services import facts
 from kvfake.services.facts import ROWS, SAME, SOURCES, Row
+from tests.rows.page import page
 from tests.support.process import KVFAKE, environment, kvfake
 
 ROOT = Path(__file__).parent.parent

@@ -1,4 +1,4 @@
-"""``kvfake explain``: the rows of `kvfake.services.facts` as text, for a terminal and for the page ``docs/fidelity.md``.
+"""``kvfake explain``: the rows of `kvfake.services.facts` as text for a terminal.
 
 Law: rows in, text out. Which tests show a row is read from ``kvfake/services/shown_by.json``, which ``make names`` writes.
 """
@@ -13,7 +13,7 @@ from importlib.resources import files
 
 from kvfake.contract.saying import say
 from kvfake.errors import CommandError
-from kvfake.services.facts import ROWS, SAME, SOURCES, Row
+from kvfake.services.facts import ROWS, SOURCES, Row
 from kvfake.services.messages import FIDELITY_HEADER
 
 _PIPE_COLUMNS, _MIN_COLUMNS = 100, 40  # the width where stdout is no terminal; the least width of a terminal
@@ -74,32 +74,3 @@ def _wrapped(label: str, text: str, columns: int) -> str:
         break_on_hyphens=False,
     )
     return "\n".join(lines) + "\n"
-
-
-# --------------------------------------------------------------------------------------------------------------- the page
-
-
-def page() -> str:
-    """The text of ``docs/fidelity.md``."""
-    sources = "; ".join(f"*{word}*, {meaning}" for word, meaning in SOURCES.items())
-    lines = ["# What each service does", "", "Made from `kvfake/services/facts.py`; a test holds them together."]
-    lines += ["An empty cell: the profile does what the row says. " + f"Sources: {sources}.", ""]
-    lines += ["| row | what the service does | from | `documented` | `plugin-1.2` |", "|---|---|---|---|---|"]
-    lines += [_table_line(row) for row in ROWS.values()]
-    lines += ["", "## The tests that show it", ""]
-    lines += ["What begins with a row is a case of `tests/test_rows.py::test_the_row_holds`, for every door and both profiles.", ""]
-    lines += [f"- {id}: {', '.join(f'`{_case(test) or test}`' for test in tests)}" for id, tests in shown_by().items()]
-    return "\n".join(lines) + "\n"
-
-
-def _case(test: str) -> str:
-    """What stands in the brackets of a test with parameters; empty for another."""
-    return test.partition("[")[2].removesuffix("]")
-
-
-def _table_line(row: Row) -> str:
-    marked = "" if row.mark is None else f"; the reply names {row.mark}"
-    documented = "" if row.documented == SAME else row.documented + marked
-    plugin = "" if row.plugin == SAME else row.plugin
-    cells = (row.id, row.sentence, row.source, documented, plugin)
-    return "| " + " | ".join(cell.replace("``", "`").replace("|", r"\|") for cell in cells) + " |"
