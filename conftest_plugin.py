@@ -96,10 +96,9 @@ def _real_service(config: pytest.Config, asked: dict[str, Any]) -> RealService |
 
 def _ending_tidily() -> AbstractContextManager[None]:
     """On SIGTERM the running test comes to its end: so it deletes what it set."""
-    from kvfake.contract.live.ending import sigterm_calls
-    from kvfake.running import BY_SIGNAL
+    from kvfake.signals import SIGNAL_EXIT_CODE, sigterm_calls
 
-    return sigterm_calls(lambda number: pytest.exit("SIGTERM", returncode=BY_SIGNAL + number))
+    return sigterm_calls(lambda number: pytest.exit("SIGTERM", returncode=SIGNAL_EXIT_CODE + number))
 
 
 def _asked_for(config: pytest.Config, overridden: dict[str, Any]) -> dict[str, Any]:

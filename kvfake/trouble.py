@@ -16,6 +16,9 @@ class Failed(Exception):
         self.code = code
 
 
+UNREACHABLE = 2
+"""The exit code where nothing could be asked: no server answers, or what was given is of another kind."""
+
 NO_ADDRESS = (OSError, UnicodeError)
 """Why a server cannot listen; the latter for a host that cannot be a name."""
 

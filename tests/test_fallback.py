@@ -15,7 +15,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 import kvfake
-from kvfake.doors import fallback
+from kvfake import http_client
 from kvfake.doors.body import MAX_BODY_BYTES
 from kvfake.double import Double
 from kvfake.services.mattermost import KV
@@ -310,8 +310,8 @@ def test_an_answer_that_cannot_be_passed_on_is_a_502(answer: bytes, words: str) 
 
 def test_a_fallback_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """After half a minute of silence."""
-    assert fallback.MAX_SILENCE_SECONDS == 30
-    monkeypatch.setattr(fallback, "MAX_SILENCE_SECONDS", 0.05)
+    assert http_client.MAX_SILENCE_SECONDS == 30
+    monkeypatch.setattr(http_client, "MAX_SILENCE_SECONDS", 0.05)
     done = threading.Event()
     with saying(b"", until=lambda: done.wait(10)) as url, opened("socket", fallback=url) as one:
         assert refusal(one).endswith("timed out")
@@ -320,17 +320,17 @@ def test_a_fallback_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatc
 
 def test_an_endless_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """After so many bytes, which bounds what it takes."""
-    assert fallback.MAX_ANSWER_BYTES == MAX_BODY_BYTES
-    monkeypatch.setattr(fallback, "MAX_ANSWER_BYTES", 1_000_000)
+    assert http_client.MAX_RESPONSE_BYTES == MAX_BODY_BYTES
+    monkeypatch.setattr(http_client, "MAX_RESPONSE_BYTES", 1_000_000)
     with saying(OK + b"\r\n", b"x" * 100_000, until=lambda: False) as url, opened("socket", fallback=url) as one:
         assert refusal(one).endswith("did not answer: more than 1000000 bytes")
 
 
 def test_an_answer_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """After so long, though it is never silent."""
-    monkeypatch.setattr(fallback, "MAX_ANSWER_SECONDS", 0.0)
+    monkeypatch.setattr(http_client, "MAX_FORWARD_SECONDS", 1.0)
     with saying(OK + b"\r\n", b"x", until=lambda: False) as url, opened("socket", fallback=url) as one:
-        assert refusal(one).endswith("did not answer: not whole after 0 seconds")
+        assert refusal(one).endswith("did not answer: not whole after 1 seconds")
 
 
 def test_a_fallback_with_https(url: str) -> None:

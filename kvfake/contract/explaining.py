@@ -11,7 +11,7 @@ import textwrap
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from kvfake.contract.saying import say
+from kvfake.contract import write_text
 from kvfake.services.fidelity import ROWS, SAME, SOURCES, Row
 from kvfake.services.message import ROWS as MARKS
 from kvfake.trouble import Failed
@@ -30,7 +30,7 @@ def command(parser: ArgumentParser, options: Namespace) -> int:
     parts = [_explained(row, tests[row.id], columns) for row in rows]
     if not options.rows:
         parts.append("Sources\n" + "".join(_lines(f"{word:{_LABEL}}", meaning, columns) for word, meaning in SOURCES.items()))
-    say("\n".join(parts))
+    write_text("\n".join(parts))
     return 0
 
 

@@ -56,15 +56,18 @@ class Neighbours:
         url = world.settings["fallback"]
         if url is None or not path.startswith(b"/"):
             return None
-        from kvfake.doors.fallback import VIA, fetch
-
-        via, mark = request.headers.get(VIA, b"").decode("latin-1"), f"1.1 kvfake-{world.id}"
+        via, mark = request.headers.get(b"via", b"").decode("latin-1"), f"1.1 kvfake-{world.id}"
         if mark in [hop.strip() for hop in via.split(",")]:  # no job: those may all be waiting for this answer
             looped = refusal(508, f"the fallback {url} leads back here")
             self._fake.beside(world, FALLBACK, request, path, query, looped, self._fake.seconds())
             return looped
         target = path + (b"?" + query if query else b"")
-        ask = partial(fetch, url, request, target, f"{via}, {mark}".lstrip(", "), self._fake.seconds)
+
+        def ask() -> Response:
+            from kvfake.http_client import MAX_SILENCE_SECONDS, HttpClient  # loads ssl, which takes its time
+
+            return HttpClient(url, MAX_SILENCE_SECONDS).forward(request, target, f"{via}, {mark}".lstrip(", "), "the fallback")
+
         return partial(self._ask, FALLBACK, "kvfake", ask, world, request, path, query)
 
     def _ask(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from kvfake.contract.caller import UNKNOWN
+from kvfake.contract.checks.client import UNKNOWN
 from kvfake.doors.actions import Action, End, Job
 from kvfake.doors.connection import Answer, Connection
 from kvfake.services import gorules

@@ -14,8 +14,8 @@ import kvfake
 from kvfake.contract.replay.recording import PassThrough, Tape
 from kvfake.doors.connection import Answer, Connection
 from kvfake.doors.neighbours import not_whole
-from kvfake.doors.passing import Upstream
 from kvfake.doors.server import Server
+from kvfake.http_client import HttpClient
 from kvfake.services.message import Request, Response
 from tests.support.doors import TOKENS, Door, SocketDoor, serving
 
@@ -100,7 +100,7 @@ def an_app(door: Door) -> None:
 def standing_before(real_url: str, path: Path) -> Iterator[str]:
     """The URL of a pass-through to the real server, whose exchanges are kept in the file."""
     tape = Tape(str(path), real_url, pytest.fail)
-    through = PassThrough(Upstream(real_url, 10), tape)
+    through = PassThrough(HttpClient(real_url, 10), tape)
     server = Server(lambda: Connection(through.answer), "127.0.0.1", 0)
     server.start()
     try:

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kvfake.contract import UNREACHABLE
-from kvfake.contract.call import Unreachable
-from kvfake.contract.caller import BOT, PROJECT, USER, Caller
-from kvfake.contract.live.hiding import Hide
-from kvfake.contract.live.line import HttpLine
-from kvfake.contract.live.preflight import check_answers
+from kvfake.contract.checks.client import BOT, PROJECT, USER, ContractClient
 from kvfake.contract.real.worlds import BOT_TOKEN, PROJECT_TOKEN, USER_TOKEN, RealService
-from kvfake.doors.passing import Upstream
+from kvfake.contract.redaction import Redactor
+from kvfake.contract.verify import check_store
+from kvfake.http_client import site_client
 from kvfake.services import mattermost, persist
-from kvfake.trouble import Failed
 
 TIMEOUT_SECONDS = 30.0  # of a silence
 
@@ -39,13 +35,10 @@ def tokens_of(environ: Mapping[str, str], worker: str) -> dict[str, str]:
 
 def real_service(url: str, ca_file: str | None, insecure: bool, given: Mapping[str, str]) -> RealService:
     """The real server at that site URL, for these tokens. Raises `Failed` where there is none that knows them."""
-    with HttpLine(url, TIMEOUT_SECONDS, ca_file, insecure) as line:
+    with site_client(url, TIMEOUT_SECONDS, ca_file, insecure) as http:
         tokens = {who: given[name] for name, (_, who) in _WHO.items() if name in given}
-        caller, hide = Caller(line, tokens, base=line.base), Hide(tokens.values())
-        try:
-            for name in given:
-                service, who = _WHO[name]
-                check_answers(line, caller, service, [who], hide)
-        except Unreachable as why:
-            raise Failed(str(why), UNREACHABLE) from None
-        return RealService(Upstream(line.url, TIMEOUT_SECONDS, ca_file, insecure), given)
+        client, redactor = ContractClient(http, tokens, base=http.endpoint.base), Redactor(tokens.values())
+        for name in given:
+            service, who = _WHO[name]
+            check_store(http, client, service, [who], redactor)
+        return RealService(http, given)

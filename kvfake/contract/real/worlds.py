@@ -12,16 +12,16 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from kvfake.contract.real.store import Lacking, Made, RealClock, RealStore
-from kvfake.doors.passing import Upstream
-from kvfake.parser import TOKENS
+from kvfake.http_client import HttpClient
 from kvfake.services import mattermost, persist
 from kvfake.services.message import Response
+from kvfake.settings import TOKEN_OPTIONS
 from kvfake.world.exchange import Asked
 from kvfake.world.fake import Fake
 from kvfake.world.owners import Mint, Owners
 from kvfake.world.world import APP, BOT, PROJECT, World
 
-BOT_TOKEN, USER_TOKEN, PROJECT_TOKEN = (TOKENS[flag][0] for flag in ("--bot-token", "--user-token", "--project-token"))
+BOT_TOKEN, USER_TOKEN, PROJECT_TOKEN = (TOKEN_OPTIONS[flag][0] for flag in ("--bot-token", "--user-token", "--project-token"))
 """The variables that hold a session's tokens."""
 
 _ONE_OF = {BOT_TOKEN: "bot", USER_TOKEN: "user", PROJECT_TOKEN: "project"}
@@ -74,7 +74,7 @@ class Tokens(Owners):
 class RealService:
     """The real server of a session, and the tokens for it. ``lacking`` is what its worlds were asked for and could not give."""
 
-    def __init__(self, upstream: Upstream, given: Mapping[str, str]) -> None:
+    def __init__(self, upstream: HttpClient, given: Mapping[str, str]) -> None:
         self.upstream, self.given = upstream, given
         self.lacking: list[str] = []
 
@@ -96,7 +96,7 @@ class RealWorld(World):
     def __init__(self, id: str, serial: int, url: str, mint: Mint, settings: Mapping[str, Any], real: RealService) -> None:
         fallback = settings["fallback"] or real.upstream.url
         super().__init__(id, serial, url, mint, {**settings, "token": (), "fallback": fallback, "profile": "plugin-1.2"})
-        self.made = Made(real.upstream.ask)
+        self.made = Made(real.upstream.forward)
         self.owners = self.tokens = Tokens(mint, serial, real.given, real.lacks)
         self.store = RealStore(self.made, self.tokens.real, real.lacks)
         self.clock = RealClock(real.lacks)

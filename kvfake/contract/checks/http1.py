@@ -1,0 +1,175 @@
+"""The checks of what holds below both services, byte by byte: M28, and what P12 and P14 say of raw targets.
+
+Law: messages written by hand. A check says beforehand which keys its messages set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kvfake.contract.checks.client import BOT, PROJECT, CheckResponse, RawExchanges
+from kvfake.contract.checks.expectations import Check, Run, expect, status, success
+from kvfake.contract.checks.mattermost import holds, put
+from kvfake.contract.checks.persist import array, error, fields, stored
+
+HOST = "Host: {host}"
+OF_BOT = (HOST, "Authorization: Bearer {token}")
+OF_PROJECT = (HOST, "Authorization: Bearer {project_token}")
+GET, PUT = "GET {kv}/{key} HTTP/1.1", "PUT {kv}/{key} HTTP/1.1"
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+def message(*lines: str, body: str = "") -> str:
+    """A message, or its beginning; its lines may hold placeholders."""
+    return "".join(f"{line}\r\n" for line in lines) + f"\r\n{body}"
+
+
+NOT_HTTP = (
+    *(message(f"GET {{kv}}/{{key}}{end} HTTP/1.1", HOST) for end in ("%zz", "%", " b", "\x01b", "\x7f")),
+    message(PUT, HOST, "Content-Length: 1", "Content-Length: 2", body="1"),
+    message(PUT, HOST, "Content-Length: -1"),
+    message(PUT, HOST, "Content-Length: +1", body="1"),
+    message(PUT, HOST, "no colon"),
+    "\r\n\r\n",
+    "GET\r\n\r\n",
+    message("GET {kv}/{key} HTTP/one", HOST),
+)
+
+
+def below(name: str, do: Callable[[Run], object]) -> Check:
+    """A check of what lies below HTTP."""
+    return Check(name, lambda client: do(Run(client)), is_malformed=True, is_below=True)
+
+
+def refused(run: Run, code: int, text: str, *messages: str) -> None:
+    """Each message, on a connection of its own, is answered so, and the connection ends."""
+    for one in messages:
+        with run.client.connection() as connection:
+            connection.send(run.fill(one).encode())
+            status(code, text, {"Connection": "close"})(connection.receive(), run)
+            expect_end(connection)
+
+
+def answered(run: Run, connection: RawExchanges, *lines: str, value: str = "1") -> CheckResponse:
+    """The message, a GET, is answered with that value."""
+    connection.send(run.fill(message(*lines)).encode())
+    response = connection.receive()
+    status(200, value)(response, run)
+    return response
+
+
+def expect_end(connection: RawExchanges) -> None:
+    expect(connection.is_closed(), "the end of the connection", "none")
+
+
+def is_last(response: CheckResponse) -> bool:
+    """Whether the server says that it answers nothing more on this connection, as it may."""
+    return response.headers.get("connection", "").lower() == "close"
+
+
+def will_set(run: Run, end: str = "") -> None:
+    run.client.will_set(f"{run.client.kv_path}/{run.key}{end}", BOT)
+
+
+def is_set(run: Run, *headers: str, body: str, value: str, end: str = "", encoded_end: str = "") -> None:
+    """A set with these headers and that body sets that value, and the next message on the connection is read right. ``end`` is
+    what the target has behind the key, ``encoded_end`` the same as a client would write it.
+    """
+    will_set(run, encoded_end)
+    set_line, get_line = (line.replace("{key}", "{key}" + end) for line in (PUT, GET))
+    with run.client.connection() as connection:
+        connection.send(run.fill(message(set_line, *OF_BOT, *headers, body=body) + message(get_line, *OF_BOT)).encode())
+        response = connection.receive("PUT")
+        success(response)
+        if not is_last(response):
+            status(200, value)(connection.receive(), run)
+    run.run(holds("/{key}" + encoded_end, value))
+
+
+def bad_chunk(run: Run) -> None:
+    will_set(run)
+    refused(run, 500, "invalid byte in chunk length\n", message(PUT, *OF_BOT, CHUNKED, body="x\r\n1\r\n0\r\n\r\n"))
+
+
+def pipelined(run: Run) -> None:
+    ends = [f"{number:02d}" for number in range(10, 30)]
+    for end in ends:
+        will_set(run, end)
+    sets = [message(f"PUT {{kv}}/{{key}}{end} HTTP/1.1", *OF_BOT, "Content-Length: 2", body=end) for end in ends]
+    gets = [message(f"GET {{kv}}/{{key}}{end} HTTP/1.1", *OF_BOT) for end in ends]
+    with run.client.connection() as connection:
+        connection.send(run.fill("".join(sets + gets)).encode())
+        for _ in sets:
+            success(connection.receive("PUT"))
+        for end in ends:
+            status(200, end)(connection.receive(), run)
+
+
+def http_1_0(run: Run) -> None:
+    run.run(put("/{key}", "1"))
+    get = GET.replace("1.1", "1.0")
+    with run.client.connection() as connection:
+        answered(run, connection, get, *OF_BOT)
+        expect_end(connection)
+    with run.client.connection() as connection:
+        if not is_last(answered(run, connection, get, *OF_BOT, "Connection: keep-alive")):
+            answered(run, connection, get, *OF_BOT, "Connection: keep-alive")
+
+
+def absolute_target(run: Run) -> None:
+    run.run(put("/{key}", "1"))
+    with run.client.connection() as connection:
+        answered(run, connection, "GET http://{host}{kv}/{key} HTTP/1.1", *OF_BOT)
+
+
+def header_block(run: Run) -> None:
+    with run.client.connection() as connection:
+        answered(run, connection, GET, *OF_BOT, f"X: {1_000_000 * 'x'}", value="{}")
+    refused(run, 431, "431 Request Header Fields Too Large", message(GET, *OF_BOT, f"X: {1_100_000 * 'x'}"))
+
+
+def raw_bytes_in_a_key(run: Run) -> None:
+    for raw, encoded, shown in ((b"\xe9", "%E9", "\ufffd"), ("é".encode(), "%C3%A9", "é")):
+        run.client.will_set(f"{run.client.persist_path}/kv/{run.key}{encoded}", PROJECT)
+        body = f'{{"value":"{encoded}"}}'
+        head = ("PUT {persist}/kv/{key}RAW HTTP/1.1", *OF_PROJECT, f"Content-Length: {len(body)}")
+        with run.client.connection() as connection:
+            connection.send(run.fill(message(*head, body=body)).encode().replace(b"RAW", raw, 1))
+            found = fields(connection.receive("PUT"))
+        expect(found.get("key") == run.key + shown, f"the key {run.key + shown!r}", found)
+    run.run(*(stored("{key}" + encoded, encoded) for encoded in ("%E9", "%C3%A9")))
+
+
+def bad_encoding(run: Run) -> None:
+    for rest in ("/{key}%zz", "/{key}%", "?begins={key}%zz"):
+        with run.client.connection() as connection:
+            connection.send(run.fill(message(f"GET {{persist}}/kv{rest} HTTP/1.1", *OF_PROJECT)).encode())
+            response = connection.receive()
+            error(400)(response, run)
+            if not is_last(response):
+                connection.send(run.fill(message("GET {persist}/kv?begins={key} HTTP/1.1", *OF_PROJECT)).encode())
+                array(words="an empty list")(connection.receive(), run)
+
+
+# fmt: off
+CHECKS = [
+    below("M28-what_is_not_http_is_a_bad_request", lambda run: refused(run, 400, "400 Bad Request", *NOT_HTTP)),
+    below("M28-a_host_is_required",
+          lambda run: refused(run, 400, "400 Bad Request: missing required Host header", message(GET))),
+    below("M28-an_unknown_transfer_coding_is_not_supported",
+          lambda run: refused(run, 501, "Unsupported transfer encoding", message(PUT, HOST, "Transfer-Encoding: gzip"))),
+    below("M28-a_bad_chunk_is_an_error", bad_chunk),
+    below("M28-chunked_wins_over_a_length",
+          lambda run: is_set(run, "Content-Length: 3", CHUNKED, body="1\r\n7\r\n0\r\n\r\n", value="7")),
+    below("M28-two_equal_lengths_are_one",
+          lambda run: is_set(run, "Content-Length: 1", "Content-Length: 1", body="8", value="8")),
+    below("M28-requests_may_be_sent_all_at_once", pipelined),
+    below("M28-http_1_0_works", http_1_0),
+    below("M28-an_absolute_target_works", absolute_target),
+    below("M28-raw_utf_8_in_a_target_works",
+          lambda run: is_set(run, "Content-Length: 1", body="1", value="1", end="é", encoded_end="%C3%A9")),
+    below("M28-a_header_block_has_a_bound", header_block),
+    below("P12-the_node_clients_raw_bytes_are_the_key", raw_bytes_in_a_key),
+    below("P14-bad_encoding_is_the_services_own_error", bad_encoding),
+]
+# fmt: on

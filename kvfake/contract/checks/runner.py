@@ -1,0 +1,99 @@
+"""Running the checks: whether a server does what a row says.
+
+Law: checks in, verdicts out. A row for which nothing was asked never holds, and whatever a check cannot read is a mismatch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from kvfake.contract.checks import http1, mattermost, persist
+from kvfake.contract.checks.client import BOT, PROJECT, CheckResponse, ContractClient, Mismatch, NotVerifiable
+from kvfake.contract.checks.expectations import Check
+from kvfake.http_client import NoAnswer
+from kvfake.services import mattermost as mattermost_service
+from kvfake.services import persist as persist_service
+from kvfake.services.fidelity import ROWS, Row
+
+HOLDS, DIFFERS, UNSEEN = "holds", "differs", "not seen"
+RAW_OPTION = "--raw"
+UNSEEABLE = {"P11": "nothing that is asked from outside makes an unexpected error"}
+"""Rows that no check can look at, and why."""
+
+_ORDER = list(ROWS)
+CHECKS = sorted((*http1.CHECKS, *mattermost.CHECKS, *persist.CHECKS), key=lambda check: _ORDER.index(check.row))
+"""Every check, in the order of the rows."""
+
+
+class Finding(NamedTuple):
+    """What one check found: an outcome, or none where it asked nothing. ``option`` is what it would have needed, ``mismatch`` what
+    differs, ``exchanges`` what led to that.
+    """
+
+    check: Check
+    outcome: str | None
+    option: str | None = None
+    mismatch: Mismatch | None = None
+    exchanges: tuple[CheckResponse, ...] = ()
+
+
+class Verdict(NamedTuple):
+    """What was found of a row. ``options`` and ``reasons`` say why it was not seen, or not all of it: what was not given, and what
+    nobody can see.
+    """
+
+    row: Row
+    outcome: str
+    options: tuple[str, ...]
+    reasons: tuple[str, ...]
+    mismatches: tuple[Finding, ...]
+    does_rest_hold: bool
+
+
+def service_of_row(row: Row) -> str:
+    """The service that a row is about."""
+    return mattermost_service.NAME if row.id.startswith("M") else persist_service.NAME
+
+
+def run_checks(client: ContractClient, row: Row, checks: Iterable[Check], unseeable: str | None = None) -> Verdict:
+    """Run the row's checks. ``unseeable`` says why nobody can see all of the row. Raises `NoAnswer`."""
+    findings = [run_check(client, check) for check in checks if check.row == row.id]
+    options = tuple(dict.fromkeys(finding.option for finding in findings if finding.option is not None))
+    reasons = (unseeable,) if unseeable else ()
+    mismatches = tuple(finding for finding in findings if finding.outcome == DIFFERS)
+    does_hold = any(finding.outcome == HOLDS for finding in findings)
+    if not (does_hold or mismatches or options or reasons):
+        reasons = ("nothing was asked",)
+    outcome = DIFFERS if mismatches else UNSEEN if options or reasons else HOLDS
+    return Verdict(row, outcome, options, reasons, mismatches, does_hold)
+
+
+def run_check(client: ContractClient, check: Check) -> Finding:
+    """What this check finds. Raises `NoAnswer` where the server is gone."""
+    if check.is_malformed and not client.may_be_malformed:
+        return Finding(check, UNSEEN, RAW_OPTION)
+    client.trail.clear()
+    count = client.request_count
+    try:
+        check.do(client)
+    except NotVerifiable as missing:
+        return Finding(check, UNSEEN, str(missing))
+    except Mismatch as differs:
+        mismatch = differs
+    except NoAnswer as silent:
+        exchanges = tuple(client.trail)
+        probe(client, service_of_row(ROWS[check.row]))
+        return Finding(check, DIFFERS, None, Mismatch(f"expected an answer, but {silent}"), exchanges)
+    except Exception as failed:
+        mismatch = Mismatch(f"the answer is not what can be read here: {type(failed).__name__}: {failed}")
+    else:
+        return Finding(check, HOLDS if client.request_count > count else None)
+    return Finding(check, DIFFERS, None, mismatch, tuple(client.trail))
+
+
+def probe(client: ContractClient, service: str, who: str | None = None) -> CheckResponse:
+    """Ask for a key that nobody has. Raises `NoAnswer`."""
+    if service == mattermost_service.NAME:
+        return client.kv("GET", f"/{client.key()}", who=who or BOT)
+    return client.persist("GET", f"/kv/{client.key()}", who=who or PROJECT)
