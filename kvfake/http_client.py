@@ -118,6 +118,30 @@ class Endpoint(NamedTuple):
         return f"{self.scheme}://{self.authority}{self.base}"
 
 
+class ClientRequest(NamedTuple):
+    """A request that goes out. ``target`` stands in the request line as it is; a surrogate in it is a byte that is no UTF-8."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+    chunked: bool = False
+
+    def encoded(self) -> bytes:
+        """As it is sent, with its framing. Raises ``ValueError`` for a line break in a line."""
+        lines, body = [f"{name}: {value}" for name, value in self.headers.items()], self.body
+        if self.chunked:
+            lines.append("Transfer-Encoding: chunked")
+            pieces = [body[start : start + _CHUNK_BYTES] for start in range(0, len(body), _CHUNK_BYTES)]
+            body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in [*pieces, b""])
+        elif body or self.method in _METHODS_WITH_BODY:
+            lines.append(f"Content-Length: {len(body)}")
+        first = f"{self.method} {self.target} HTTP/1.1"
+        if any("\r" in line or "\n" in line for line in (first, *lines)):
+            raise ValueError("a line of the request holds a line break")
+        return b"\r\n".join([first.encode("utf-8", "surrogateescape"), *(line.encode("latin-1") for line in lines), b"", body])
+
+
 # ----------------------------------------------------------------------------------------------------------------- connection
 
 
@@ -178,7 +202,8 @@ class RawConnection:
         self.close()
 
     def send(self, data: bytes, deadline: _Deadline | None = None) -> None:
-        """An error is not raised here: a response may have come before it. It shows when a response is expected."""
+        """Errors are not raised here, since a response may have come before: they show when one is expected."""
+        self.is_reusable = False
         with suppress(OSError):
             self._socket.settimeout((deadline or _Deadline(self._seconds)).left())
             self._socket.sendall(data)
@@ -189,7 +214,7 @@ class RawConnection:
         """The next response, to a request with that method, with at most ``limit`` bytes of body. ``interim`` also takes one that
         is not final (1xx). Raises ``OSError`` and ``HTTPException``.
         """
-        limit, self.is_reusable = MAX_RESPONSE_BYTES if limit is None else limit, False
+        limit = MAX_RESPONSE_BYTES if limit is None else limit
         self._incoming.deadline = deadline or _Deadline(self._seconds)
         while True:
             response = HTTPResponse(cast(socket.socket, self._file), method=method)
@@ -221,22 +246,6 @@ class RawConnection:
         self._socket.close()
 
 
-def _request_bytes(method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes, chunked: bool) -> bytes:
-    """A request as it is sent. A surrogate in the target is a byte that is no UTF-8. Raises ``ValueError`` for a line break."""
-    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
-    if chunked:
-        lines.append("Transfer-Encoding: chunked")
-        pieces = [body[start : start + _CHUNK_BYTES] for start in range(0, len(body), _CHUNK_BYTES)]
-        body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in [*pieces, b""])
-    elif body or method in _METHODS_WITH_BODY:
-        lines.append(f"Content-Length: {len(body)}")
-    if any("\r" in line or "\n" in line for line in lines):
-        raise ValueError("a line of the request holds a line break")
-    first, *others = lines
-    head = [first.encode("utf-8", "surrogateescape"), *(line.encode("latin-1") for line in others), b"", body]
-    return b"\r\n".join(head)
-
-
 def _end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """The headers without those of one connection, each value on one line."""
     headers = list(headers)
@@ -246,18 +255,6 @@ def _end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 # --------------------------------------------------------------------------------------------------------------------- client
-
-
-def tls_context(ca_file: str | None, insecure: bool) -> ssl.SSLContext:
-    """How a server's certificate is checked: with the system's certificates and those of ``ca_file``, or not at all. Raises
-    ``OSError`` for a file that cannot be read, or that holds no certificate.
-    """
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        context.load_verify_locations(ca_file)
-    if insecure:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
 
 
 class HttpClient:
@@ -270,8 +267,14 @@ class HttpClient:
 
     def __init__(self, url: str, seconds: float, ca_file: str | None = None, insecure: bool = False) -> None:
         self.url, self.seconds, self.endpoint = url, seconds, Endpoint.of(url)
-        self._tls = tls_context(ca_file, insecure) if self.endpoint.scheme == "https" else None
         self._kept: RawConnection | None = None
+        self._tls: ssl.SSLContext | None = None
+        if self.endpoint.scheme == "https":
+            self._tls = ssl.create_default_context()
+            if ca_file is not None:
+                self._tls.load_verify_locations(ca_file)  # beside those of the system
+            if insecure:
+                self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
 
     def __enter__(self) -> HttpClient:
         return self
@@ -289,38 +292,29 @@ class HttpClient:
         if kept is not None:
             kept.close()
 
-    def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", chunked: bool = False) -> Response:
-        """The response to a request. Raises `NoAnswer`."""
+    def send(self, request: ClientRequest) -> Response:
+        """The response to the request. Raises `NoAnswer`."""
         try:
-            return self.exchange(method, target, headers, body, chunked)
+            return self.exchange(request)
         except (OSError, HTTPException) as failed:
             raise NoAnswer(f"{self.url} {failure_text(failed, self.seconds)}") from None
 
-    def exchange(
-        self,
-        method: str,
-        target: str,
-        headers: Mapping[str, str],
-        body: bytes = b"",
-        chunked: bool = False,
-        limit: int | None = None,
-    ) -> Response:
-        """The same. Raises ``OSError``, ``HTTPException`` and ``ValueError`` as they come."""
-        lines = {"Host": self.host, "User-Agent": f"kvfake/{__version__}", **headers}
-        data = _request_bytes(method, target, lines.items(), body, chunked)
-        deadline = _Deadline(self.seconds)
+    def exchange(self, request: ClientRequest, limit: int | None = None) -> Response:
+        """The same, with at most ``limit`` bytes of body. Raises ``OSError``, ``HTTPException`` and ``ValueError`` as they come."""
+        headers = {"Host": self.host, "User-Agent": f"kvfake/{__version__}", **request.headers}
+        request, deadline = request._replace(headers=headers), _Deadline(self.seconds)
         kept, self._kept = self._kept, None
         if kept is not None:
             with suppress(ConnectionError):  # the server had closed it: a new connection will do
-                return self._exchange_on(kept, data, method, deadline, limit)
-        return self._exchange_on(self._connect(deadline), data, method, deadline, limit)
+                return self._exchange_on(kept, request, deadline, limit)
+        return self._exchange_on(self._connect(deadline), request, deadline, limit)
 
-    def _exchange_on(self, connection: RawConnection, data: bytes, method: str, deadline: _Deadline, limit: int | None) -> Response:
+    def _exchange_on(self, connection: RawConnection, request: ClientRequest, deadline: _Deadline, limit: int | None) -> Response:
         """The connection is kept only where a whole response came."""
         self._kept = connection
         try:
-            connection.send(data, deadline)
-            return connection.receive(method, deadline, limit)
+            connection.send(request.encoded(), deadline)
+            return connection.receive(request.method, deadline, limit)
         finally:
             if not connection.is_reusable:
                 self.close()
@@ -338,13 +332,12 @@ class HttpClient:
         """
         try:
             given = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.items())
-            headers = [pair for pair in _end_to_end(given) if pair[0] not in _SET_BY_FORWARD]
-            headers = [("host", self.host), *headers, *([("via", via)] if via else [])]
+            headers = {"host": self.host, **{name: value for name, value in _end_to_end(given) if name not in _SET_BY_FORWARD}}
             path = quote_from_bytes(self.endpoint.base.encode() + target, _VISIBLE)
-            data = _request_bytes(request.method, path, headers, request.body, chunked=False)
+            sent = ClientRequest(request.method, path, headers | ({"via": via} if via else {}), request.body)
             deadline = _Deadline(MAX_FORWARD_SECONDS, silence=self.seconds)
             with self._connect(deadline) as connection:
-                connection.send(data, deadline)
+                connection.send(sent.encoded(), deadline)
                 response = connection.receive(request.method, deadline, interim=True)
             return passed_on(response.status, _end_to_end(response.headers), response.body)
         except (OSError, HTTPException, ValueError) as failed:
@@ -409,7 +402,7 @@ def control_request(
         raise NoAnswer(_NOT_A_URL) from None
     try:
         with client:
-            response = client.exchange(method, base + path, headers, body, limit=limit)
+            response = client.exchange(ClientRequest(method, base + path, headers, body), limit)
         answer = json.loads(response.body)
     except TimeoutError:
         raise NoAnswer("timed out") from None

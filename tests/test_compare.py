@@ -208,7 +208,7 @@ def test_the_checks_of_the_contract_are_as_on_the_double(compare: Compare, file:
     """What they ask of a right server, malformed requests too."""
     with recorded(file) as door:
         for check in CHECKS:
-            check.do(ContractClient(DoorClient(door), WHO))
+            check.run(ContractClient(DoorClient(door), WHO))
     said = compare()
     assert (said.code, len(said.lines)) == (0, 1)
 
@@ -316,7 +316,7 @@ def record_day(file: Path, wrong: Wrong, *, with_checks: bool) -> None:
         for check in CHECKS if with_checks else ():
             if check.row == wrong.row or check.title in named:
                 with suppress(Mismatch):
-                    check.do(ContractClient(DoorClient(door, 0.2), WHO))
+                    check.run(ContractClient(DoorClient(door, 0.2), WHO))
 
 
 # Not those that are wrong below HTTP: what a recording keeps is requests, and what is none is refused by kvfake itself.

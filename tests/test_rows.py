@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 import kvfake
-from kvfake.contract.checks.client import CheckRequest, CheckResponse, ContractClient, Mismatch
+from kvfake.contract.checks.client import CheckResponse, ContractClient, Mismatch
 from kvfake.contract.checks.expectations import Check
 from kvfake.contract.checks.runner import CHECKS, UNSEEABLE
 from kvfake.double import Double
+from kvfake.http_client import ClientRequest
 from kvfake.services.fidelity import ROWS
 from kvfake.services.mattermost import KV
 from kvfake.services.message import Response
@@ -46,7 +46,7 @@ def test_the_row_holds(check: Check, door: str, profile: str) -> None:
     with opened(door, profile=profile, strict=True, token=TOKENS) as opened_door:
         before = with_values_of_others(opened_door.double)
         client = client_of(opened_door, profile)
-        check.do(client)
+        check.run(client)
         assert client.request_count > 0
         assert client.clean() == []
         assert opened_door.double.dump() == before
@@ -59,9 +59,9 @@ class WatchedClient(DoorClient):
         super().__init__(door)
         self.exchanges: list[CheckResponse] = []
 
-    def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", chunked: bool = False) -> Response:
-        response = super().send(method, target, headers, body, chunked)
-        self.exchanges.append(CheckResponse.of(CheckRequest(method, target, headers, body, chunked), response))
+    def send(self, request: ClientRequest) -> Response:
+        response = super().send(request)
+        self.exchanges.append(CheckResponse.of(request, response))
         return response
 
 
@@ -77,7 +77,7 @@ def test_a_check_changes_nothing_but_keys_of_its_own(check: Check, profile: str)
     with opened(SocketDoor.name, profile=profile, strict=True, token=TOKENS) as door:
         transport = WatchedClient(door)
         client = ContractClient(transport, WHO, profile=profile)
-        check.do(client)
+        check.run(client)
         client.clean()
     not_read = [one for one in transport.exchanges if one.request.method.upper() not in READING]
     changing = [one for one in not_read if "/mget" not in one.request.target]
@@ -102,7 +102,7 @@ def differs(check: Check, wrong: Wrong, profile: str) -> str:
     with serving(double, wrong.answer, wrong.wire) as door:
         client = client_of(door, profile, seconds=0.2)
         try:
-            check.do(client)
+            check.run(client)
         except Mismatch as difference:
             return str(difference)
         finally:

@@ -24,17 +24,16 @@ from kvfake.contract.checks.client import (
     PLAIN_USER,
     PROJECT,
     USER,
-    CheckRequest,
     CheckResponse,
     ContractClient,
     Mismatch,
 )
-from kvfake.contract.checks.expectations import Check
+from kvfake.contract.checks.expectations import Check, Run
 from kvfake.contract.checks.runner import CHECKS, DIFFERS, HOLDS, UNSEEABLE, UNSEEN, run_check, run_checks
 from kvfake.contract.redaction import Redactor
 from kvfake.doors.connection import Answer
 from kvfake.double import Double
-from kvfake.http_client import HttpClient, NoAnswer, site_client
+from kvfake.http_client import ClientRequest, HttpClient, NoAnswer, site_client
 from kvfake.services.fidelity import ROWS
 from kvfake.services.message import Request, Response
 from kvfake.signals import sigterm_calls
@@ -339,8 +338,8 @@ def test_a_row_of_which_nothing_was_asked_does_not_hold(double: Double) -> None:
 def test_a_check_that_stumbles_is_a_difference(double: Double) -> None:
     """An answer may be of a form that nobody thought of."""
 
-    def stumble(client: ContractClient) -> None:
-        client.kv("GET", f"/{client.key()}").json()["value"]
+    def stumble(run: Run) -> None:
+        run.client.request("GET", f"{run.client.kv_path}/{run.key}").json()["value"]
 
     with HttpClient(double.url, 10) as http:
         verdict = run_checks(ContractClient(http, TOKENS), ROWS["M02"], [Check("M02-stumble", stumble)])
@@ -680,8 +679,8 @@ def test_a_kept_connection_that_the_server_closed_is_made_again() -> None:
 
     with listening(once) as port, HttpClient(f"http://127.0.0.1:{port}", 10) as http:
         for _ in range(3):
-            request = CheckRequest("POST", "/\udce9", {}, b"body", chunked=True)
-            answered = CheckResponse.of(request, http.send(*request))
+            request = ClientRequest("POST", "/\udce9", {}, b"body", chunked=True)
+            answered = CheckResponse.of(request, http.send(request))
             assert (answered.status, answered.headers["x-two"], answered.body) == (200, "a, b", b"{}")
     assert len(heard) == 3
     assert heard[0].startswith(b"POST /\xe9 HTTP/1.1\r\n")
@@ -696,7 +695,7 @@ def test_an_ipv6_address_stands_in_brackets() -> None:
         connection.sendall(answer("200 OK", b"{}"))
 
     with listening(converse, "::1") as port, site_client(f"http://[::1]:{port}/", 10) as http:
-        assert ContractClient(http, TOKENS).kv("GET", "/key").text == "{}"
+        assert ContractClient(http, TOKENS).request("GET", "/key").text == "{}"
         assert http.url == f"http://[::1]:{port}"
     assert f"\r\nHost: [::1]:{port}\r\n".encode() in heard[0]
 

@@ -99,7 +99,7 @@ def test_the_row_holds_under_a_server(served: tuple[Double, int], check: Check) 
         )
     door = FreshDoor(double, port)
     door.wire.close()
-    check.do(client_of(door, "plugin-1.2"))
+    check.run(client_of(door, "plugin-1.2"))
 
 
 def test_werkzeugs_test_client() -> None:

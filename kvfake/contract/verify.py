@@ -28,7 +28,7 @@ from kvfake.contract.checks.client import (
 from kvfake.contract.checks.runner import CHECKS, DIFFERS, UNSEEABLE, UNSEEN, probe, run_checks, service_of_row
 from kvfake.contract.redaction import Redactor, printable, shortened
 from kvfake.contract.verify_report import Report
-from kvfake.http_client import HttpClient, site_client
+from kvfake.http_client import ClientRequest, HttpClient, site_client
 from kvfake.services import mattermost, persist
 from kvfake.services.fidelity import ROWS
 from kvfake.settings import BY_NAME, PROFILES, REAL, SERVER, TOKEN_OPTIONS, WORLD, command_settings, of, resolve
@@ -196,9 +196,9 @@ def check_store(http: HttpClient, client: ContractClient, service: str, who: Ite
 def _takes_a_value(client: ContractClient, service: str, who: str) -> bool:
     """Whether a key can be set, which is removed again: a wrong store may have no other sign of being one."""
     if service == mattermost.NAME:
-        response = client.kv("PUT", f"/{client.key()}", "1", who)
+        response = client.request("PUT", f"{client.kv_path}/{client.key()}", "1", who)
     else:
-        response = client.persist("PUT", f"/kv/{client.key()}", {"value": "v"}, who)
+        response = client.request("PUT", f"{client.persist_path}/kv/{client.key()}", '{"value":"v"}', who)
     client.clean()
     return response.status < 300
 
@@ -233,7 +233,7 @@ def _site_of_redirect(http: HttpClient, response: CheckResponse) -> str:
 def _profile_of(http: HttpClient) -> str:
     """The profile of a kvfake, where one answers; else that of the plugin."""
     try:
-        health = json.loads(http.send("GET", f"{http.endpoint.base}/_kvfake/health", {}).body)
+        health = json.loads(http.send(ClientRequest("GET", f"{http.endpoint.base}/_kvfake/health", {})).body)
         return health["profile"] if "kvfake" in health and health["profile"] in PROFILES else _PROFILE_OF_A_REAL_SERVER
     except (ValueError, TypeError, LookupError, RecursionError):  # it is something else
         return _PROFILE_OF_A_REAL_SERVER

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from kvfake.contract.checks.client import BOT, OTHER_PROJECT, PLAIN_USER, PROJECT, USER, ContractClient, Mismatch
-from kvfake.http_client import HttpClient, NoAnswer, RawConnection
+from kvfake.http_client import ClientRequest, HttpClient, NoAnswer, RawConnection
 from kvfake.services.message import Response
 from tests.support.doors import Door, SocketDoor
 from tests.support.wire import Reply, Wire
@@ -27,9 +25,9 @@ class DoorClient(HttpClient):
         super().__init__("http://double.example", seconds)
         self.door = door
 
-    def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", chunked: bool = False) -> Response:
+    def send(self, request: ClientRequest) -> Response:
         try:
-            return response_of(self.door.send(method, target, headers, body, chunked))
+            return response_of(self.door.send(*request))
         except OSError as failed:
             raise NoAnswer(str(failed)) from None
 

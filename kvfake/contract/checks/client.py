@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Any, NamedTuple
 
-from kvfake.http_client import HttpClient, NoAnswer, RawConnection, failure_text
+from kvfake.http_client import ClientRequest, HttpClient, NoAnswer, RawConnection, failure_text
 from kvfake.services import mattermost, persist
 from kvfake.services.message import Response
 
@@ -54,26 +54,16 @@ def shown(data: bytes) -> str:
     return text if len(data) <= _MAX_SHOWN_BYTES else f"{text}... ({len(data)} bytes)"
 
 
-class CheckRequest(NamedTuple):
-    """A request as an HTTP client makes it. ``target`` stands in the request line as it is."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes = b""
-    chunked: bool = False
-
-
 class CheckResponse(NamedTuple):
-    """The response to it. Names of headers are in lower case; the values of one that came more than once are joined."""
+    """The response to a request. Names of headers are in lower case; the values of one that came more than once are joined."""
 
-    request: CheckRequest
+    request: ClientRequest
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     @classmethod
-    def of(cls, request: CheckRequest, response: Response) -> CheckResponse:
+    def of(cls, request: ClientRequest, response: Response) -> CheckResponse:
         headers: dict[str, str] = {}
         for name, value in response.headers:
             name = name.lower()
@@ -106,7 +96,7 @@ class RawExchanges:
 
     def receive(self, method: str = "GET") -> CheckResponse:
         """The next response. Raises `Mismatch` where none comes."""
-        request, self._sent = CheckRequest(method, "", {}, self._sent), b""
+        request, self._sent = ClientRequest(method, "", {}, self._sent), b""
         try:
             response = self._connection.receive(method)
         except (OSError, HTTPException) as failed:
@@ -127,7 +117,7 @@ class ContractClient:
         profile: str = "plugin-1.2",
         may_be_malformed: bool = True,
     ) -> None:
-        self._http, self._tokens, self._base = http, tokens, base
+        self._http, self._tokens, self.base = http, tokens, base
         self.profile, self.may_be_malformed = profile, may_be_malformed
         self.trail: list[CheckResponse] = []  # every response, until somebody empties it
         self.request_count = 0
@@ -140,11 +130,11 @@ class ContractClient:
     @property
     def kv_path(self) -> str:
         """Where Mattermost's store lies."""
-        return self._base + mattermost.KV
+        return self.base + mattermost.KV
 
     @property
     def persist_path(self) -> str:
-        return self._base + persist.API + "/persist"
+        return self.base + persist.API + "/persist"
 
     @property
     def host(self) -> str:
@@ -168,34 +158,25 @@ class ContractClient:
 
     # -------------------------------------------------------------------------------------------------------------- requests
 
-    def kv(
+    def request(
         self,
         method: str,
-        rest: str,
+        target: str,
         body: bytes | str = b"",
         who: str | None = BOT,
         headers: Mapping[str, str] | None = None,
         chunked: bool = False,
     ) -> CheckResponse:
-        """Ask Mattermost's store; ``rest`` is the target below it, ``who`` is somebody with a token, `UNKNOWN`, or nobody."""
+        """Ask with somebody's token, that of `UNKNOWN`, or none. Raises `NoAnswer`, and `NotVerifiable` where there is no token."""
         data = body.encode() if isinstance(body, str) else body
-        return self.send(CheckRequest(method, self.kv_path + rest, {**self.headers(who), **(headers or {})}, data, chunked))
+        return self.send(ClientRequest(method, target, {**self.headers(who), **(headers or {})}, data, chunked))
 
-    def persist(
-        self, method: str, rest: str, payload: Any = None, who: str | None = PROJECT, api: str = persist.API
-    ) -> CheckResponse:
-        """Ask Persist; ``rest`` is the target below ``/persist``. A payload of bytes is sent as it is, another one as JSON."""
-        body = payload if isinstance(payload, bytes) else b"" if payload is None else json.dumps(payload).encode()
-        headers = {**self.headers(who), "Content-Type": "application/json"}
-        return self.send(CheckRequest(method, f"{self._base}{api}/persist{rest}", headers, body))
-
-    def send(self, request: CheckRequest) -> CheckResponse:
-        """Raises `NoAnswer`."""
+    def send(self, request: ClientRequest) -> CheckResponse:
         is_set = request.method.upper() in _METHODS_THAT_SET
         if is_set:
             self._remember(request.target, request.headers)
         self.request_count += 1
-        response = CheckResponse.of(request, self._http.send(*request))
+        response = CheckResponse.of(request, self._http.send(request))
         if is_set:
             self._remember(request.target, request.headers, is_there=response.status < 300)
         self.trail.append(response)
@@ -236,7 +217,7 @@ class ContractClient:
     def _delete(self, target: str, headers: Mapping[str, str]) -> bool:
         """Whether the key is gone. A wrong Persist may answer 404 where there was none."""
         try:
-            status = self._http.send("DELETE", target, headers).status
-            return status < 300 or (status == 404 and self._http.send("GET", target, headers).status == 404)
+            status = self._http.send(ClientRequest("DELETE", target, headers)).status
+            return status < 300 or (status == 404 and self._http.send(ClientRequest("GET", target, headers)).status == 404)
         except NoAnswer:
             return False

@@ -9,14 +9,18 @@ Texts of a step may hold placeholders: ``{key}`` is the key of this run, which n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Concatenate, NamedTuple, ParamSpec
 from urllib.parse import quote
 
 from kvfake.contract.checks.client import BOT, PREFIX, PROJECT, CheckResponse, ContractClient, Mismatch
 
+_P = ParamSpec("_P")
+
 LONG_PREFIX = "ABC"  # over two bytes: M15
 
 _PLACEHOLDERS: dict[str, Callable[[ContractClient], str]] = {
+    "{base}": lambda client: client.base,
     "{host}": lambda client: client.host,
     "{kv}": lambda client: client.kv_path,
     "{kv_parent}": lambda client: client.kv_path.rpartition("/")[0],
@@ -30,7 +34,9 @@ _PLACEHOLDERS: dict[str, Callable[[ContractClient], str]] = {
 
 
 class Run:
-    """One run of a check: a client, and a new key."""
+    """One run of a check: a client, a new key, and the response to the step before."""
+
+    previous: CheckResponse
 
     def __init__(self, client: ContractClient) -> None:
         self.client, self.key = client, client.key()
@@ -38,7 +44,7 @@ class Run:
     def fill(self, value: Any) -> Any:
         """The value with what its placeholders stand for, also inside lists and objects of JSON."""
         if isinstance(value, str):
-            value = value.replace("{key}", self.key)
+            value = value.replace("{key}", self.key).replace("{key_tail}", self.key[1:])
             for placeholder, content in _PLACEHOLDERS.items():
                 if placeholder in value:
                     value = value.replace(placeholder, content(self.client))
@@ -51,9 +57,10 @@ class Run:
         """Run the steps; the response to the last."""
         for step in steps:
             if not (step.is_plugin_only and self.client.is_documented):
-                response = step.send(self.client, step.method, self.fill(step.rest), **self.fill(step.options))
+                response = self.client.request(step.method, self.fill(step.target), **self.fill(step.options))
                 step.expected(response, self)
-        return response
+                self.previous = response
+        return self.previous
 
 
 Expectation = Callable[[CheckResponse, Run], None]
@@ -61,11 +68,10 @@ Expectation = Callable[[CheckResponse, Run], None]
 
 
 class Step(NamedTuple):
-    """A request, and what is expected of the response. ``rest`` is the target below the store, ``options`` are those of `send`."""
+    """A request, and what is expected of the response. ``options`` are those of `ContractClient.request`."""
 
-    send: Callable[..., CheckResponse]
     method: str
-    rest: str
+    target: str
     expected: Expectation
     options: dict[str, Any]
     is_plugin_only: bool = False
@@ -77,7 +83,7 @@ class Check(NamedTuple):
     """
 
     name: str
-    do: Callable[[ContractClient], object]
+    do: Callable[[Run], object]
     is_malformed: bool = False
     is_below: bool = False
 
@@ -89,22 +95,22 @@ class Check(NamedTuple):
     def title(self) -> str:
         return self.name.partition("-")[2]
 
+    def run(self, client: ContractClient) -> None:
+        """Raises `Mismatch`, `NotVerifiable` and `NoAnswer`."""
+        self.do(Run(client))
+
 
 def table(name: str, *steps: Step, is_malformed: bool = False) -> Check:
     """A check that is a sequence of steps."""
-    return Check(name, lambda client: Run(client).run(*steps), is_malformed)
+    return Check(name, lambda run: run.run(*steps), is_malformed)
 
 
-def sequence(row: str, is_malformed: bool = False, is_below: bool = False) -> Callable[[Callable[[Run], object]], Check]:
-    """A check that is a function of a run; its name is what is checked."""
-
-    def check(do: Callable[[Run], object]) -> Check:
-        return Check(f"{row}-{do.__name__}", lambda client: do(Run(client)), is_malformed or is_below, is_below)
-
-    return check
+# ------------------------------------------------------------------------------------------------------------- expectations
 
 
-# ---------------------------------------------------------------------------------------------------------------- of any response
+def expectation(check: Callable[Concatenate[CheckResponse, Run, _P], None]) -> Callable[_P, Expectation]:
+    """Make of a check of a response, which takes arguments, a function of those arguments that makes an expectation."""
+    return lambda *args, **kwargs: lambda response, run: check(response, run, *args, **kwargs)
 
 
 def expect(holds: bool, expected: str, got: object) -> None:
@@ -113,24 +119,27 @@ def expect(holds: bool, expected: str, got: object) -> None:
         raise Mismatch(f"expected {expected}, got ", got if isinstance(got, bytes) else str(got))
 
 
-def status(code: int, body: bytes | str | None = None, headers: Mapping[str, str | None] | None = None) -> Expectation:
+@expectation
+def status(
+    response: CheckResponse,
+    run: Run,
+    code: int,
+    body: bytes | str | None = None,
+    headers: Mapping[str, str | None] = MappingProxyType({}),
+) -> None:
     """That status, that body to the byte, and those headers. A header of ``None`` is one that is not there; one that is not named
     may be there, since proxies add their own.
     """
-
-    def check(response: CheckResponse, run: Run) -> None:
-        if response.status != code:
-            raise Mismatch(f"expected status {code}, got {response.status} with ", response.body)
-        for name, value in (headers or {}).items():
-            got, wanted = response.headers.get(name.lower()), run.fill(value)
-            if got != wanted:
-                expected = f"no {name}" if wanted is None else f"{name}: {wanted}"
-                raise Mismatch(f"expected {expected}, got {'none' if got is None else repr(got)}")
-        data = run.fill(body).encode() if isinstance(body, str) else body
-        if data is not None and response.body != data:
-            raise Mismatch("expected the body ", data, ", got ", response.body)
-
-    return check
+    if response.status != code:
+        raise Mismatch(f"expected status {code}, got {response.status} with ", response.body)
+    for name, value in headers.items():
+        got, wanted = response.headers.get(name.lower()), run.fill(value)
+        if got != wanted:
+            expected = f"no {name}" if wanted is None else f"{name}: {wanted}"
+            raise Mismatch(f"expected {expected}, got {'none' if got is None else repr(got)}")
+    data = run.fill(body).encode() if isinstance(body, str) else body
+    if data is not None and response.body != data:
+        raise Mismatch("expected the body ", data, ", got ", response.body)
 
 
 def success(response: CheckResponse, run: Run | None = None) -> None:

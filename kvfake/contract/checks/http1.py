@@ -38,7 +38,7 @@ NOT_HTTP = (
 
 def below(name: str, do: Callable[[Run], object]) -> Check:
     """A check of what lies below HTTP."""
-    return Check(name, lambda client: do(Run(client)), is_malformed=True, is_below=True)
+    return Check(name, do, is_malformed=True, is_below=True)
 
 
 def refused(run: Run, code: int, text: str, *messages: str) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvfake.contract.checks.client import BOT, PLAIN_USER, UNKNOWN, USER, CheckRequest, CheckResponse, ContractClient
-from kvfake.contract.checks.expectations import LONG_PREFIX, Expectation, Run, Step, expect, sequence, status, success, table
+from kvfake.contract.checks.client import BOT, PLAIN_USER, UNKNOWN, USER, CheckResponse
+from kvfake.contract.checks.expectations import LONG_PREFIX, Expectation, Run, Step, expect, expectation, status, success, table
 
 TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 ERROR = {**TEXT, "X-Content-Type-Options": "nosniff"}  # as Go's http.Error sends it
@@ -79,8 +79,8 @@ LARGE = 9000 * "x"
 
 
 def kv(method: str, rest: str, expected: Expectation, *, is_plugin_only: bool = False, **options: Any) -> Step:
-    """A request to Mattermost's store, with the options of `ContractClient.kv`."""
-    return Step(ContractClient.kv, method, rest, expected, options, is_plugin_only)
+    """A request to Mattermost's store; ``rest`` is the target below it."""
+    return Step(method, "{kv}" + rest, expected, options, is_plugin_only)
 
 
 def put(rest: str, value: bytes | str, who: str = BOT, method: str = "PUT", **options: Any) -> Step:
@@ -121,42 +121,38 @@ def json_string(size: int) -> str:
     return '"' + (size - 2) * "x" + '"'
 
 
-def by_profile(documented: Expectation, plugin: Expectation) -> Expectation:
-    return lambda response, run: (documented if run.client.is_documented else plugin)(response, run)
+@expectation
+def by_profile(response: CheckResponse, run: Run, documented: Expectation, plugin: Expectation) -> None:
+    (documented if run.client.is_documented else plugin)(response, run)
 
 
-def prefix_refused(quoted: str, headers: dict[str, str] | None = None) -> Expectation:
+def prefix_refused(quoted: str, **headers: dict[str, str]) -> Expectation:
     """By the plugin, which quotes the prefix as Go does; not by the documentation (M15)."""
     text = f"prefix {quoted} is longer than the limit of 2 ASCII characters\n"
-    return by_profile(documented=status(200), plugin=status(500, text, headers))
+    return by_profile(documented=status(200), plugin=status(500, text, **headers))
 
 
 def prefix_refused_everywhere(prefix: str) -> list[Step]:
     """By each method; no set is sent where it would be taken."""
-    expected = prefix_refused(f'"{prefix}"', TEXT)
+    expected = prefix_refused(f'"{prefix}"', headers=TEXT)
     return [
         kv(method, f"/{prefix}/{{key}}", expected, body="1" if method in SETS else "", is_plugin_only=method in SETS)
         for method in METHODS
     ]
 
 
-def changed(documented: bool, plugin: bool = True) -> Expectation:
-    def check(response: CheckResponse, run: Run) -> None:
-        is_changed = documented if run.client.is_documented else plugin
-        success(response)
-        expect(response.json() == {"changed": is_changed}, f"changed to be {str(is_changed).lower()}", response.body)
-
-    return check
+@expectation
+def changed(response: CheckResponse, run: Run, documented: bool, plugin: bool = True) -> None:
+    is_changed = documented if run.client.is_documented else plugin
+    success(response)
+    expect(response.json() == {"changed": is_changed}, f"changed to be {str(is_changed).lower()}", response.body)
 
 
-def refused(code: int, begins: str) -> Expectation:
+@expectation
+def refused(response: CheckResponse, run: Run, code: int, begins: str) -> None:
     """That status, and a text that begins so."""
-
-    def check(response: CheckResponse, run: Run) -> None:
-        status(code)(response, run)
-        expect(response.text.startswith(begins), f"a text that begins with {begins!r}", response.body)
-
-    return check
+    status(code)(response, run)
+    expect(response.text.startswith(begins), f"a text that begins with {begins!r}", response.body)
 
 
 def plain_error(response: CheckResponse, run: Run) -> None:
@@ -169,16 +165,10 @@ def not_taken(response: CheckResponse, run: Run) -> None:
     expect(response.status >= 400, "no text to be taken for JSON", response.status)
 
 
-@sequence("M01")
-def the_base_path_is_the_plugins(run: Run) -> None:
-    run.run(*kept(KEY, "1"))
-    other = run.client.kv_path.replace("com.mattermost.apps", "com.mattermost.other")
-    status(404)(run.client.send(CheckRequest("GET", f"{other}/{run.key}", run.client.headers(BOT))), run)
-
-
 # fmt: off
 CHECKS = [
-    the_base_path_is_the_plugins,
+    table("M01-the_base_path_is_the_plugins",
+          *kept(KEY, "1"), Step("GET", "{base}/plugins/com.mattermost.other/api/v1/kv/{key}", status(404), {})),
     table("M02-get_gives_exactly_the_stored_bytes", *(step for value in VALUES for step in kept(KEY, value))),
     table("M02-a_key_is_known_by_every_letter",
           *(put(KEY + end, f"{number}") for number, end in enumerate(KEY_ENDS)),

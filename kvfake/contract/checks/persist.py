@@ -6,15 +6,17 @@ others a check looks at its own, and at the order.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
-from kvfake.contract.checks.client import OTHER_PROJECT, PROJECT, UNKNOWN, CheckResponse, ContractClient, Mismatch
-from kvfake.contract.checks.expectations import Expectation, Run, Step, expect, sequence, status, success, table
+from kvfake.contract.checks.client import OTHER_PROJECT, PROJECT, UNKNOWN, CheckResponse, Mismatch
+from kvfake.contract.checks.expectations import Check, Expectation, Run, Step, expect, expectation, status, success, table
 
 KEY = "/kv/{key}"
+BARE_ROOT = "{base}/persist"
 RECORD_FIELDS = ["key", "updated", "value"]
 MAX_BODY_BYTES = 2 * 1024 * 1024  # P14
 MAX_MGET_KEYS = 10_000  # P14
@@ -56,9 +58,12 @@ BYTE_ENDS = ("%FF", "%FE", "%EF%BF%BD", "%F0%9F%98%80", "z", "%00")
 _T = TypeVar("_T")
 
 
-def persist(method: str, rest: str, expected: Expectation, payload: Any = None, who: str | None = PROJECT, **options: Any) -> Step:
-    """A request to Persist, with the options of `ContractClient.persist`."""
-    return Step(ContractClient.persist, method, rest, expected, {"payload": payload, "who": who, **options})
+def persist(
+    method: str, rest: str, expected: Expectation, payload: Any = None, who: str | None = PROJECT, root: str = "{persist}"
+) -> Step:
+    """A request to Persist; ``rest`` is the target below it. A payload of bytes is sent as it is, another one as JSON."""
+    body = payload if isinstance(payload, bytes) else "" if payload is None else json.dumps(payload)
+    return Step(method, root + rest, expected, {"body": body, "who": who, "headers": {"Content-Type": "application/json"}})
 
 
 def store(key: str, value: str, who: str = PROJECT) -> Step:
@@ -68,13 +73,14 @@ def store(key: str, value: str, who: str = PROJECT) -> Step:
 
 def stored(key: str, value: str, **options: Any) -> Step:
     """That value of Persist's is there."""
+    return persist("GET", f"/kv/{key}", is_value(value), **options)
 
-    def check(response: CheckResponse, run: Run) -> None:
-        got, wanted = fields(response).get("value"), run.fill(value)
-        if got != wanted:
-            raise Mismatch("expected the value ", _data(wanted), ", got ", _data(got))
 
-    return persist("GET", f"/kv/{key}", check, **options)
+@expectation
+def is_value(response: CheckResponse, run: Run, value: str) -> None:
+    got, wanted = fields(response).get("value"), run.fill(value)
+    if got != wanted:
+        raise Mismatch("expected the value ", _data(wanted), ", got ", _data(got))
 
 
 def _data(value: object) -> bytes | str:
@@ -100,38 +106,31 @@ def _json(response: CheckResponse, code: int, kind: type[_T], expected: str) -> 
     return found
 
 
-def array(*wanted: object, words: str = "the list {}") -> Expectation:
+@expectation
+def array(response: CheckResponse, run: Run, *wanted: object, words: str = "the list {}") -> None:
     """That array of JSON, in a 200; ``words`` say what it is. A record in it is told by its key and its value, as a tuple."""
-
-    def check(response: CheckResponse, run: Run) -> None:
-        expected = run.fill(list(wanted))
-        got = [(item.get("key"), item.get("value")) if isinstance(item, dict) else item for item in items(response)]
-        expect(got == expected, words.format(expected), response.body if any(isinstance(item, tuple) for item in got) else got)
-
-    return check
+    expected = run.fill(list(wanted))
+    got = [(item.get("key"), item.get("value")) if isinstance(item, dict) else item for item in items(response)]
+    expect(got == expected, words.format(expected), response.body if any(isinstance(item, tuple) for item in got) else got)
 
 
-def record(key: str, value: str) -> Expectation:
-    """A record of that key and value, with its three fields, in a 200."""
+@expectation
+def record(response: CheckResponse, run: Run, key: str, value: str, says_json: bool = False) -> None:
+    """A record of that key and value, with its three fields, in a 200; ``says_json``: also in its content type."""
+    found = fields(response)
+    expect(sorted(found) == RECORD_FIELDS, "key, value and updated", response.body)
+    wanted = run.fill((key, value))
+    expect((found["key"], found["value"]) == wanted, f"the key {wanted[0]!r} with the value {wanted[1]!r}", response.body)
+    expect(isinstance(found["updated"], str), "a string in updated", response.body)
+    if says_json:
+        is_json(response)
 
-    def check(response: CheckResponse, run: Run) -> None:
-        found = fields(response)
-        expect(sorted(found) == RECORD_FIELDS, "key, value and updated", response.body)
-        wanted = run.fill((key, value))
-        expect((found["key"], found["value"]) == wanted, f"the key {wanted[0]!r} with the value {wanted[1]!r}", response.body)
-        expect(isinstance(found["updated"], str), "a string in updated", response.body)
 
-    return check
-
-
-def error(code: int) -> Expectation:
+@expectation
+def error(response: CheckResponse, run: Run, code: int) -> None:
     """An error: that status, and JSON with a text in ``error`` (P04)."""
-
-    def check(response: CheckResponse, run: Run) -> None:
-        expected = "a JSON object with a string in error"
-        expect(isinstance(_json(response, code, dict, expected).get("error"), str), expected, response.body)
-
-    return check
+    expected = "a JSON object with a string in error"
+    expect(isinstance(_json(response, code, dict, expected).get("error"), str), expected, response.body)
 
 
 def is_json(response: CheckResponse) -> None:
@@ -140,24 +139,17 @@ def is_json(response: CheckResponse) -> None:
     expect(kind.partition(";")[0].strip().lower() == "application/json", "Content-Type: application/json", kind)
 
 
-def allows(*methods: str) -> Expectation:
+@expectation
+def allows(response: CheckResponse, run: Run, *methods: str) -> None:
     """405, with these methods in ``Allow``."""
-
-    def check(response: CheckResponse, run: Run) -> None:
-        error(405)(response, run)
-        allowed = response.headers.get("allow", "")
-        expect(set(methods) <= {name.strip() for name in allowed.split(",")}, f"Allow: {', '.join(sorted(methods))}", repr(allowed))
-
-    return check
+    error(405)(response, run)
+    allowed = response.headers.get("allow", "")
+    expect(set(methods) <= {name.strip() for name in allowed.split(",")}, f"Allow: {', '.join(sorted(methods))}", repr(allowed))
 
 
 def bad_request(response: CheckResponse, run: Run) -> None:
     error(400)(response, run)
     is_json(response)
-
-
-def anything(response: CheckResponse, run: Run) -> None:
-    """Another row says how that is answered."""
 
 
 def not_there(response: CheckResponse, run: Run) -> None:
@@ -169,8 +161,10 @@ def replaced_key(response: CheckResponse, run: Run) -> None:
     expect(found.get("key") == wanted, f"the key {wanted!r}", found)
 
 
-def records(count: int) -> Expectation:
-    return lambda response, run: expect(len(found := items(response)) == count, f"{count} records", len(found))
+@expectation
+def records(response: CheckResponse, run: Run, count: int) -> None:
+    found = items(response)
+    expect(len(found) == count, f"{count} records", len(found))
 
 
 def mget(keys: list[str], expected: Expectation, **options: Any) -> Step:
@@ -193,48 +187,28 @@ def padded_set(size: int) -> bytes:
     return start + (size - len(start) - len(end)) * b" " + end
 
 
-@sequence("P03")
-def a_set_answers_what_a_get_does_and_replaces(run: Run) -> None:
-    for value in ("one", "two", "[" * 1000):
-        answer = run.run(persist("PUT", KEY, record("{key}", value), {"value": value}))
-        read = run.run(persist("GET", KEY, success))
-        expect(fields(read) == answer.json(), f"what the set answered, {answer.json()}", read.body)
-        is_json(answer)
-        is_json(read)
+def same_record(response: CheckResponse, run: Run) -> None:
+    """As the one before has it, or the first of a list."""
+    before = run.previous.json()
+    wanted = before[0] if isinstance(before, list) else before
+    expect(fields(response) == wanted, f"the same record as before, {wanted}", response.body)
 
 
-@sequence("P07")
-def the_list_is_ascending_and_literal(run: Run) -> None:
-    run.run(*(store("{key}" + end, "v") for end in UNORDERED_ENDS))
-    run.run(*(listed(*ends, begins=begins) for begins, ends in LISTS.items()))
-    got = [key for key in items(run.client.persist("GET", f"/kv?begins={run.key[1:]}")) if run.key in str(key)]
+def not_elsewhere(response: CheckResponse, run: Run) -> None:
+    got = [key for key in items(response) if run.key in str(key)]
     expect(got == [], "no key that holds it elsewhere than at its beginning", got)
 
 
-@sequence("P07")
-def the_whole_list_is_ascending(run: Run) -> None:
-    keys = [run.key + end for end in ("b", "a", "c", "B")]
-    run.run(*(store(key, "v") for key in keys))
-    for query in ("", "?begins=", "?other=x"):
-        got = items(run.client.persist("GET", f"/kv{query}"))
-        expect(set(keys) <= {key for key in got if isinstance(key, str)}, f"a list with {keys}", f"{len(got)} others")
-        whole = [key for key in got if REPLACED not in str(key)]
-        ascending = sorted(whole, key=lambda key: str(key).encode("utf-8", "surrogatepass"))
-        expect(whole == ascending, "the keys in ascending order", "another")
+@expectation
+def whole_list(response: CheckResponse, run: Run, *ends: str) -> None:
+    """Keys with these ends, among those of others, in ascending order."""
+    keys, got = {run.key + end for end in ends}, items(response)
+    expect(keys <= {key for key in got if isinstance(key, str)}, f"a list with {sorted(keys)}", f"{len(got)} others")
+    whole = [str(key).encode("utf-8", "surrogatepass") for key in got if REPLACED not in str(key)]
+    expect(whole == sorted(whole), "the keys in ascending order", "another")
 
 
-@sequence("P08")
-def mget_answers_in_the_order_of_the_keys(run: Run) -> None:
-    one, other = "{key}%41é", "{key}b"
-    wanted = array((other, ""), None, (one, "1"), (other, ""), None, words="a record for each key in their order, null for none")
-    run.run(store("{key}%2541%C3%A9", "1"), store(other, ""))
-    first = items(run.run(mget([other, "{key}c", one, other, ""], wanted)))[0]
-    single = run.run(persist("GET", "/kv/{key}b", success))
-    expect(fields(single) == first, f"the same record as of mget, {first}", single.body)
-
-
-@sequence("P10")
-def updated_has_six_decimals_and_a_z(run: Run) -> None:
+def updated_advances(run: Run) -> None:
     first, second = set_at(run), set_at(run)
     expect(first <= second, f"a moment not before {first}", second)
     end = time.monotonic() + MAX_TICK_SECONDS
@@ -268,17 +242,21 @@ def updated(response: CheckResponse) -> str:
 CHECKS = [
     table("P01-both_base_urls_answer",
           store("{key}b", "kept"),  # so it is removed by either base
-          persist("PUT", "/kv/{key}b", status(200), {"value": "v"}, api=""), persist("DELETE", "/kv/{key}b", status(200), api=""),
+          persist("PUT", "/kv/{key}b", status(200), {"value": "v"}, root=BARE_ROOT),
+          persist("DELETE", "/kv/{key}b", status(200), root=BARE_ROOT),
           store("{key}", "v"),
-          *(step for api in ("/api/v1", "") for step in (
-              stored("{key}", "v", api=api), listed("", api=api), mget([], array(words="an empty list"), api=api)))),
+          *(step for root in ("{persist}", BARE_ROOT) for step in (
+              stored("{key}", "v", root=root), listed("", root=root), mget([], array(words="an empty list"), root=root)))),
     table("P02-the_token_decides_the_project",
           store("{key}", "first"),
           listed(words="no key of another project", who=OTHER_PROJECT),
           mget(["{key}"], array(None, words="no record of another project"), who=OTHER_PROJECT),
           store("{key}", "second", OTHER_PROJECT), stored("{key}", "first"), stored("{key}", "second", who=OTHER_PROJECT),
           persist("DELETE", KEY, status(200)), stored("{key}", "second", who=OTHER_PROJECT)),
-    a_set_answers_what_a_get_does_and_replaces,
+    table("P03-a_set_answers_what_a_get_does_and_replaces",
+          *(step for value in ("one", "two", "[" * 1000) for step in (
+              persist("PUT", KEY, record("{key}", value, says_json=True), {"value": value}),
+              persist("GET", KEY, same_record), persist("GET", KEY, record("{key}", value, says_json=True))))),
     table("P04-a_malformed_set_is_a_400_with_an_error",
           store("{key}", "kept"),
           *(persist("PUT", KEY, bad_request, body) for body in (*NOT_JSON, *NOT_OBJECTS, b"{}")),
@@ -291,25 +269,35 @@ CHECKS = [
     table("P04-an_empty_key_is_malformed", persist("GET", "/kv/", bad_request)),
     table("P05-a_get_answers_three_fields_or_404",
           store("{key}", ""), persist("GET", KEY, record("{key}", "")), persist("GET", "/kv/{key}b", error(404)),
-          persist("DELETE", KEY, anything), persist("GET", KEY, error(404))),
+          persist("DELETE", KEY, lambda response, run: None), persist("GET", KEY, error(404))),
     table("P06-a_delete_is_a_200_there_or_not",
           store("{key}", "v"), store("{key}b", "kept"),
           *2 * (persist("DELETE", KEY, status(200)), persist("GET", KEY, not_there), listed("b")),
           stored("{key}b", "kept")),
-    the_list_is_ascending_and_literal,
-    the_whole_list_is_ascending,
+    table("P07-the_list_is_ascending_and_literal",
+          *(store("{key}" + end, "v") for end in UNORDERED_ENDS),
+          *(listed(*ends, begins=begins) for begins, ends in LISTS.items()),
+          persist("GET", "/kv?begins={key_tail}", not_elsewhere)),
+    table("P07-the_whole_list_is_ascending",
+          *(store("{key}" + end, "v") for end in ("b", "a", "c", "B")),
+          *(persist("GET", f"/kv{query}", whole_list("b", "a", "c", "B")) for query in ("", "?begins=", "?other=x"))),
     table("P07-keys_are_listed_in_the_order_of_their_bytes",
           *(store("{key}" + end, end) for end in BYTE_ENDS),
           listed("\0", "z", REPLACED, "\U0001f600", REPLACED, REPLACED),
           *(stored("{key}" + end, end) for end in BYTE_ENDS),
           *(persist("GET", KEY + end, replaced_key) for end in ("%FF", "%FE", "%EF%BF%BD"))),
-    mget_answers_in_the_order_of_the_keys,
+    table("P08-mget_answers_in_the_order_of_the_keys",
+          store("{key}%2541%C3%A9", "1"), store("{key}b", ""),
+          mget(["{key}b", "{key}c", "{key}%41é", "{key}b", ""],
+               array(("{key}b", ""), None, ("{key}%41é", "1"), ("{key}b", ""), None,
+                     words="a record for each key in their order, null for none")),
+          persist("GET", "/kv/{key}b", same_record)),
     table("P09-a_value_holds_262144_bytes_of_utf_8",
           *(step for value in (262_144 * "x", 131_072 * "é", 262_144 * "\0")
             for step in (store("{key}", value), stored("{key}", value))),
           *(persist("PUT", KEY, status(400), {"value": value}) for value in (262_145 * "x", 131_072 * "é" + "x")),
           stored("{key}", 262_144 * "\0")),
-    updated_has_six_decimals_and_a_z,
+    Check("P10-updated_has_six_decimals_and_a_z", updated_advances),
     table("P12-everything_after_kv_is_the_key",
           *(step for target, key in KEY_ENDS.items() for step in is_the_key("{key}" + target, "{key}" + key)),
           stored("{key}/b", "{key}%2Fb"), stored("{key}%2Bb", "{key}+b"),

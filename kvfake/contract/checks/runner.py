@@ -76,7 +76,7 @@ def run_check(client: ContractClient, check: Check) -> Finding:
     client.trail.clear()
     count = client.request_count
     try:
-        check.do(client)
+        check.run(client)
     except NotVerifiable as missing:
         return Finding(check, UNSEEN, str(missing))
     except Mismatch as differs:
@@ -95,5 +95,5 @@ def run_check(client: ContractClient, check: Check) -> Finding:
 def probe(client: ContractClient, service: str, who: str | None = None) -> CheckResponse:
     """Ask for a key that nobody has. Raises `NoAnswer`."""
     if service == mattermost_service.NAME:
-        return client.kv("GET", f"/{client.key()}", who=who or BOT)
-    return client.persist("GET", f"/kv/{client.key()}", who=who or PROJECT)
+        return client.request("GET", f"{client.kv_path}/{client.key()}", who=who or BOT)
+    return client.request("GET", f"{client.persist_path}/kv/{client.key()}", who=who or PROJECT)

@@ -17,7 +17,7 @@ from typing import Any
 
 from kvfake import __version__
 from kvfake.contract import UNREACHABLE
-from kvfake.contract.checks.client import CheckRequest, ContractClient
+from kvfake.contract.checks.client import ContractClient
 from kvfake.contract.redaction import Redactor as Redaction
 from kvfake.contract.replay import tape
 from kvfake.contract.replay.redacting import Redactor, is_beside
@@ -143,7 +143,7 @@ def check(upstream: HttpClient) -> None:
     client, base, reasons = ContractClient(upstream, {}), upstream.endpoint.base, []
     with upstream:
         for path in _STORES:
-            response = client.send(CheckRequest("GET", base + path + client.key(), {}))  # without a token: the server may refuse
+            response = client.request("GET", base + path + client.key(), who=None)  # it may refuse
             reasons.append(no_store_reason(upstream, response, _HINT, Redaction(())))
             if not reasons[-1]:
                 return
