@@ -345,6 +345,14 @@ def test_a_name_that_nobody_has() -> None:
         assert "too long" in refusal(one)
 
 
+def test_a_header_with_a_line_break_is_not_passed_on(url: str) -> None:
+    """It could be taken for the beginning of another one. A folded header is on one line by then."""
+    with opened("wsgi", fallback=url) as one:
+        assert one.send("GET", "/x", {"X-More": "a\rX-Forged: b"}).json() == {
+            "error": f"the fallback {url} did not answer: a line of the request holds a line break"
+        }
+
+
 # -------------------------------------------------------------------------------------------------------------------- circles
 
 

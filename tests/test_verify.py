@@ -29,8 +29,9 @@ from kvfake.contract.checks.client import (
     Mismatch,
 )
 from kvfake.contract.checks.expectations import Check, Run
-from kvfake.contract.checks.runner import CHECKS, DIFFERS, HOLDS, UNSEEABLE, UNSEEN, run_check, run_checks
+from kvfake.contract.checks.runner import CHECKS, DIFFERS, HOLDS, UNSEEABLE, UNSEEN, Finding, Verdict, run_check, run_checks
 from kvfake.contract.redaction import Redactor
+from kvfake.contract.verify_report import Report
 from kvfake.doors.connection import Answer
 from kvfake.double import Double
 from kvfake.http_client import ClientRequest, HttpClient, NoAnswer, site_client
@@ -401,6 +402,19 @@ def test_tokens_are_never_shown(verify: Verify, tmp_path: Path, asked: tuple[str
 def test_a_token_is_hidden_in_every_form(text: str, shown: str) -> None:
     """Whole, and escaped as URLs, strings and HTML do it."""
     assert Redactor(["s3cret-TOKEN", "another"]).redact(text) == shown
+
+
+@pytest.mark.parametrize("start", [*range(180, 260), *range(980, 1000)])
+def test_a_text_is_redacted_before_it_is_cut(start: int) -> None:
+    """So no part of a token is left at a cut, wherever that falls."""
+    token = "s3cret-TOKEN"
+    body = start * b"x" + token.encode() + 500 * b"y"
+    response = CheckResponse(ClientRequest("PUT", body.decode(), {"X": body.decode()}, body), 200, {"x": body.decode()}, body)
+    finding = Finding(CHECKS[0], DIFFERS, None, Mismatch("expected ", b"ok", ", got ", body, body.decode()), (response,))
+    report = Report("mattermost", None, Redactor([token]))
+    report.verdicts.append(Verdict(ROWS["M01"], DIFFERS, (), (), (finding,), False))
+    for text in (*report.lines(report.verdicts[0]), json.dumps(report.as_json()), report.as_junit(False).decode()):
+        assert "s3" not in text
 
 
 def test_tokens_of_another_service_are_not_sent(verify: Verify) -> None:

@@ -49,7 +49,7 @@ _UNREAD = frozenset(BY_NAME) - {"profile", *_SETTINGS_OF_REAL}
 _PROFILE_OF_A_REAL_SERVER = "plugin-1.2"
 _GATEWAY_ERRORS = (502, 503, 504)
 _MAX_SHOWN_CHARACTERS = 200
-_CLEANING_SECONDS = 10.0  # of one exchange, while keys are removed
+_CLEANING_EXCHANGE_SECONDS = 10.0  # of one exchange, while keys are removed
 
 
 def command(parser: ArgumentParser, options: Namespace) -> int:
@@ -104,8 +104,7 @@ class _Verification:
         is_own = options.against is None
         self._redactor = Redactor(tokens.values())
         self._report = Report(options.service, None if is_own else self._http.url, self._redactor)
-        may_be_malformed = is_own or options.raw
-        self._client = ContractClient(self._http, tokens, base=self._http.endpoint.base, may_be_malformed=may_be_malformed)
+        self._client = ContractClient(self._http, tokens, may_be_malformed=is_own or options.raw)
 
     def code(self) -> int:
         """Check, report, and leave nothing behind; the exit code."""
@@ -130,7 +129,7 @@ class _Verification:
     def _check(self, signals: DeferredSignals) -> None:
         service, client, report = self._options.service, self._client, self._report
         known = _KNOWN[service]
-        check_store(self._http, client, service, [who for who in known if who in self._tokens], self._redactor)
+        check_store(client, service, [who for who in known if who in self._tokens], self._redactor)
         report.profile = client.profile = self._profile or _profile_of(self._http)
         self._print(report.heading())
         for row in ROWS.values():
@@ -140,14 +139,14 @@ class _Verification:
                 self._print(*report.lines(verdict))
                 if verdict.outcome == DIFFERS:  # it may be that there is no store any more
                     self._http.close()
-                    check_store(self._http, client, service, known[:1], self._redactor)
+                    check_store(client, service, known[:1], self._redactor)
                 with signals.deferred():
                     client.clean()
 
     def _clean(self) -> list[str]:
         """Remove what is still there; the targets of what could not be removed, which are told."""
         self._http.close()  # a response may be on its way
-        self._http.seconds = min(self._http.seconds, _CLEANING_SECONDS)
+        self._http.seconds = min(self._http.seconds, _CLEANING_EXCHANGE_SECONDS)
         left = self._client.clean()
         if left:
             targets = ", ".join(printable(self._redactor.redact(target)) for target in left)
@@ -175,14 +174,14 @@ class _Verification:
 # -------------------------------------------------------------------------------------------------------- is there a store at all
 
 
-def check_store(http: HttpClient, client: ContractClient, service: str, who: Iterable[str], redactor: Redactor) -> None:
+def check_store(client: ContractClient, service: str, who: Iterable[str], redactor: Redactor) -> None:
     """Raises `Failed` where what answers is no store of that service, or does not know one of them; `NoAnswer` where nothing
     answers.
     """
     for one in who:
         response = probe(client, service, one)
         words = _shown(response.text.strip(), redactor)
-        reason = no_store_reason(http, response, _HINTS[service], redactor)
+        reason = no_store_reason(client.http, response, _HINTS[service], redactor)
         if response.status in _GATEWAY_ERRORS:
             reason = f"answers {response.status}, and nothing behind it does: {words}"
         elif not reason and response.status == 401:
@@ -190,7 +189,7 @@ def check_store(http: HttpClient, client: ContractClient, service: str, who: Ite
         elif not reason and response.status >= 400 and not _takes_a_value(client, service, one):
             reason = f"answers {response.status}, and takes no value: {words} ({_HINTS[service]})"
         if reason:
-            raise Failed(f"{http.url} {reason}", UNREACHABLE)
+            raise Failed(f"{client.http.url} {reason}", UNREACHABLE)
 
 
 def _takes_a_value(client: ContractClient, service: str, who: str) -> bool:
@@ -211,11 +210,9 @@ def no_store_reason(http: HttpClient, response: CheckResponse, hint: str, redact
     """Why the response is one of no store at all: it redirects, or is a page. Else nothing."""
     if 300 <= response.status < 400:
         location = _shown(_site_of_redirect(http, response), redactor)
-        return (
-            f"redirects to {location}: give that URL"
-            if location
-            else f"redirects (status {response.status}), and does not say where"
-        )
+        if location:
+            return f"redirects to {location}: give that URL"
+        return f"redirects (status {response.status}), and does not say where"
     if response.body.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
         return f"answers HTML (status {response.status}), not the store: {hint}"
     return ""

@@ -106,18 +106,12 @@ class RawExchanges:
 
 
 class ContractClient:
-    """A client of one server. ``base`` is the path of the server's URL; ``profile`` says which responses are right."""
+    """A client of one server, with the tokens of those who may ask it. ``profile`` says which responses are right."""
 
     def __init__(
-        self,
-        http: HttpClient,
-        tokens: Mapping[str, str],
-        *,
-        base: str = "",
-        profile: str = "plugin-1.2",
-        may_be_malformed: bool = True,
+        self, http: HttpClient, tokens: Mapping[str, str], *, profile: str = "plugin-1.2", may_be_malformed: bool = True
     ) -> None:
-        self._http, self._tokens, self.base = http, tokens, base
+        self.http, self._tokens = http, tokens
         self.profile, self.may_be_malformed = profile, may_be_malformed
         self.trail: list[CheckResponse] = []  # every response, until somebody empties it
         self.request_count = 0
@@ -130,16 +124,11 @@ class ContractClient:
     @property
     def kv_path(self) -> str:
         """Where Mattermost's store lies."""
-        return self.base + mattermost.KV
+        return self.http.endpoint.base + mattermost.KV
 
     @property
     def persist_path(self) -> str:
-        return self.base + persist.API + "/persist"
-
-    @property
-    def host(self) -> str:
-        """What a message that is written byte by byte says in ``Host``."""
-        return self._http.host
+        return self.http.endpoint.base + persist.API + "/persist"
 
     def key(self) -> str:
         """A key that nobody else has."""
@@ -169,16 +158,14 @@ class ContractClient:
     ) -> CheckResponse:
         """Ask with somebody's token, that of `UNKNOWN`, or none. Raises `NoAnswer`, and `NotVerifiable` where there is no token."""
         data = body.encode() if isinstance(body, str) else body
-        return self.send(ClientRequest(method, target, {**self.headers(who), **(headers or {})}, data, chunked))
-
-    def send(self, request: ClientRequest) -> CheckResponse:
-        is_set = request.method.upper() in _METHODS_THAT_SET
+        request = ClientRequest(method, target, {**self.headers(who), **(headers or {})}, data, chunked)
+        is_set = method.upper() in _METHODS_THAT_SET
         if is_set:
-            self._remember(request.target, request.headers)
+            self._remember(target, request.headers)
         self.request_count += 1
-        response = CheckResponse.of(request, self._http.send(request))
+        response = CheckResponse.of(request, self.http.send(request))
         if is_set:
-            self._remember(request.target, request.headers, is_there=response.status < 300)
+            self._remember(target, request.headers, is_there=response.status < 300)
         self.trail.append(response)
         return response
 
@@ -186,8 +173,8 @@ class ContractClient:
     def connection(self) -> Iterator[RawExchanges]:
         """A connection for what no HTTP client would send; keys that are set on it must be told to `will_set` first."""
         self.request_count += 1
-        with self._http.connection() as connection:
-            yield RawExchanges(connection, self._http.seconds, self.trail)
+        with self.http.connection() as connection:
+            yield RawExchanges(connection, self.http.seconds, self.trail)
 
     # -------------------------------------------------------------------------------------------------------------- cleaning
 
@@ -217,7 +204,7 @@ class ContractClient:
     def _delete(self, target: str, headers: Mapping[str, str]) -> bool:
         """Whether the key is gone. A wrong Persist may answer 404 where there was none."""
         try:
-            status = self._http.send(ClientRequest("DELETE", target, headers)).status
-            return status < 300 or (status == 404 and self._http.send(ClientRequest("GET", target, headers)).status == 404)
+            status = self.http.send(ClientRequest("DELETE", target, headers)).status
+            return status < 300 or (status == 404 and self.http.send(ClientRequest("GET", target, headers)).status == 404)
         except NoAnswer:
             return False

@@ -12,9 +12,8 @@ from kvfake.contract.checks import http1, mattermost, persist
 from kvfake.contract.checks.client import BOT, PROJECT, CheckResponse, ContractClient, Mismatch, NotVerifiable
 from kvfake.contract.checks.expectations import Check
 from kvfake.http_client import NoAnswer
-from kvfake.services import mattermost as mattermost_service
-from kvfake.services import persist as persist_service
 from kvfake.services.fidelity import ROWS, Row
+from kvfake.settings import MATTERMOST, PERSIST
 
 HOLDS, DIFFERS, UNSEEN = "holds", "differs", "not seen"
 RAW_OPTION = "--raw"
@@ -53,7 +52,7 @@ class Verdict(NamedTuple):
 
 def service_of_row(row: Row) -> str:
     """The service that a row is about."""
-    return mattermost_service.NAME if row.id.startswith("M") else persist_service.NAME
+    return MATTERMOST if row.id.startswith("M") else PERSIST
 
 
 def run_checks(client: ContractClient, row: Row, checks: Iterable[Check], unseeable: str | None = None) -> Verdict:
@@ -94,6 +93,6 @@ def run_check(client: ContractClient, check: Check) -> Finding:
 
 def probe(client: ContractClient, service: str, who: str | None = None) -> CheckResponse:
     """Ask for a key that nobody has. Raises `NoAnswer`."""
-    if service == mattermost_service.NAME:
+    if service == MATTERMOST:
         return client.request("GET", f"{client.kv_path}/{client.key()}", who=who or BOT)
     return client.request("GET", f"{client.persist_path}/kv/{client.key()}", who=who or PROJECT)

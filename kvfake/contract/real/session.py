@@ -37,8 +37,8 @@ def real_service(url: str, ca_file: str | None, insecure: bool, given: Mapping[s
     """The real server at that site URL, for these tokens. Raises `Failed` where there is none that knows them."""
     with site_client(url, TIMEOUT_SECONDS, ca_file, insecure) as http:
         tokens = {who: given[name] for name, (_, who) in _WHO.items() if name in given}
-        client, redactor = ContractClient(http, tokens, base=http.endpoint.base), Redactor(tokens.values())
+        client, redactor = ContractClient(http, tokens), Redactor(tokens.values())
         for name in given:
             service, who = _WHO[name]
-            check_store(http, client, service, [who], redactor)
+            check_store(client, service, [who], redactor)
         return RealService(http, given)
