@@ -10,7 +10,7 @@ from collections.abc import Callable
 from kvfake.contract.checks.client import BOT, PROJECT, CheckResponse, RawExchanges
 from kvfake.contract.checks.expectations import Check, Run, expect, status, success
 from kvfake.contract.checks.mattermost import holds, put
-from kvfake.contract.checks.persist import array, error, fields, stored
+from kvfake.contract.checks.persist import array, error, is_key, stored
 
 HOST = "Host: {host}"
 OF_BOT = (HOST, "Authorization: Bearer {token}")
@@ -135,8 +135,7 @@ def raw_bytes_in_a_key(run: Run) -> None:
         head = ("PUT {persist}/kv/{key}RAW HTTP/1.1", *OF_PROJECT, f"Content-Length: {len(body)}")
         with run.client.connection() as connection:
             connection.send(run.fill(message(*head, body=body)).encode().replace(b"RAW", raw, 1))
-            found = fields(connection.receive("PUT"))
-        expect(found.get("key") == run.key + shown, f"the key {run.key + shown!r}", found)
+            is_key("{key}" + shown)(connection.receive("PUT"), run)
     run.run(*(stored("{key}" + encoded, encoded) for encoded in ("%E9", "%C3%A9")))
 
 

@@ -17,6 +17,8 @@ JSON = {"Content-Type": "application/json"}
 
 KEY, PREFIXED, REFUSED_LAST = "/{key}", "/kv/{key}", "/{refused_last}/{key}"
 TOKEN_IN_QUERY = "?access_token={quoted_token}"
+COOKIE = {"Cookie": "a=b; MMAUTHTOKEN={token}; c=d"}
+COOKIE_OF_UNKNOWN = {"Cookie": f"a=b; MMAUTHTOKEN={UNKNOWN}; c=d"}
 USER_ID = "botxxxxxxxxxxxxxxxxxxxxxxx"
 SETS = ("PUT", "POST")
 METHODS = ("GET", *SETS, "DELETE")
@@ -106,10 +108,6 @@ def anonymous(method: str, rest: str, expected: Expectation, headers: dict[str, 
 def kept(rest: str, value: bytes | str, **options: Any) -> tuple[Step, Step]:
     """A value that is set comes back to the byte."""
     return put(rest, value, **options), holds(rest, value)
-
-
-def cookie(token: str) -> dict[str, str]:
-    return {"Cookie": f"a=b; MMAUTHTOKEN={token}; c=d"}
 
 
 def authorization(credentials: str) -> dict[str, str]:
@@ -202,16 +200,16 @@ CHECKS = [
           put(KEY, '"here"'),
           *(anonymous("GET", KEY, HERE, authorization(f"{word} {{token}}"))
             for word in ("Bearer", "BEARER", "bearer", "token", "Token", "TOKEN")),
-          anonymous("GET", KEY, HERE, cookie("{token}")),
+          anonymous("GET", KEY, HERE, COOKIE),
           anonymous("GET", KEY + TOKEN_IN_QUERY, HERE),
           anonymous("GET", "/{key}?a=b&access%5Ftoken={escaped_token}", HERE),
           *(anonymous(method, KEY, success, authorization("token {token}")) for method in (*SETS, "DELETE")),
           *(anonymous(method, KEY + TOKEN_IN_QUERY, success) for method in (*SETS, "DELETE"))),
     table("M10-they_are_looked_at_in_order",
           put(KEY, '"here"'),
-          anonymous("GET", f"{KEY}?access_token={UNKNOWN}", HERE, authorization("Bearer {token}") | cookie(UNKNOWN)),
-          anonymous("GET", KEY, HERE, authorization("token {token}") | cookie(UNKNOWN)),
-          anonymous("GET", f"{KEY}?access_token={UNKNOWN}", HERE, cookie("{token}")),
+          anonymous("GET", f"{KEY}?access_token={UNKNOWN}", HERE, authorization("Bearer {token}") | COOKIE_OF_UNKNOWN),
+          anonymous("GET", KEY, HERE, authorization("token {token}") | COOKIE_OF_UNKNOWN),
+          anonymous("GET", f"{KEY}?access_token={UNKNOWN}", HERE, COOKIE),
           anonymous("GET", KEY + TOKEN_IN_QUERY, HERE, authorization("Basic Ym90"))),
     table("M11-no_token_or_an_unknown_one_is_refused",
           *(anonymous(method, KEY, NO_TOKEN) for method in METHODS),
@@ -305,8 +303,8 @@ CHECKS = [
           kv("GET", "/%C3%A9x/{key}", prefix_refused('"éx"')),
           lacks("/kv%20/{key}", "1")),
     table("M26-a_cookie_counts_for_a_get_alone_or_with_a_word_more",
-          put(KEY, "1"), anonymous("GET", KEY, status(200, "1"), cookie("{token}")),
-          *(anonymous(method, KEY, status(code), cookie("{token}") | more) for method in (*SETS, "DELETE") for more, code in (
+          put(KEY, "1"), anonymous("GET", KEY, status(200, "1"), COOKIE),
+          *(anonymous(method, KEY, status(code), COOKIE | more) for method in (*SETS, "DELETE") for more, code in (
               ({}, 401),
               ({"X-CSRF-Token": UNKNOWN}, 401),
               ({"X-CSRF-Token": UNKNOWN, "X-Requested-With": "XMLHttpRequest"}, 401),
@@ -316,9 +314,10 @@ CHECKS = [
     table("M27-only_the_first_source_of_a_token_is_looked_at",
           put(KEY, "1"),
           *(step for word in ("Bearer", "token") for step in (
-              anonymous("GET", KEY, status(401), authorization(f"{word} {UNKNOWN}") | cookie("{token}")),
+              anonymous("GET", KEY, status(401), authorization(f"{word} {UNKNOWN}") | COOKIE),
               anonymous("GET", KEY + TOKEN_IN_QUERY, status(401), authorization(f"{word} {UNKNOWN}")))),
-          *(anonymous("GET", KEY + TOKEN_IN_QUERY, status(401), cookie(unknown)) for unknown in (UNKNOWN, ""))),
+          anonymous("GET", KEY + TOKEN_IN_QUERY, status(401), COOKIE_OF_UNKNOWN),
+          anonymous("GET", KEY + TOKEN_IN_QUERY, status(401), {"Cookie": "a=b; MMAUTHTOKEN=; c=d"})),
     table("M27-a_user_id_that_a_client_sends_is_dropped",
           *(anonymous(method, KEY, status(401), {"Mattermost-User-Id": USER_ID}) for method in METHODS),
           *kept(KEY, "1", headers={"Mattermost-User-Id": USER_ID})),
