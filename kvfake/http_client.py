@@ -261,8 +261,8 @@ class HttpClient:
     """A client of the server at a URL. `send` keeps its connection for the next request, and belongs to one thread; `forward` may
     be called from several at once.
 
-    ``seconds`` bounds a whole exchange of `send`, and each silence of `forward`. Raises ``ValueError`` for what is no URL, and
-    ``OSError`` for a ``ca_file`` that cannot be taken.
+    ``seconds`` bounds a whole exchange of `send` (twice as long where a body is sent), and each silence of `forward`. Raises
+    ``ValueError`` for what is no URL, and ``OSError`` for a ``ca_file`` that cannot be taken.
     """
 
     def __init__(self, url: str, seconds: float, ca_file: str | None = None, insecure: bool = False) -> None:
@@ -314,6 +314,8 @@ class HttpClient:
         self._kept = connection
         try:
             connection.send(request.encoded(), deadline)
+            if request.body:  # a server that refuses it unread may have let the time for sending pass
+                deadline = _Deadline(self.seconds)
             return connection.receive(request.method, deadline, limit)
         finally:
             if not connection.is_reusable:
