@@ -10,7 +10,7 @@ import pytest
 import kvfake
 from kvfake.contract.checks.client import CheckResponse, ContractClient, Mismatch
 from kvfake.contract.checks.expectations import Check
-from kvfake.contract.checks.runner import CHECKS, UNSEEABLE
+from kvfake.contract.checks.runner import CHECKS, NOT_VERIFIABLE
 from kvfake.double import Double
 from kvfake.http_client import ClientRequest
 from kvfake.services.fidelity import ROWS
@@ -118,7 +118,7 @@ def within(few: Any, many: Any) -> bool:
 
 def test_every_row_has_a_check_and_wrong_services() -> None:
     """No row is without, but those that nobody can see from outside."""
-    seen = [id for id in ROWS if id not in UNSEEABLE]
+    seen = [id for id in ROWS if id not in NOT_VERIFIABLE]
     assert list(dict.fromkeys(check.row for check in CHECKS)) == seen
     assert sorted({wrong.row for wrong in WRONG}) == seen
 

@@ -29,7 +29,7 @@ from kvfake.contract.checks.client import (
     Mismatch,
 )
 from kvfake.contract.checks.expectations import Check, Run
-from kvfake.contract.checks.runner import CHECKS, DIFFERS, HOLDS, UNSEEABLE, UNSEEN, Finding, Verdict, run_check, run_checks
+from kvfake.contract.checks.runner import CHECKS, DIFFERS, HOLDS, NOT_SEEN, NOT_VERIFIABLE, Finding, Verdict, run_check, run_checks
 from kvfake.contract.redaction import Redactor
 from kvfake.contract.verify_report import Report
 from kvfake.doors.connection import Answer
@@ -74,7 +74,7 @@ class Said(NamedTuple):
     def rows(self) -> dict[str, str]:
         """What was said of each row."""
         lines = [line for line in self.out.splitlines() if line[:1] in "MP" and line[1:3].isdigit()]
-        return {line[:3]: next(outcome for outcome in (HOLDS, DIFFERS, UNSEEN) if line[5:].startswith(outcome)) for line in lines}
+        return {line[:3]: next(outcome for outcome in (HOLDS, DIFFERS, NOT_SEEN) if line[5:].startswith(outcome)) for line in lines}
 
     @property
     def summary(self) -> str:
@@ -142,7 +142,7 @@ def test_the_double_does_what_every_row_says(verify: Verify, service: str, profi
     assert said.code == 0
     assert said.out.startswith(f"Asking the double itself ({service}, profile {profile})\n")
     letter = service[0].upper()
-    assert said.rows == {row: UNSEEN if row in UNSEEABLE else HOLDS for row in ROWS if row[0] == letter}
+    assert said.rows == {row: NOT_SEEN if row in NOT_VERIFIABLE else HOLDS for row in ROWS if row[0] == letter}
     assert said.err == ""
 
 
@@ -180,7 +180,7 @@ def test_a_site_may_have_a_sub_path(verify: Verify, service: tuple[str, ...]) ->
     with started(site_path="/chat/here") as double:
         said = verify("--against", double.url, "--raw", *service)
         assert said.code == 0
-        assert set(said.rows.values()) - {UNSEEN} == {HOLDS}
+        assert set(said.rows.values()) - {NOT_SEEN} == {HOLDS}
         assert_as_before(double)
 
 
@@ -192,7 +192,7 @@ def test_what_is_missing_is_said_and_counted(verify: Verify, double: Double) -> 
     assert "M09  not seen  needs --user-token" in said.out
     assert "M28  not seen  needs --raw: " in said.out
     assert "(the rest holds)" in said.out
-    assert list(said.rows.values()).count(UNSEEN) == int(said.summary.split(" differ, ")[1].split()[0])
+    assert list(said.rows.values()).count(NOT_SEEN) == int(said.summary.split(" differ, ")[1].split()[0])
     for missing in ("4 need --raw", "--user-token", "--plain-user-token"):
         assert missing in said.summary
 
@@ -229,8 +229,8 @@ def test_what_is_no_kvfake_is_taken_for_the_plugin(verify: Verify, double: Doubl
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.row}-{wrong.what}")
 def test_a_wrong_service_differs_in_its_row(wrong: Wrong) -> None:
     """Under one of the profiles at least."""
-    if wrong.row in UNSEEABLE:
-        pytest.skip(UNSEEABLE[wrong.row])
+    if wrong.row in NOT_VERIFIABLE:
+        pytest.skip(NOT_VERIFIABLE[wrong.row])
     assert any(differs(wrong, profile) for profile in PROFILES)
 
 
@@ -283,7 +283,7 @@ def test_a_difference_is_shown_with_its_exchange(verify: Verify, tmp_path: Path)
     assert row["exchanges"][-1]["response"]["body"] == '{"changed":true}'
     assert row["exchanges"][-1]["request"]["headers"]["Authorization"] == "Bearer ..."
     assert (report["service"], report["against"], report["profile"]) == ("mattermost", url, "documented")
-    assert sum(report["counts"][outcome] for outcome in (HOLDS, DIFFERS, UNSEEN)) == report["counts"]["rows"] == 28
+    assert sum(report["counts"][outcome] for outcome in (HOLDS, DIFFERS, NOT_SEEN)) == report["counts"]["rows"] == 28
     suite = ET.fromstring(junit.read_text())
     assert (suite.get("tests"), suite.get("errors")) == ("28", "0")
     assert suite.get("failures") == str(list(said.rows.values()).count(DIFFERS))
@@ -333,7 +333,7 @@ def test_a_connection_that_is_cut_for_one_row_is_a_difference_of_it(verify: Veri
 def test_a_row_of_which_nothing_was_asked_does_not_hold(double: Double) -> None:
     with HttpClient(double.url, 10) as http:
         verdict = run_checks(ContractClient(http, TOKENS), ROWS["M01"], ())
-    assert (verdict.outcome, verdict.reasons) == (UNSEEN, ("nothing was asked",))
+    assert (verdict.outcome, verdict.reasons) == (NOT_SEEN, ("nothing was asked",))
 
 
 def test_a_check_that_stumbles_is_a_difference(double: Double) -> None:

@@ -25,7 +25,7 @@ from kvfake.contract.checks.client import (
     ContractClient,
     token_option,
 )
-from kvfake.contract.checks.runner import CHECKS, DIFFERS, UNSEEABLE, UNSEEN, probe, run_checks, service_of_row
+from kvfake.contract.checks.runner import CHECKS, DIFFERS, NOT_SEEN, NOT_VERIFIABLE, probe, run_checks, service_of_row
 from kvfake.contract.redaction import Redactor, printable, shortened
 from kvfake.contract.verify_report import Report
 from kvfake.http_client import ClientRequest, HttpClient, site_client
@@ -123,7 +123,7 @@ class _Verification:
         if self._report.stopped is not None:
             raise Failed(self._report.stopped, UNREACHABLE)
         outcomes = {verdict.outcome for verdict in self._report.verdicts}
-        is_wrong = left or DIFFERS in outcomes or (self._options.require == "all" and UNSEEN in outcomes)
+        is_wrong = left or DIFFERS in outcomes or (self._options.require == "all" and NOT_SEEN in outcomes)
         return DIFFERENT if is_wrong else 0
 
     def _check(self, signals: DeferredSignals) -> None:
@@ -134,7 +134,7 @@ class _Verification:
         self._print(report.heading())
         for row in ROWS.values():
             if service_of_row(row) == service:
-                verdict = run_checks(client, row, CHECKS, UNSEEABLE.get(row.id))
+                verdict = run_checks(client, row, CHECKS, NOT_VERIFIABLE.get(row.id))
                 report.verdicts.append(verdict)
                 self._print(*report.lines(verdict))
                 if verdict.outcome == DIFFERS:  # it may be that there is no store any more

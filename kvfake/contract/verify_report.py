@@ -12,7 +12,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from kvfake.contract.checks.client import CheckResponse
-from kvfake.contract.checks.runner import DIFFERS, HOLDS, UNSEEN, Finding, Verdict
+from kvfake.contract.checks.runner import DIFFERS, HOLDS, NOT_SEEN, Finding, Verdict
 from kvfake.contract.redaction import HIDDEN, Redactor, printable, shortened
 
 _MAX_SENTENCE_CHARACTERS = 90
@@ -41,9 +41,9 @@ class Report:
     def lines(self, verdict: Verdict) -> list[str]:
         """One line, and what differs below it."""
         sentence = textwrap.shorten(_plain(verdict.row.sentence), _MAX_SENTENCE_CHARACTERS, placeholder=" ...")
-        if verdict.outcome == UNSEEN:
+        if verdict.outcome == NOT_SEEN:
             sentence = f"{self._why_unseen(verdict)}: {sentence}"
-        lines = [f"{verdict.row.id}  {verdict.outcome:{len(UNSEEN)}}  {sentence}"]
+        lines = [f"{verdict.row.id}  {verdict.outcome:{len(NOT_SEEN)}}  {sentence}"]
         for finding in verdict.mismatches:
             lines.append(f"{_INDENT}{self._why(finding)}")
             lines += [f"{_INDENT}  {line}" for exchange in finding.exchanges[-1:] for line in self._exchange(exchange)]
@@ -61,11 +61,11 @@ class Report:
 
     def _counts(self) -> dict[str, int]:
         outcomes = Counter(verdict.outcome for verdict in self.verdicts)
-        return {"rows": len(self.verdicts), **{outcome: outcomes[outcome] for outcome in (HOLDS, DIFFERS, UNSEEN)}}
+        return {"rows": len(self.verdicts), **{outcome: outcomes[outcome] for outcome in (HOLDS, DIFFERS, NOT_SEEN)}}
 
     def _missing(self) -> Counter[str | None]:
         """How many unseen rows need each option, or what nobody can give (none). A row may need two."""
-        unseen = [verdict for verdict in self.verdicts if verdict.outcome == UNSEEN]
+        unseen = [verdict for verdict in self.verdicts if verdict.outcome == NOT_SEEN]
         return Counter(one for verdict in unseen for one in (*sorted(verdict.options), *([None] if verdict.reasons else [])))
 
     def _why_unseen(self, verdict: Verdict) -> str:
@@ -146,9 +146,9 @@ class Report:
 
     def as_junit(self, is_unseen_failure: bool) -> bytes:
         """A test case for each row."""
-        failing = (DIFFERS, UNSEEN) if is_unseen_failure else (DIFFERS,)
+        failing = (DIFFERS, NOT_SEEN) if is_unseen_failure else (DIFFERS,)
         failures = [verdict for verdict in self.verdicts if verdict.outcome in failing]
-        skipped = [verdict for verdict in self.verdicts if verdict.outcome == UNSEEN and not is_unseen_failure]
+        skipped = [verdict for verdict in self.verdicts if verdict.outcome == NOT_SEEN and not is_unseen_failure]
         suite = ET.Element(
             "testsuite",
             name=f"kvfake verify {self.service}",

@@ -171,7 +171,7 @@ class ContractClient:
 
     @contextmanager
     def connection(self) -> Iterator[RawExchanges]:
-        """A connection for what no HTTP client would send; keys that are set on it must be told to `will_set` first."""
+        """A connection for what no HTTP client would send; keys that will be set on it must be declared with `will_set` first."""
         self.request_count += 1
         with self.http.connection() as connection:
             yield RawExchanges(connection, self.http.seconds, self.trail)

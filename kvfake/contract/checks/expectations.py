@@ -29,7 +29,7 @@ _PLACEHOLDERS: dict[str, Callable[[ContractClient], str]] = {
     "{quoted_token}": lambda client: quote(client.token(BOT), safe=""),
     "{escaped_token}": lambda client: "".join(f"%{byte:02X}" for byte in client.token(BOT).encode()),
     "{project_token}": lambda client: client.token(PROJECT),
-    "{refused_last}": lambda client: PREFIX if client.is_documented else LONG_PREFIX,  # a prefix that may be refused: M23
+    "{long_prefix}": lambda client: PREFIX if client.is_documented else LONG_PREFIX,  # a prefix that may be refused: M23
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from kvfake.contract.checks.client import BOT, PROJECT, CheckResponse, RawExchanges
 from kvfake.contract.checks.expectations import Check, Run, expect, status, success
 from kvfake.contract.checks.mattermost import holds, put
-from kvfake.contract.checks.persist import array, error, is_key, stored
+from kvfake.contract.checks.persist import array, error, has_value, is_key
 
 HOST = "Host: {host}"
 OF_BOT = (HOST, "Authorization: Bearer {token}")
@@ -41,8 +41,8 @@ def below(name: str, do: Callable[[Run], object]) -> Check:
     return Check(name, do, is_malformed=True, is_below=True)
 
 
-def refused(run: Run, code: int, text: str, *messages: str) -> None:
-    """Each message, on a connection of its own, is answered so, and the connection ends."""
+def expect_refusal(run: Run, code: int, text: str, *messages: str) -> None:
+    """Each message, sent on a connection of its own, gets that response, and the server closes the connection."""
     for one in messages:
         with run.client.connection() as connection:
             connection.send(run.fill(one).encode())
@@ -50,8 +50,8 @@ def refused(run: Run, code: int, text: str, *messages: str) -> None:
             expect_end(connection)
 
 
-def answered(run: Run, connection: RawExchanges, *lines: str, value: str = "1") -> CheckResponse:
-    """The message, a GET, is answered with that value."""
+def expect_value(run: Run, connection: RawExchanges, *lines: str, value: str | None = "1") -> CheckResponse:
+    """A GET with these lines gets a 200 with that value; its response."""
     connection.send(run.fill(message(*lines)).encode())
     response = connection.receive()
     status(200, value)(response, run)
@@ -88,7 +88,7 @@ def is_set(run: Run, *headers: str, body: str, value: str, end: str = "", encode
 
 def bad_chunk(run: Run) -> None:
     will_set(run)
-    refused(run, 500, "invalid byte in chunk length\n", message(PUT, *OF_BOT, CHUNKED, body="x\r\n1\r\n0\r\n\r\n"))
+    expect_refusal(run, 500, "invalid byte in chunk length\n", message(PUT, *OF_BOT, CHUNKED, body="x\r\n1\r\n0\r\n\r\n"))
 
 
 def pipelined(run: Run) -> None:
@@ -109,23 +109,23 @@ def http_1_0(run: Run) -> None:
     run.run(put("/{key}", "1"))
     get = GET.replace("1.1", "1.0")
     with run.client.connection() as connection:
-        answered(run, connection, get, *OF_BOT)
+        expect_value(run, connection, get, *OF_BOT)
         expect_end(connection)
     with run.client.connection() as connection:
-        if not is_last(answered(run, connection, get, *OF_BOT, "Connection: keep-alive")):
-            answered(run, connection, get, *OF_BOT, "Connection: keep-alive")
+        if not is_last(expect_value(run, connection, get, *OF_BOT, "Connection: keep-alive")):
+            expect_value(run, connection, get, *OF_BOT, "Connection: keep-alive")
 
 
 def absolute_target(run: Run) -> None:
     run.run(put("/{key}", "1"))
     with run.client.connection() as connection:
-        answered(run, connection, "GET http://{host}{kv}/{key} HTTP/1.1", *OF_BOT)
+        expect_value(run, connection, "GET http://{host}{kv}/{key} HTTP/1.1", *OF_BOT)
 
 
 def header_block(run: Run) -> None:
     with run.client.connection() as connection:
-        answered(run, connection, GET, *OF_BOT, f"X: {1_000_000 * 'x'}", value="{}")
-    refused(run, 431, "431 Request Header Fields Too Large", message(GET, *OF_BOT, f"X: {1_100_000 * 'x'}"))
+        expect_value(run, connection, GET, *OF_BOT, f"X: {1_000_000 * 'x'}", value=None)
+    expect_refusal(run, 431, "431 Request Header Fields Too Large", message(GET, *OF_BOT, f"X: {1_100_000 * 'x'}"))
 
 
 def raw_bytes_in_a_key(run: Run) -> None:
@@ -136,7 +136,7 @@ def raw_bytes_in_a_key(run: Run) -> None:
         with run.client.connection() as connection:
             connection.send(run.fill(message(*head, body=body)).encode().replace(b"RAW", raw, 1))
             is_key("{key}" + shown)(connection.receive("PUT"), run)
-    run.run(*(stored("{key}" + encoded, encoded) for encoded in ("%E9", "%C3%A9")))
+    run.run(*(has_value("{key}" + encoded, encoded) for encoded in ("%E9", "%C3%A9")))
 
 
 def bad_encoding(run: Run) -> None:
@@ -152,11 +152,11 @@ def bad_encoding(run: Run) -> None:
 
 # fmt: off
 CHECKS = [
-    below("M28-what_is_not_http_is_a_bad_request", lambda run: refused(run, 400, "400 Bad Request", *NOT_HTTP)),
+    below("M28-what_is_not_http_is_a_bad_request", lambda run: expect_refusal(run, 400, "400 Bad Request", *NOT_HTTP)),
     below("M28-a_host_is_required",
-          lambda run: refused(run, 400, "400 Bad Request: missing required Host header", message(GET))),
+          lambda run: expect_refusal(run, 400, "400 Bad Request: missing required Host header", message(GET))),
     below("M28-an_unknown_transfer_coding_is_not_supported",
-          lambda run: refused(run, 501, "Unsupported transfer encoding", message(PUT, HOST, "Transfer-Encoding: gzip"))),
+          lambda run: expect_refusal(run, 501, "Unsupported transfer encoding", message(PUT, HOST, "Transfer-Encoding: gzip"))),
     below("M28-a_bad_chunk_is_an_error", bad_chunk),
     below("M28-chunked_wins_over_a_length",
           lambda run: is_set(run, "Content-Length: 3", CHUNKED, body="1\r\n7\r\n0\r\n\r\n", value="7")),

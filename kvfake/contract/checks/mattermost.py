@@ -15,7 +15,7 @@ TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 ERROR = {**TEXT, "X-Content-Type-Options": "nosniff"}  # as Go's http.Error sends it
 JSON = {"Content-Type": "application/json"}
 
-KEY, PREFIXED, REFUSED_LAST = "/{key}", "/kv/{key}", "/{refused_last}/{key}"
+KEY, PREFIXED, LONG_PREFIXED = "/{key}", "/kv/{key}", "/{long_prefix}/{key}"
 TOKEN_IN_QUERY = "?access_token={quoted_token}"
 COOKIE = {"Cookie": "a=b; MMAUTHTOKEN={token}; c=d"}
 COOKIE_OF_UNKNOWN = {"Cookie": f"a=b; MMAUTHTOKEN={UNKNOWN}; c=d"}
@@ -105,7 +105,7 @@ def anonymous(method: str, rest: str, expected: Expectation, headers: dict[str, 
     return kv(method, rest, expected, body="1" if method in SETS else "", who=None, headers=headers or {})
 
 
-def kept(rest: str, value: bytes | str, **options: Any) -> tuple[Step, Step]:
+def round_trip(rest: str, value: bytes | str, **options: Any) -> tuple[Step, Step]:
     """A value that is set comes back to the byte."""
     return put(rest, value, **options), holds(rest, value)
 
@@ -124,15 +124,15 @@ def by_profile(response: CheckResponse, run: Run, documented: Expectation, plugi
     (documented if run.client.is_documented else plugin)(response, run)
 
 
-def prefix_refused(quoted: str, **headers: dict[str, str]) -> Expectation:
+def prefix_error(quoted: str, headers: dict[str, str] | None = None) -> Expectation:
     """By the plugin, which quotes the prefix as Go does; not by the documentation (M15)."""
     text = f"prefix {quoted} is longer than the limit of 2 ASCII characters\n"
-    return by_profile(documented=status(200), plugin=status(500, text, **headers))
+    return by_profile(documented=status(200), plugin=status(500, text, headers or {}))
 
 
-def prefix_refused_everywhere(prefix: str) -> list[Step]:
+def prefix_errors(prefix: str) -> list[Step]:
     """By each method; no set is sent where it would be taken."""
-    expected = prefix_refused(f'"{prefix}"', headers=TEXT)
+    expected = prefix_error(f'"{prefix}"', TEXT)
     return [
         kv(method, f"/{prefix}/{{key}}", expected, body="1" if method in SETS else "", is_plugin_only=method in SETS)
         for method in METHODS
@@ -140,14 +140,15 @@ def prefix_refused_everywhere(prefix: str) -> list[Step]:
 
 
 @expectation
-def changed(response: CheckResponse, run: Run, documented: bool, plugin: bool = True) -> None:
-    is_changed = documented if run.client.is_documented else plugin
+def changed_is(response: CheckResponse, run: Run, documented: bool) -> None:
+    """``changed`` has that value under the documentation; under the plugin it is always true (M17)."""
+    is_changed = documented or not run.client.is_documented
     success(response)
     expect(response.json() == {"changed": is_changed}, f"changed to be {str(is_changed).lower()}", response.body)
 
 
 @expectation
-def refused(response: CheckResponse, run: Run, code: int, begins: str) -> None:
+def text_error(response: CheckResponse, run: Run, code: int, begins: str) -> None:
     """That status, and a text that begins so."""
     status(code)(response, run)
     expect(response.text.startswith(begins), f"a text that begins with {begins!r}", response.body)
@@ -159,22 +160,23 @@ def plain_error(response: CheckResponse, run: Run) -> None:
     expect(response.body.endswith(b"\n") and b"{" not in response.body, "a line of plain text", response.body)
 
 
-def not_taken(response: CheckResponse, run: Run) -> None:
+def any_error(response: CheckResponse, run: Run) -> None:
     expect(response.status >= 400, "no text to be taken for JSON", response.status)
 
 
 # fmt: off
 CHECKS = [
     table("M01-the_base_path_is_the_plugins",
-          *kept(KEY, "1"), Step("GET", "{base}/plugins/com.mattermost.other/api/v1/kv/{key}", status(404), {})),
-    table("M02-get_gives_exactly_the_stored_bytes", *(step for value in VALUES for step in kept(KEY, value))),
+          *round_trip(KEY, "1"), Step("GET", "{base}/plugins/com.mattermost.other/api/v1/kv/{key}", status(404), {})),
+    table("M02-get_gives_exactly_the_stored_bytes", *(step for value in VALUES for step in round_trip(KEY, value))),
     table("M02-a_key_is_known_by_every_letter",
           *(put(KEY + end, f"{number}") for number, end in enumerate(KEY_ENDS)),
           *(holds(KEY + end, f"{number}") for number, end in enumerate(KEY_ENDS))),
     table("M03-post_and_put_both_set",
-          *kept(KEY, '"posted"', method="POST"), *kept(KEY, '"put"', method="PUT"), *kept(KEY, '"posted again"', method="POST"),
-          put(KEY, '{"a":1}', method="POST"), *kept(KEY, '{"b":2}', method="POST"),
-          put(KEY, '{"a":1}', method="PUT"), *kept(KEY, '{"b":2}', method="PUT")),
+          *round_trip(KEY, '"posted"', method="POST"), *round_trip(KEY, '"put"', method="PUT"),
+          *round_trip(KEY, '"posted again"', method="POST"),
+          put(KEY, '{"a":1}', method="POST"), *round_trip(KEY, '{"b":2}', method="POST"),
+          put(KEY, '{"a":1}', method="PUT"), *round_trip(KEY, '{"b":2}', method="PUT")),
     table("M04-a_set_answers_changed_and_a_newline",
           *(kv(method, rest, status(200, '{"changed":true}\n', JSON), body="1")
             for method, rest in (("PUT", KEY), ("PUT", PREFIXED), ("POST", "/{key}b"), ("POST", "/kv/{key}b")))),
@@ -216,7 +218,7 @@ CHECKS = [
           *(anonymous(method, KEY, NO_TOKEN, authorization(credentials))
             for credentials in (f"Bearer {UNKNOWN}", "Bearer  {token}", "{token}") for method in METHODS)),
     table("M12-a_user_of_no_app_is_refused", *(kv(method, KEY, NO_APP, body="1", who=PLAIN_USER) for method in METHODS)),
-    table("M13-a_body_of_any_kind_of_json_is_taken", *(step for value in VALID_JSON for step in kept(KEY, value))),
+    table("M13-a_body_of_any_kind_of_json_is_taken", *(step for value in VALID_JSON for step in round_trip(KEY, value))),
     table("M13-a_body_that_is_no_json_is_refused",
           put(KEY, '"kept"'),
           *(kv("PUT", KEY, NO_JSON, body=body) for body in INVALID_JSON), kv("POST", KEY, NO_JSON, body="nope"),
@@ -232,27 +234,27 @@ CHECKS = [
             for larger in ('"x' + 4095 * "é" + '"', '"' + 4095 * "é" + '" ', '"' + 4096 * "é" + '"')),
           holds(KEY, '"' + 4095 * "é" + '"')),
     table("M15-a_longer_prefix_is_refused_by_the_plugin_and_taken_by_the_documentation",
-          *prefix_refused_everywhere(LONG_PREFIX), *prefix_refused_everywhere("a-very-long-prefix")),
+          *prefix_errors(LONG_PREFIX), *prefix_errors("a-very-long-prefix")),
     table("M15-the_refused_prefix_is_quoted_as_go_does",
-          kv("GET", "/%01%7F%22%5C/{key}", prefix_refused(r'"\x01\x7f\"\\"')),
-          kv("GET", "/%FF%FE%FD/{key}", prefix_refused(r'"\xff\xfe\xfd"')),
-          kv("GET", "/%C2%A0x/{key}", prefix_refused(r'"\u00a0x"')),
-          kv("GET", "/%E2%82%AC/{key}", prefix_refused('"€"'))),
-    table("M16-the_documentations_own_example_works_where_it_should", *prefix_refused_everywhere("my-app")),
+          kv("GET", "/%01%7F%22%5C/{key}", prefix_error(r'"\x01\x7f\"\\"')),
+          kv("GET", "/%FF%FE%FD/{key}", prefix_error(r'"\xff\xfe\xfd"')),
+          kv("GET", "/%C2%A0x/{key}", prefix_error(r'"\u00a0x"')),
+          kv("GET", "/%E2%82%AC/{key}", prefix_error('"€"'))),
+    table("M16-the_documentations_own_example_works_where_it_should", *prefix_errors("my-app")),
     table("M17-changed_is_always_true_or_says_whether_the_bytes_differ",
-          *(kv("PUT", KEY, changed(documented=is_another), body=value)
+          *(kv("PUT", KEY, changed_is(documented=is_another), body=value)
             for value, is_another in (("1", True), ("1", False), ("2", True), ("1", True), ("1 ", True)))),
     table("M18-the_content_type_of_a_set_is_never_looked_at",
           *(step for method in SETS for number, kind in enumerate(CONTENT_TYPES)
-            for step in kept(KEY, f'"{method} {number}"', method=method, headers={"Content-Type": kind})),
-          kv("PUT", KEY, not_taken, body="none", headers={"Content-Type": "text/plain"}), kv("PUT", KEY, not_taken, body="none"),
-          *kept(KEY, '"none"')),
+            for step in round_trip(KEY, f'"{method} {number}"', method=method, headers={"Content-Type": kind})),
+          kv("PUT", KEY, any_error, body="none", headers={"Content-Type": "text/plain"}), kv("PUT", KEY, any_error, body="none"),
+          *round_trip(KEY, '"none"')),
     table("M19-errors_are_plain_text",
           kv("GET", KEY, plain_error, who=None), kv("PUT", KEY, plain_error, body="x"),
           kv("PUT", KEY, plain_error, body=LARGE), kv("GET", "/{key}/b/c", plain_error)),
     table("M20-the_path_is_matched_decoded",
           put("/kv%2F{key}", "1"), holds(PREFIXED, "1"),
-          *kept("/{key}%2520b", "2"), lacks("/{key}%20b", "2"),
+          *round_trip("/{key}%2520b", "2"), lacks("/{key}%20b", "2"),
           put("/{key}%C3%A9", "3"), holds("/{key}%c3%a9", "3"),
           put("/{key}%E9", "5"), holds("/{key}%e9", "5"),
           put("/{key}+b", "4"), holds("/{key}%2Bb", "4"), lacks("/{key}%20b", "4"),
@@ -274,23 +276,23 @@ CHECKS = [
           is_malformed=True),
     table("M23-a_set_is_refused_in_this_order",
           *(step for method in SETS for step in (
-              kv(method, "/{key}/b/c", refused(404, "404"), body=LARGE, who=None),
-              kv(method, REFUSED_LAST, refused(500, "size"), body=LARGE, who=None),
-              kv(method, REFUSED_LAST, status(401), body="x", who=UNKNOWN),
-              kv(method, REFUSED_LAST, refused(401, "user ID"), body="x", who=None),
-              kv(method, REFUSED_LAST, refused(400, "payload"), body="x"),
-              kv(method, REFUSED_LAST, refused(500, "prefix"), body="1", is_plugin_only=True))),
-          kv("PATCH", REFUSED_LAST, status(405), body=LARGE, who=None)),
+              kv(method, "/{key}/b/c", text_error(404, "404"), body=LARGE, who=None),
+              kv(method, LONG_PREFIXED, text_error(500, "size"), body=LARGE, who=None),
+              kv(method, LONG_PREFIXED, status(401), body="x", who=UNKNOWN),
+              kv(method, LONG_PREFIXED, text_error(401, "user ID"), body="x", who=None),
+              kv(method, LONG_PREFIXED, text_error(400, "payload"), body="x"),
+              kv(method, LONG_PREFIXED, text_error(500, "prefix"), body="1", is_plugin_only=True))),
+          kv("PATCH", LONG_PREFIXED, status(405), body=LARGE, who=None)),
     table("M23-a_get_and_a_delete_are_refused_in_this_order",
           *(step for method in ("GET", "DELETE") for step in (
-              kv(method, "/{key}/b/c", refused(404, "404"), who=None),
-              kv(method, f"/{LONG_PREFIX}/{{key}}", refused(401, "user ID"), body=LARGE, who=None),
+              kv(method, "/{key}/b/c", text_error(404, "404"), who=None),
+              kv(method, f"/{LONG_PREFIX}/{{key}}", text_error(401, "user ID"), body=LARGE, who=None),
               kv(method, f"/{LONG_PREFIX}/{{key}}", by_profile(documented=status(200), plugin=status(500)))))),
     table("M23-a_user_of_no_app_has_a_place_in_the_order",
-          kv("PUT", REFUSED_LAST, refused(500, "size"), body=LARGE, who=PLAIN_USER),
-          kv("PUT", REFUSED_LAST, refused(401, "not an app"), body="x", who=PLAIN_USER),
-          *(kv(method, f"/{LONG_PREFIX}/{{key}}", refused(401, "not an app"), who=PLAIN_USER) for method in ("GET", "DELETE"))),
-    table("M24-what_go_holds_valid_is_taken", *(step for value in VALID_FOR_GO for step in kept(KEY, value))),
+          kv("PUT", LONG_PREFIXED, text_error(500, "size"), body=LARGE, who=PLAIN_USER),
+          kv("PUT", LONG_PREFIXED, text_error(401, "not an app"), body="x", who=PLAIN_USER),
+          *(kv(method, f"/{LONG_PREFIX}/{{key}}", text_error(401, "not an app"), who=PLAIN_USER) for method in ("GET", "DELETE"))),
+    table("M24-what_go_holds_valid_is_taken", *(step for value in VALID_FOR_GO for step in round_trip(KEY, value))),
     table("M24-what_go_does_not_is_refused",
           put(KEY, '"kept"'), *(kv("PUT", KEY, status(400), body=body) for body in INVALID_FOR_GO), holds(KEY, '"kept"')),
     table("M25-prefixes_are_padded_with_blanks",  # no key is set below another prefix that would be padded
@@ -298,9 +300,9 @@ CHECKS = [
     table("M25-a_prefix_is_measured_in_bytes",
           kv("GET", "/%C3%A9/{key}", status(200)),
           put(PREFIXED, "1"),
-          kv("GET", "/kv%20/{key}", prefix_refused('"kv "')),
-          kv("GET", "/%E2%82%AC/{key}", prefix_refused('"€"')),
-          kv("GET", "/%C3%A9x/{key}", prefix_refused('"éx"')),
+          kv("GET", "/kv%20/{key}", prefix_error('"kv "')),
+          kv("GET", "/%E2%82%AC/{key}", prefix_error('"€"')),
+          kv("GET", "/%C3%A9x/{key}", prefix_error('"éx"')),
           lacks("/kv%20/{key}", "1")),
     table("M26-a_cookie_counts_for_a_get_alone_or_with_a_word_more",
           put(KEY, "1"), anonymous("GET", KEY, status(200, "1"), COOKIE),
@@ -320,6 +322,6 @@ CHECKS = [
           anonymous("GET", KEY + TOKEN_IN_QUERY, status(401), {"Cookie": "a=b; MMAUTHTOKEN=; c=d"})),
     table("M27-a_user_id_that_a_client_sends_is_dropped",
           *(anonymous(method, KEY, status(401), {"Mattermost-User-Id": USER_ID}) for method in METHODS),
-          *kept(KEY, "1", headers={"Mattermost-User-Id": USER_ID})),
+          *round_trip(KEY, "1", headers={"Mattermost-User-Id": USER_ID})),
 ]
 # fmt: on

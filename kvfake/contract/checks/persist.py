@@ -42,7 +42,7 @@ UNORDERED_ENDS = (
 )
 ENDS_WITH_A = ("a b", "a%", "a%20b", "a*", "a.", "a?", "a[", "a\\", "a_", "ab")  # in the order of their bytes
 # fmt: off
-LISTS = {  # `begins`, behind the key: the ends of the keys that are listed
+LISTS = {  # `begins`, behind the key: the ends of the keys in the list
     "": ("B", *ENDS_WITH_A, "b", _LONG + "1", _LONG + "2", "é"), "a": ENDS_WITH_A, "b": ("b",), "B": ("B",), "z": (), "%C3": ("é",),
     "a%25": ("a%", "a%20b"), "a%2520": ("a%20b",), "a*": ("a*",), "a.": ("a.",), "a%3F": ("a?",), "a%5B": ("a[",), "a%5C": ("a\\",),
     "a_": ("a_",), "a+b": ("a b",), _LONG + "1": (_LONG + "1",),
@@ -71,12 +71,12 @@ def store(key: str, value: str, who: str = PROJECT) -> Step:
     return persist("PUT", f"/kv/{key}", success, {"value": value}, who)
 
 
-def stored(key: str, value: str, **options: Any) -> Step:
+def has_value(key: str, value: str, **options: Any) -> Step:
     """That value of Persist's is there."""
     return persist("GET", f"/kv/{key}", is_value(value), **options)
 
 
-def parsed(response: CheckResponse, kind: type[_T], code: int = 200) -> _T:
+def json_of(response: CheckResponse, kind: type[_T], code: int = 200) -> _T:
     """The JSON of a response with that status: a dict or a list."""
     if response.status != code:
         raise Mismatch(f"expected status {code}, got {response.status} with ", response.body)
@@ -89,28 +89,28 @@ def parsed(response: CheckResponse, kind: type[_T], code: int = 200) -> _T:
 @expectation
 def is_value(response: CheckResponse, run: Run, value: str) -> None:
     """A record with that value."""
-    if parsed(response, dict).get("value") != run.fill(value):
+    if json_of(response, dict).get("value") != run.fill(value):
         raise Mismatch("expected the value ", run.fill(value).encode(), ", got ", response.body)
 
 
 @expectation
 def is_key(response: CheckResponse, run: Run, key: str) -> None:
     """A record with that key."""
-    expect(parsed(response, dict).get("key") == run.fill(key), f"the key {run.fill(key)!r}", response.body)
+    expect(json_of(response, dict).get("key") == run.fill(key), f"the key {run.fill(key)!r}", response.body)
 
 
 @expectation
 def array(response: CheckResponse, run: Run, *wanted: object, words: str = "the list {}") -> None:
-    """That array of JSON, in a 200; ``words`` say what it is. A record in it is told by its key and its value, as a tuple."""
+    """That array of JSON, in a 200; ``words`` say what it is. A record stands in ``wanted`` as a tuple of its key and its value."""
     expected = run.fill(list(wanted))
-    got = [(item.get("key"), item.get("value")) if isinstance(item, dict) else item for item in parsed(response, list)]
+    got = [(item.get("key"), item.get("value")) if isinstance(item, dict) else item for item in json_of(response, list)]
     expect(got == expected, words.format(expected), response.body if any(isinstance(item, tuple) for item in got) else got)
 
 
 @expectation
 def record(response: CheckResponse, run: Run, key: str, value: str, says_json: bool = False) -> None:
     """A record of that key and value, with its three fields, in a 200; ``says_json``: also in its content type."""
-    found = parsed(response, dict)
+    found = json_of(response, dict)
     expect(sorted(found) == RECORD_FIELDS, "key, value and updated", response.body)
     wanted = run.fill((key, value))
     expect((found["key"], found["value"]) == wanted, f"the key {wanted[0]!r} with the value {wanted[1]!r}", response.body)
@@ -122,7 +122,7 @@ def record(response: CheckResponse, run: Run, key: str, value: str, says_json: b
 @expectation
 def error(response: CheckResponse, run: Run, code: int) -> None:
     """An error: that status, and JSON with a text in ``error`` (P04)."""
-    text = parsed(response, dict, code).get("error")
+    text = json_of(response, dict, code).get("error")
     expect(isinstance(text, str), "a JSON object with a string in error", response.body)
 
 
@@ -153,7 +153,7 @@ def mget(keys: list[str], expected: Expectation, **options: Any) -> Step:
     return persist("POST", "/mget", expected, {"keys": keys}, **options)
 
 
-def listed(*ends: str, begins: str = "", words: str = "the keys {}", **options: Any) -> Step:
+def key_list(*ends: str, begins: str = "", words: str = "the keys {}", **options: Any) -> Step:
     """The keys that begin with the key of this run, and so, have these ends."""
     return persist("GET", f"/kv?begins={{key}}{begins}", array(*("{key}" + end for end in ends), words=words), **options)
 
@@ -163,7 +163,7 @@ def is_the_key(target: str, key: str) -> tuple[Step, Step]:
     return store(target, target), persist("GET", f"/kv/{target}", record(key, target))
 
 
-def padded_set(size: int) -> bytes:
+def padded_body(size: int) -> bytes:
     """A body of so many bytes."""
     start, end = b'{"value":"v"', b"}"
     return start + (size - len(start) - len(end)) * b" " + end
@@ -173,18 +173,18 @@ def same_record(response: CheckResponse, run: Run) -> None:
     """As the one before has it, or the first of a list."""
     before = run.previous.json()
     wanted = before[0] if isinstance(before, list) else before
-    expect(parsed(response, dict) == wanted, f"the same record as before, {wanted}", response.body)
+    expect(json_of(response, dict) == wanted, f"the same record as before, {wanted}", response.body)
 
 
 def not_elsewhere(response: CheckResponse, run: Run) -> None:
-    got = [key for key in parsed(response, list) if run.key in str(key)]
+    got = [key for key in json_of(response, list) if run.key in str(key)]
     expect(got == [], "no key that holds it elsewhere than at its beginning", got)
 
 
 @expectation
 def whole_list(response: CheckResponse, run: Run, *ends: str) -> None:
     """Keys with these ends, among those of others, in ascending order."""
-    keys, got = {run.key + end for end in ends}, parsed(response, list)
+    keys, got = {run.key + end for end in ends}, json_of(response, list)
     expect(keys <= {key for key in got if isinstance(key, str)}, f"a list with {sorted(keys)}", f"{len(got)} others")
     whole = [str(key).encode("utf-8", "surrogatepass") for key in got if REPLACED not in str(key)]
     expect(whole == sorted(whole), "the keys in ascending order", "another")
@@ -210,7 +210,7 @@ def set_at(run: Run) -> str:
 
 
 def updated(response: CheckResponse) -> str:
-    text = str(parsed(response, dict).get("updated"))
+    text = str(json_of(response, dict).get("updated"))
     is_moment = re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", text)
     try:
         datetime.fromisoformat(text[:-1])
@@ -228,13 +228,13 @@ CHECKS = [
           persist("DELETE", "/kv/{key}b", status(200), root=BARE_ROOT),
           store("{key}", "v"),
           *(step for root in ("{persist}", BARE_ROOT) for step in (
-              stored("{key}", "v", root=root), listed("", root=root), mget([], array(words="an empty list"), root=root)))),
+              has_value("{key}", "v", root=root), key_list("", root=root), mget([], array(words="an empty list"), root=root)))),
     table("P02-the_token_decides_the_project",
           store("{key}", "first"),
-          listed(words="no key of another project", who=OTHER_PROJECT),
+          key_list(words="no key of another project", who=OTHER_PROJECT),
           mget(["{key}"], array(None, words="no record of another project"), who=OTHER_PROJECT),
-          store("{key}", "second", OTHER_PROJECT), stored("{key}", "first"), stored("{key}", "second", who=OTHER_PROJECT),
-          persist("DELETE", KEY, status(200)), stored("{key}", "second", who=OTHER_PROJECT)),
+          store("{key}", "second", OTHER_PROJECT), has_value("{key}", "first"), has_value("{key}", "second", who=OTHER_PROJECT),
+          persist("DELETE", KEY, status(200)), has_value("{key}", "second", who=OTHER_PROJECT)),
     table("P03-a_set_answers_what_a_get_does_and_replaces",
           *(step for value in ("one", "two", "[" * 1000) for step in (
               persist("PUT", KEY, record("{key}", value, says_json=True), {"value": value}),
@@ -243,7 +243,7 @@ CHECKS = [
           store("{key}", "kept"),
           *(persist("PUT", KEY, bad_request, body) for body in (*NOT_JSON, *NOT_OBJECTS, b"{}")),
           *(persist("PUT", KEY, bad_request, {"value": value}) for value in NOT_STRINGS),
-          stored("{key}", "kept"), listed("")),
+          has_value("{key}", "kept"), key_list("")),
     table("P04-a_malformed_mget_is_a_400_with_an_error",
           *(persist("POST", "/mget", bad_request, body) for body in (b"", b"nope", *NOT_OBJECTS, b"{}", b'{"keys":["\\udfff"]}')),
           *(persist("POST", "/mget", bad_request, {"keys": keys}) for keys in ("{key}", 5, None, {"a": 1})),
@@ -254,19 +254,19 @@ CHECKS = [
           persist("DELETE", KEY, lambda response, run: None), persist("GET", KEY, error(404))),
     table("P06-a_delete_is_a_200_there_or_not",
           store("{key}", "v"), store("{key}b", "kept"),
-          *2 * (persist("DELETE", KEY, status(200)), persist("GET", KEY, not_there), listed("b")),
-          stored("{key}b", "kept")),
+          *2 * (persist("DELETE", KEY, status(200)), persist("GET", KEY, not_there), key_list("b")),
+          has_value("{key}b", "kept")),
     table("P07-the_list_is_ascending_and_literal",
           *(store("{key}" + end, "v") for end in UNORDERED_ENDS),
-          *(listed(*ends, begins=begins) for begins, ends in LISTS.items()),
+          *(key_list(*ends, begins=begins) for begins, ends in LISTS.items()),
           persist("GET", "/kv?begins={key_tail}", not_elsewhere)),
     table("P07-the_whole_list_is_ascending",
           *(store("{key}" + end, "v") for end in ("b", "a", "c", "B")),
           *(persist("GET", f"/kv{query}", whole_list("b", "a", "c", "B")) for query in ("", "?begins=", "?other=x"))),
     table("P07-keys_are_listed_in_the_order_of_their_bytes",
           *(store("{key}" + end, end) for end in BYTE_ENDS),
-          listed("\0", "z", REPLACED, "\U0001f600", REPLACED, REPLACED),
-          *(stored("{key}" + end, end) for end in BYTE_ENDS),
+          key_list("\0", "z", REPLACED, "\U0001f600", REPLACED, REPLACED),
+          *(has_value("{key}" + end, end) for end in BYTE_ENDS),
           *(persist("GET", KEY + end, is_key("{key}" + REPLACED)) for end in ("%FF", "%FE", "%EF%BF%BD"))),
     table("P08-mget_answers_in_the_order_of_the_keys",
           store("{key}%2541%C3%A9", "1"), store("{key}b", ""),
@@ -276,20 +276,20 @@ CHECKS = [
           persist("GET", "/kv/{key}b", same_record)),
     table("P09-a_value_holds_262144_bytes_of_utf_8",
           *(step for value in (262_144 * "x", 131_072 * "é", 262_144 * "\0")
-            for step in (store("{key}", value), stored("{key}", value))),
+            for step in (store("{key}", value), has_value("{key}", value))),
           *(persist("PUT", KEY, status(400), {"value": value}) for value in (262_145 * "x", 131_072 * "é" + "x")),
-          stored("{key}", 262_144 * "\0")),
+          has_value("{key}", 262_144 * "\0")),
     Check("P10-updated_has_six_decimals_and_a_z", updated_advances),
     table("P12-everything_after_kv_is_the_key",
           *(step for target, key in KEY_ENDS.items() for step in is_the_key("{key}" + target, "{key}" + key)),
-          stored("{key}/b", "{key}%2Fb"), stored("{key}%2Bb", "{key}+b"),
-          listed(*sorted(set(KEY_ENDS.values()), key=str.encode))),
+          has_value("{key}/b", "{key}%2Fb"), has_value("{key}%2Bb", "{key}+b"),
+          key_list(*sorted(set(KEY_ENDS.values()), key=str.encode))),
     table("P12-a_key_is_never_cleaned",
           *(step for key in ("/{key}", "../{key}", "./{key}", "{key}/..", "{key}//b/../c") for step in is_the_key(key, key)),
           is_malformed=True),
     table("P13-what_the_node_client_stores_comes_back_as_it_was",
           *(step for value in NODE_CLIENT_VALUES for step in (
-              store("{key}", value), stored("{key}", value), mget(["{key}"], array(("{key}", value), words="the record {}")))),
+              store("{key}", value), has_value("{key}", value), mget(["{key}"], array(("{key}", value), words="the record {}")))),
           persist("GET", "/kv/{key}b", status(404)), persist("PUT", KEY, error(400), {"value": 5})),
     table("P14-no_token_or_an_unknown_one_is_a_401",
           *(persist(method, rest, error(401), who=who)
@@ -309,10 +309,10 @@ CHECKS = [
             for method, rest in (("get", "/kv"), ("Get", KEY), ("put", KEY), ("Post", "/mget"))),
           is_malformed=True),
     table("P14-a_body_may_have_2_mib",
-          persist("PUT", KEY, success, padded_set(MAX_BODY_BYTES)),
-          persist("PUT", KEY, error(400), padded_set(MAX_BODY_BYTES + 1)),
+          persist("PUT", KEY, success, padded_body(MAX_BODY_BYTES)),
+          persist("PUT", KEY, error(400), padded_body(MAX_BODY_BYTES + 1)),
           persist("PUT", KEY, error(400), 3 * 1024 * 1024 * b"x"),
-          stored("{key}", "v")),
+          has_value("{key}", "v")),
     table("P14-an_mget_may_name_10000_keys",
           store("{key}", "v"),
           mget(["{key}"] * MAX_MGET_KEYS, array(*[("{key}", "v")] * MAX_MGET_KEYS, words=f"{MAX_MGET_KEYS} records")),

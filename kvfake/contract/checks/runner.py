@@ -15,9 +15,9 @@ from kvfake.http_client import NoAnswer
 from kvfake.services.fidelity import ROWS, Row
 from kvfake.settings import MATTERMOST, PERSIST
 
-HOLDS, DIFFERS, UNSEEN = "holds", "differs", "not seen"
+HOLDS, DIFFERS, NOT_SEEN = "holds", "differs", "not seen"
 RAW_OPTION = "--raw"
-UNSEEABLE = {"P11": "nothing that is asked from outside makes an unexpected error"}
+NOT_VERIFIABLE = {"P11": "nothing that is asked from outside makes an unexpected error"}
 """Rows that no check can look at, and why."""
 
 _ORDER = list(ROWS)
@@ -64,20 +64,20 @@ def run_checks(client: ContractClient, row: Row, checks: Iterable[Check], unseea
     does_hold = any(finding.outcome == HOLDS for finding in findings)
     if not (does_hold or mismatches or options or reasons):
         reasons = ("nothing was asked",)
-    outcome = DIFFERS if mismatches else UNSEEN if options or reasons else HOLDS
+    outcome = DIFFERS if mismatches else NOT_SEEN if options or reasons else HOLDS
     return Verdict(row, outcome, options, reasons, mismatches, does_hold)
 
 
 def run_check(client: ContractClient, check: Check) -> Finding:
     """What this check finds. Raises `NoAnswer` where the server is gone."""
     if check.is_malformed and not client.may_be_malformed:
-        return Finding(check, UNSEEN, RAW_OPTION)
+        return Finding(check, NOT_SEEN, RAW_OPTION)
     client.trail.clear()
     count = client.request_count
     try:
         check.run(client)
     except NotVerifiable as missing:
-        return Finding(check, UNSEEN, str(missing))
+        return Finding(check, NOT_SEEN, str(missing))
     except Mismatch as differs:
         mismatch = differs
     except NoAnswer as silent:
