@@ -1,6 +1,7 @@
 """``kvfake verify``: ask a server whether it does what each row says.
 
-Law: options in, verdicts out on stdout, an exit code. It decides who is asked, with which tokens, and that nothing is left there.
+Law: options in, verdicts on stdout and an exit code out. It decides which server is checked, with which tokens, and leaves no key
+there.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ _CLEANING_EXCHANGE_SECONDS = 10.0  # of one exchange, while keys are removed
 def command(parser: ArgumentParser, options: Namespace) -> int:
     """``kvfake verify``."""
     try:
-        flags = {"profile": options.profile}  # a wrong --against is told with its exit code, not as a wrong word
+        flags = {"profile": options.profile}  # --against is checked by `site_client`, whose errors have another exit code
         settings = command_settings(flags, scopes=(WORLD, REAL), overrides={"profile": None}, unread=_UNREAD)
     except ValueError as wrong:
         parser.error(str(wrong))
@@ -69,7 +70,7 @@ def command(parser: ArgumentParser, options: Namespace) -> int:
 
 
 def _tokens(parser: ArgumentParser, options: Namespace) -> dict[str, str]:
-    """The tokens of those who may ask the service; it hears no other service's."""
+    """The tokens for the service. Those for the other service are not sent to it."""
     known = _KNOWN[options.service]
     given = {who: getattr(options, token_option(who)[2:].replace("-", "_")) for who in known + _UNKNOWN[options.service]}
     for who, token in given.items():
@@ -144,7 +145,7 @@ class _Verification:
                     client.clean()
 
     def _clean(self) -> list[str]:
-        """Remove what is still there; the targets of what could not be removed, which are told."""
+        """Remove the keys that are still there, and complain of those that could not be removed; their targets."""
         self._http.close()  # a response may be on its way
         self._http.seconds = min(self._http.seconds, _CLEANING_EXCHANGE_SECONDS)
         left = self._client.clean()
@@ -219,7 +220,7 @@ def no_store_reason(http: HttpClient, response: CheckResponse, hint: str, redact
 
 
 def _site_of_redirect(http: HttpClient, response: CheckResponse) -> str:
-    """The URL to which a site is redirected, without what was asked for below it; the location itself where it is no URL."""
+    """The URL to which the site redirects, without the part of the target below the site; the location where it is no URL."""
     below, location = response.request.target.removeprefix(http.endpoint.base), response.headers.get("location", "")
     try:
         return urljoin(http.url + below, location).removesuffix(below) if location else ""

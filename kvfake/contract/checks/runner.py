@@ -1,6 +1,7 @@
 """Running the checks: whether a server does what a row says.
 
-Law: checks in, verdicts out. A row for which nothing was asked never holds, and whatever a check cannot read is a mismatch.
+Law: checks in, verdicts out. A row for which no request was sent never holds, and a response that a check cannot read is a
+mismatch.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ CHECKS = sorted((*http1.CHECKS, *mattermost.CHECKS, *persist.CHECKS), key=lambda
 
 
 class Finding(NamedTuple):
-    """What one check found: an outcome, or none where it asked nothing. ``option`` is what it would have needed, ``mismatch`` what
-    differs, ``exchanges`` what led to that.
+    """What one check found: an outcome, or none where it sent no request. ``option`` is the option that it lacks, ``mismatch`` what
+    differs, ``exchanges`` the exchanges up to there.
     """
 
     check: Check
@@ -38,8 +39,8 @@ class Finding(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What was found of a row. ``options`` and ``reasons`` say why it was not seen, or not all of it: what was not given, and what
-    nobody can see.
+    """What the checks of a row found. Why they did not see the row, or not all of it: ``options`` were not given, and ``reasons``
+    are what no option changes.
     """
 
     row: Row
@@ -55,11 +56,11 @@ def service_of_row(row: Row) -> str:
     return MATTERMOST if row.id.startswith("M") else PERSIST
 
 
-def run_checks(client: ContractClient, row: Row, checks: Iterable[Check], unseeable: str | None = None) -> Verdict:
-    """Run the row's checks. ``unseeable`` says why nobody can see all of the row. Raises `NoAnswer`."""
+def run_checks(client: ContractClient, row: Row, checks: Iterable[Check], not_verifiable: str | None = None) -> Verdict:
+    """Run the row's checks. ``not_verifiable`` says why no check can see all of the row. Raises `NoAnswer`."""
     findings = [run_check(client, check) for check in checks if check.row == row.id]
     options = tuple(dict.fromkeys(finding.option for finding in findings if finding.option is not None))
-    reasons = (unseeable,) if unseeable else ()
+    reasons = (not_verifiable,) if not_verifiable else ()
     mismatches = tuple(finding for finding in findings if finding.outcome == DIFFERS)
     does_hold = any(finding.outcome == HOLDS for finding in findings)
     if not (does_hold or mismatches or options or reasons):
