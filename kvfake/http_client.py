@@ -21,6 +21,7 @@ from urllib.parse import quote_from_bytes, urlsplit
 from kvfake import __version__
 from kvfake.services.message import JSON, Request, Response
 from kvfake.services.persist import API
+from kvfake.settings import CONTROL_OFF
 from kvfake.trouble import UNREACHABLE, Failed
 from kvfake.world.answers import passed_on
 from kvfake.world.clock import machine_seconds
@@ -33,7 +34,6 @@ CONTROL_SECONDS = 5.0  # of a whole exchange with /_kvfake/
 
 NOT_KVFAKE = "something else answers there"
 _NOT_A_URL = "that is no URL; expected http://host:port"
-_CONTROL_OFF = "control is switched off"  # the beginning of what a server with --no-control answers
 _PAUSE_SECONDS = 0.05  # between two attempts of `wait`
 _READ_BYTES = 65_536
 _CHUNK_BYTES = 4096
@@ -445,7 +445,7 @@ def wait(url: str, seconds: float, token: str | None = None) -> None:
                 return
             last = NoAnswer(NOT_KVFAKE)
         except NoAnswer as why:
-            if isinstance(why, Refused) and str(why).startswith(_CONTROL_OFF):
+            if isinstance(why, Refused) and str(why) == CONTROL_OFF:
                 return
             last = why
         if time.monotonic() + _PAUSE_SECONDS >= end:

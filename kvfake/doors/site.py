@@ -15,6 +15,7 @@ from kvfake.doors.replies import UNEXPECTED, refusal
 from kvfake.services import gorules, mattermost, persist
 from kvfake.services.mattermost import without_token
 from kvfake.services.message import Request, Response
+from kvfake.settings import CONTROL_OFF
 from kvfake.trouble import show_traceback
 from kvfake.world.fake import WORLD_MARK, Ended, Fake
 from kvfake.world.world import World
@@ -83,7 +84,7 @@ class Site:
             return self._fake.answer(persist, request, path, query, base, world)
         if path == CONTROL or path.startswith(CONTROL + b"/"):
             if self._make_control is None:
-                return refusal(404, "control is switched off (--no-control)")
+                return refusal(404, CONTROL_OFF)
             return partial(self._run_control, request, path[len(CONTROL) :], query, base, world or self._fake.own)
         return self._unusual(request, path, query, base, world)
 
