@@ -94,11 +94,11 @@ class RawExchanges:
         self._sent += data
         self._connection.send(data)
 
-    def receive(self, method: str = "GET") -> CheckResponse:
+    def receive(self) -> CheckResponse:
         """The next response. Raises `Mismatch` where none comes."""
-        request, self._sent = ClientRequest(method, "", {}, self._sent), b""
+        request, self._sent = ClientRequest("PUT" if self._sent.startswith(b"PUT ") else "GET", "", {}, self._sent), b""
         try:
-            response = self._connection.receive(method)
+            response = self._connection.receive(request.method)
         except (OSError, HTTPException) as failed:
             raise Mismatch(f"expected an answer, but the server {failure_text(failed, self._seconds)}") from None
         self._trail.append(CheckResponse.of(request, response))

@@ -1,14 +1,14 @@
 """The checks of what holds below both services, byte by byte: M28, and what P12 and P14 say of raw targets.
 
-Law: messages written by hand. A check says beforehand which keys its messages set.
+Law: messages written by hand. A check declares the keys that its messages set before it sends them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvfake.contract.checks.client import BOT, PROJECT, CheckResponse, RawExchanges
-from kvfake.contract.checks.expectations import Check, Run, expect, status, success
+from kvfake.contract.checks.client import BOT, PROJECT
+from kvfake.contract.checks.expectations import Check, Expectation, Run, expect, status, success
 from kvfake.contract.checks.mattermost import holds, put
 from kvfake.contract.checks.persist import array, error, has_value, is_key
 
@@ -34,97 +34,79 @@ NOT_HTTP = (
     "GET\r\n\r\n",
     message("GET {kv}/{key} HTTP/one", HOST),
 )
+GET_1_0 = message(GET.replace("1.1", "1.0"), *OF_BOT)
+KEPT_GET_1_0 = message(GET.replace("1.1", "1.0"), *OF_BOT, "Connection: keep-alive")
+PIPELINED_ENDS = [f"{number:02d}" for number in range(10, 30)]
+PIPELINED = "".join(
+    [message(f"PUT {{kv}}/{{key}}{end} HTTP/1.1", *OF_BOT, "Content-Length: 2", body=end) for end in PIPELINED_ENDS]
+    + [message(f"GET {{kv}}/{{key}}{end} HTTP/1.1", *OF_BOT) for end in PIPELINED_ENDS]
+)
 
 
-def below(name: str, do: Callable[[Run], object]) -> Check:
-    """A check of what lies below HTTP."""
-    return Check(name, do, is_malformed=True, is_below=True)
+def exchange(run: Run, *steps: tuple[str | bytes, Expectation], may_end: bool = True, must_end: bool = False) -> None:
+    """On a connection of its own, send each message, unless it is empty, and expect that of the next response.
+
+    ``may_end``: after a response with ``Connection: close`` nothing more is expected. ``must_end``: after the last response the
+    server closes the connection.
+    """
+    with run.client.connection() as connection:
+        for data, expected in steps:
+            if data:
+                connection.send(data if isinstance(data, bytes) else run.fill(data).encode())
+            response = connection.receive()
+            expected(response, run)
+            if may_end and response.headers.get("connection", "").lower() == "close":
+                break
+        if must_end:
+            expect(connection.is_closed(), "the end of the connection", "none")
 
 
 def expect_refusal(run: Run, code: int, text: str, *messages: str) -> None:
-    """Each message, sent on a connection of its own, gets that response, and the server closes the connection."""
+    """Each message gets that response, and the server closes the connection."""
     for one in messages:
-        with run.client.connection() as connection:
-            connection.send(run.fill(one).encode())
-            status(code, text, {"Connection": "close"})(connection.receive(), run)
-            expect_end(connection)
+        exchange(run, (one, status(code, text, {"Connection": "close"})), must_end=True)
 
 
-def expect_value(run: Run, connection: RawExchanges, *lines: str, value: str | None = "1") -> CheckResponse:
-    """A GET with these lines gets a 200 with that value; its response."""
-    connection.send(run.fill(message(*lines)).encode())
-    response = connection.receive()
-    status(200, value)(response, run)
-    return response
+def will_set(run: Run, *ends: str) -> None:
+    for end in ends:
+        run.client.will_set(f"{run.client.kv_path}/{run.key}{end}", BOT)
 
 
-def expect_end(connection: RawExchanges) -> None:
-    expect(connection.is_closed(), "the end of the connection", "none")
-
-
-def is_last(response: CheckResponse) -> bool:
-    """Whether the server says that it answers nothing more on this connection, as it may."""
-    return response.headers.get("connection", "").lower() == "close"
-
-
-def will_set(run: Run, end: str = "") -> None:
-    run.client.will_set(f"{run.client.kv_path}/{run.key}{end}", BOT)
-
-
-def is_set(run: Run, *headers: str, body: str, value: str, end: str = "", encoded_end: str = "") -> None:
+def set_and_get(run: Run, *headers: str, body: str, value: str, end: str = "", encoded_end: str = "") -> None:
     """A set with these headers and that body sets that value, and the next message on the connection is read right. ``end`` is
     what the target has behind the key, ``encoded_end`` the same as a client would write it.
     """
     will_set(run, encoded_end)
-    set_line, get_line = (line.replace("{key}", "{key}" + end) for line in (PUT, GET))
-    with run.client.connection() as connection:
-        connection.send(run.fill(message(set_line, *OF_BOT, *headers, body=body) + message(get_line, *OF_BOT)).encode())
-        response = connection.receive("PUT")
-        success(response)
-        if not is_last(response):
-            status(200, value)(connection.receive(), run)
+    put_line, get_line = (line.replace("{key}", "{key}" + end) for line in (PUT, GET))
+    both = message(put_line, *OF_BOT, *headers, body=body) + message(get_line, *OF_BOT)
+    exchange(run, (both, success), ("", status(200, value)))
     run.run(holds("/{key}" + encoded_end, value))
 
 
 def bad_chunk(run: Run) -> None:
-    will_set(run)
+    will_set(run, "")
     expect_refusal(run, 500, "invalid byte in chunk length\n", message(PUT, *OF_BOT, CHUNKED, body="x\r\n1\r\n0\r\n\r\n"))
 
 
-def pipelined(run: Run) -> None:
-    ends = [f"{number:02d}" for number in range(10, 30)]
-    for end in ends:
-        will_set(run, end)
-    sets = [message(f"PUT {{kv}}/{{key}}{end} HTTP/1.1", *OF_BOT, "Content-Length: 2", body=end) for end in ends]
-    gets = [message(f"GET {{kv}}/{{key}}{end} HTTP/1.1", *OF_BOT) for end in ends]
-    with run.client.connection() as connection:
-        connection.send(run.fill("".join(sets + gets)).encode())
-        for _ in sets:
-            success(connection.receive("PUT"))
-        for end in ends:
-            status(200, end)(connection.receive(), run)
+def pipelining(run: Run) -> None:
+    will_set(run, *PIPELINED_ENDS)
+    sets = [(PIPELINED if number == 0 else "", success) for number in range(len(PIPELINED_ENDS))]
+    exchange(run, *sets, *(("", status(200, end)) for end in PIPELINED_ENDS), may_end=False)
 
 
 def http_1_0(run: Run) -> None:
     run.run(put("/{key}", "1"))
-    get = GET.replace("1.1", "1.0")
-    with run.client.connection() as connection:
-        expect_value(run, connection, get, *OF_BOT)
-        expect_end(connection)
-    with run.client.connection() as connection:
-        if not is_last(expect_value(run, connection, get, *OF_BOT, "Connection: keep-alive")):
-            expect_value(run, connection, get, *OF_BOT, "Connection: keep-alive")
+    exchange(run, (GET_1_0, status(200, "1")), must_end=True)
+    exchange(run, (KEPT_GET_1_0, status(200, "1")), (KEPT_GET_1_0, status(200, "1")))
 
 
 def absolute_target(run: Run) -> None:
     run.run(put("/{key}", "1"))
-    with run.client.connection() as connection:
-        expect_value(run, connection, "GET http://{host}{kv}/{key} HTTP/1.1", *OF_BOT)
+    exchange(run, (message("GET http://{host}{kv}/{key} HTTP/1.1", *OF_BOT), status(200, "1")))
 
 
 def header_block(run: Run) -> None:
-    with run.client.connection() as connection:
-        expect_value(run, connection, GET, *OF_BOT, f"X: {1_000_000 * 'x'}", value=None)
+    exchange(run, (message(GET, *OF_BOT, f"X: {1_000_000 * 'x'}"), status(200)))
     expect_refusal(run, 431, "431 Request Header Fields Too Large", message(GET, *OF_BOT, f"X: {1_100_000 * 'x'}"))
 
 
@@ -133,21 +115,19 @@ def raw_bytes_in_a_key(run: Run) -> None:
         run.client.will_set(f"{run.client.persist_path}/kv/{run.key}{encoded}", PROJECT)
         body = f'{{"value":"{encoded}"}}'
         head = ("PUT {persist}/kv/{key}RAW HTTP/1.1", *OF_PROJECT, f"Content-Length: {len(body)}")
-        with run.client.connection() as connection:
-            connection.send(run.fill(message(*head, body=body)).encode().replace(b"RAW", raw, 1))
-            is_key("{key}" + shown)(connection.receive("PUT"), run)
+        exchange(run, (run.fill(message(*head, body=body)).encode().replace(b"RAW", raw, 1), is_key("{key}" + shown)))
     run.run(*(has_value("{key}" + encoded, encoded) for encoded in ("%E9", "%C3%A9")))
 
 
 def bad_encoding(run: Run) -> None:
+    empty_list = (message("GET {persist}/kv?begins={key} HTTP/1.1", *OF_PROJECT), array(words="an empty list"))
     for rest in ("/{key}%zz", "/{key}%", "?begins={key}%zz"):
-        with run.client.connection() as connection:
-            connection.send(run.fill(message(f"GET {{persist}}/kv{rest} HTTP/1.1", *OF_PROJECT)).encode())
-            response = connection.receive()
-            error(400)(response, run)
-            if not is_last(response):
-                connection.send(run.fill(message("GET {persist}/kv?begins={key} HTTP/1.1", *OF_PROJECT)).encode())
-                array(words="an empty list")(connection.receive(), run)
+        exchange(run, (message(f"GET {{persist}}/kv{rest} HTTP/1.1", *OF_PROJECT), error(400)), empty_list)
+
+
+def below(name: str, do: Callable[[Run], object]) -> Check:
+    """A check of what lies below HTTP."""
+    return Check(name, do, is_malformed=True, is_below=True)
 
 
 # fmt: off
@@ -159,14 +139,14 @@ CHECKS = [
           lambda run: expect_refusal(run, 501, "Unsupported transfer encoding", message(PUT, HOST, "Transfer-Encoding: gzip"))),
     below("M28-a_bad_chunk_is_an_error", bad_chunk),
     below("M28-chunked_wins_over_a_length",
-          lambda run: is_set(run, "Content-Length: 3", CHUNKED, body="1\r\n7\r\n0\r\n\r\n", value="7")),
+          lambda run: set_and_get(run, "Content-Length: 3", CHUNKED, body="1\r\n7\r\n0\r\n\r\n", value="7")),
     below("M28-two_equal_lengths_are_one",
-          lambda run: is_set(run, "Content-Length: 1", "Content-Length: 1", body="8", value="8")),
-    below("M28-requests_may_be_sent_all_at_once", pipelined),
+          lambda run: set_and_get(run, "Content-Length: 1", "Content-Length: 1", body="8", value="8")),
+    below("M28-requests_may_be_sent_all_at_once", pipelining),
     below("M28-http_1_0_works", http_1_0),
     below("M28-an_absolute_target_works", absolute_target),
     below("M28-raw_utf_8_in_a_target_works",
-          lambda run: is_set(run, "Content-Length: 1", body="1", value="1", end="é", encoded_end="%C3%A9")),
+          lambda run: set_and_get(run, "Content-Length: 1", body="1", value="1", end="é", encoded_end="%C3%A9")),
     below("M28-a_header_block_has_a_bound", header_block),
     below("P12-the_node_clients_raw_bytes_are_the_key", raw_bytes_in_a_key),
     below("P14-bad_encoding_is_the_services_own_error", bad_encoding),
