@@ -16,6 +16,9 @@ class CommandError(Exception):
         self.code = code
 
 
+UNREACHABLE = 2
+"""The exit code where nothing could be asked: no server answers, or a file is not what it should be."""
+
 BIND_ERRORS = (OSError, UnicodeError)
 """What is raised where a server cannot listen; the latter for a host that cannot be a name."""
 

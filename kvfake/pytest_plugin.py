@@ -96,10 +96,9 @@ def _live_backend(config: pytest.Config, settings: dict[str, Any]) -> LiveBacken
 
 def _sigterm_ends_session() -> AbstractContextManager[None]:
     """SIGTERM lets the running test end, so that what it set on the real server is deleted."""
-    from kvfake.cli.running import BY_SIGNAL
-    from kvfake.contract.live.ending import sigterm_calls
+    from kvfake.signals import SIGNAL_EXIT_CODE, sigterm_calls
 
-    return sigterm_calls(lambda number: pytest.exit("SIGTERM", returncode=BY_SIGNAL + number))
+    return sigterm_calls(lambda number: pytest.exit("SIGTERM", returncode=SIGNAL_EXIT_CODE + number))
 
 
 def _session_settings(config: pytest.Config, override: dict[str, Any]) -> dict[str, Any]:

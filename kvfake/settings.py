@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from os import PathLike, fspath
+from os import PathLike, environ, fspath
+from types import MappingProxyType
 from typing import Any
 
 SERVER = "server"
@@ -24,6 +25,18 @@ NO = ("0", "false", "no", "off")
 MATTERMOST = "mattermost"
 PERSIST = "persist"
 PROJECT_MARK = "project:"
+
+CONTROL_OFF = "control is switched off (--no-control)"
+"""The error of a server without control; `kvfake wait` knows by it that a kvfake answers."""
+
+TOKEN_OPTIONS = {
+    "--bot-token": ("MATTERMOST_BOT_TOKEN", "an app's bot's"),
+    "--user-token": ("MATTERMOST_USER_TOKEN", "a user's of the same app"),
+    "--plain-user-token": ("MATTERMOST_PLAIN_USER_TOKEN", "a user's of no app"),
+    "--project-token": ("BEEPBOOP_TOKEN", "a project's"),
+    "--other-project-token": ("BEEPBOOP_OTHER_TOKEN", "another project's"),
+}
+"""The options that give a command real tokens: the variable of each, and its meaning."""
 
 _IN_A_PATH = frozenset("/-._~!$&'()*+,;=:@0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")  # RFC 3986: as it is
 
@@ -258,3 +271,16 @@ def resolve(*layers: Mapping[str, Any], scopes: tuple[str, ...]) -> dict[str, An
         setting.name: next((layer[setting.name] for layer in layers if setting.name in layer), setting.default)
         for setting in of(*scopes)
     }
+
+
+def command_settings(
+    flags: Mapping[str, object],
+    *,
+    scopes: tuple[str, ...],
+    overrides: Mapping[str, Any] = MappingProxyType({}),
+    unread: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """The settings of a command: from its flags, else from the environment but for the variables of ``unread``, else from
+    ``overrides``, which are the command's own defaults. Raises ``ValueError``.
+    """
+    return resolve(from_flags(flags), from_environment(environ, *scopes, without=unread), overrides, scopes=scopes)

@@ -15,17 +15,15 @@ import requests
 
 import kvfake
 from kvfake.cli import main
-from kvfake.contract.call import Differs
-from kvfake.contract.caller import Caller
-from kvfake.contract.rows.register import checks
+from kvfake.contract.checks.client import ContractClient, Mismatch
+from kvfake.contract.checks.runner import CHECKS
 from tests.rows.wrong import WRONG, Wrong
 from tests.support.doors import TOKENS
-from tests.support.lines import WHO, DoorLine
+from tests.support.lines import WHO, DoorClient
 from tests.support.recordings import KV, an_app, lines_of, recorded, standing_before
 
 pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 
-CHECKS = checks()
 PERSIST = "/api/v1/persist"
 JSON = {"content-type": "application/json"}
 TEXT = {"content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff"}
@@ -210,7 +208,7 @@ def test_the_checks_of_the_contract_are_as_on_the_double(compare: Compare, file:
     """What they ask of a right server, malformed requests too."""
     with recorded(file) as door:
         for check in CHECKS:
-            check.do(Caller(DoorLine(door), WHO))
+            check.run(ContractClient(DoorClient(door), WHO))
     said = compare()
     assert (said.code, len(said.lines)) == (0, 1)
 
@@ -316,9 +314,9 @@ def record_day(file: Path, wrong: Wrong, *, with_checks: bool) -> None:
         an_app(door)
         named = ("no_token_or_an_unknown_one_is_refused",)
         for check in CHECKS if with_checks else ():
-            if check.row == wrong.row or check.do.__name__ in named:
-                with suppress(Differs):
-                    check.do(Caller(DoorLine(door, 0.2), WHO))
+            if check.row == wrong.row or check.title in named:
+                with suppress(Mismatch):
+                    check.run(ContractClient(DoorClient(door, 0.2), WHO))
 
 
 # Not those that are wrong below HTTP: what a recording keeps is requests, and what is none is refused by kvfake itself.

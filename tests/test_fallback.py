@@ -15,8 +15,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 import kvfake
+from kvfake import http_client
 from kvfake.double import Double
-from kvfake.http import fallback
 from kvfake.http.parser import MAX_BODY_BYTES
 from kvfake.services.mattermost import KV
 from tests.support.doors import DOORS, Door, SocketDoor, opened
@@ -310,8 +310,8 @@ def test_an_answer_that_cannot_be_passed_on_is_a_502(answer: bytes, words: str) 
 
 def test_a_fallback_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """After half a minute of silence."""
-    assert fallback.MAX_HANG_SECONDS == 30
-    monkeypatch.setattr(fallback, "MAX_HANG_SECONDS", 0.05)
+    assert http_client.MAX_SILENCE_SECONDS == 30
+    monkeypatch.setattr(http_client, "MAX_SILENCE_SECONDS", 0.05)
     done = threading.Event()
     with saying(b"", until=lambda: done.wait(10)) as url, opened("socket", fallback=url) as one:
         assert refusal(one).endswith("timed out")
@@ -320,17 +320,17 @@ def test_a_fallback_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatc
 
 def test_an_endless_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """After so many bytes, which bounds what it takes."""
-    assert fallback.MAX_ANSWER_BYTES == MAX_BODY_BYTES
-    monkeypatch.setattr(fallback, "MAX_ANSWER_BYTES", 1_000_000)
+    assert http_client.MAX_RESPONSE_BYTES == MAX_BODY_BYTES
+    monkeypatch.setattr(http_client, "MAX_RESPONSE_BYTES", 1_000_000)
     with saying(OK + b"\r\n", b"x" * 100_000, until=lambda: False) as url, opened("socket", fallback=url) as one:
         assert refusal(one).endswith("did not answer: more than 1000000 bytes")
 
 
 def test_an_answer_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """After so long, though it is never silent."""
-    monkeypatch.setattr(fallback, "MAX_ANSWER_SECONDS", 0.0)
+    monkeypatch.setattr(http_client, "MAX_FORWARD_SECONDS", 1.0)
     with saying(OK + b"\r\n", b"x", until=lambda: False) as url, opened("socket", fallback=url) as one:
-        assert refusal(one).endswith("did not answer: not whole after 0 seconds")
+        assert refusal(one).endswith("did not answer: not whole after 1 seconds")
 
 
 def test_a_fallback_with_https(url: str) -> None:
@@ -343,6 +343,14 @@ def test_a_name_that_nobody_has() -> None:
     """Is an answer too."""
     with opened("site", fallback="http://" + "a" * 70 + ".invalid") as one:
         assert "too long" in refusal(one)
+
+
+def test_a_header_with_a_line_break_is_not_passed_on(url: str) -> None:
+    """It could be taken for the beginning of another one. A folded header is on one line by then."""
+    with opened("wsgi", fallback=url) as one:
+        assert one.send("GET", "/x", {"X-More": "a\rX-Forged: b"}).json() == {
+            "error": f"the fallback {url} did not answer: a line of the request holds a line break"
+        }
 
 
 # -------------------------------------------------------------------------------------------------------------------- circles
@@ -384,8 +392,8 @@ def test_a_chain_of_worlds_is_no_circle() -> None:
     """One world may lead to another of the same server, and that to a third."""
     with kvfake.start() as last:
         last.respond("GET", "/x", body="found")
-        middle = last.open({"fallback": last.url})  # type: ignore[attr-defined]
-        first = last.open({"fallback": middle.url})  # type: ignore[attr-defined]
+        middle = last.beside({"fallback": last.url})  # type: ignore[attr-defined]
+        first = last.beside({"fallback": middle.url})  # type: ignore[attr-defined]
         with Wire(int(last.url.rpartition(":")[2])) as wire:
             path = first.url.removeprefix(last.url)
             assert wire.ask(request_bytes("GET", f"{path}/x", {"Via": "1.1 proxy"})).text == "found"

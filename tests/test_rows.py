@@ -8,22 +8,22 @@ from typing import Any
 import pytest
 
 import kvfake
-from kvfake.contract.call import Answer, Call, Differs
-from kvfake.contract.caller import Caller
-from kvfake.contract.checks import UNSEEABLE, Check
-from kvfake.contract.rows.register import checks
+from kvfake.contract.checks.client import CheckResponse, ContractClient, Mismatch
+from kvfake.contract.checks.expectations import Check
+from kvfake.contract.checks.runner import CHECKS, NOT_VERIFIABLE
 from kvfake.double import Double
+from kvfake.http_client import ClientRequest
 from kvfake.services.facts import ROWS
 from kvfake.services.mattermost import KV
+from kvfake.services.messages import Response
 from kvfake.services.persist import API
 from tests.rows.wrong import WRONG, Wrong
 from tests.support.doors import CLIENT_DOORS, DOORS, TOKENS, Door, SocketDoor, opened, serving
-from tests.support.lines import WHO, DoorLine, caller_of
+from tests.support.lines import WHO, DoorClient, client_of
 from tests.support.wire import Reply, request_bytes
 
 PROFILES = ("documented", "plugin-1.2")
 ALL_DOORS = [*DOORS, *CLIENT_DOORS]
-CHECKS = checks()
 
 
 def with_values_of_others(double: Double) -> dict[str, Any]:
@@ -45,23 +45,24 @@ def test_the_row_holds(check: Check, door: str, profile: str) -> None:
         pytest.skip("decided below the double: by a server, or by a client")
     with opened(door, profile=profile, strict=True, token=TOKENS) as opened_door:
         before = with_values_of_others(opened_door.double)
-        caller = caller_of(opened_door, profile)
-        check.do(caller)
-        assert caller.calls > 0
-        assert caller.clean() == []
+        client = client_of(opened_door, profile)
+        check.run(client)
+        assert client.request_count > 0
+        assert client.clean() == []
         assert opened_door.double.dump() == before
 
 
-class Watched(DoorLine):
+class WatchedClient(DoorClient):
     """The way through a door, and what went along it."""
 
     def __init__(self, door: Door) -> None:
         super().__init__(door)
-        self.answers: list[Answer] = []
+        self.exchanges: list[CheckResponse] = []
 
-    def send(self, call: Call) -> Answer:
-        self.answers.append(super().send(call))
-        return self.answers[-1]
+    def send(self, request: ClientRequest) -> Response:
+        response = super().send(request)
+        self.exchanges.append(CheckResponse.of(request, response))
+        return response
 
 
 KEY = "[0-9a-f]{32}"
@@ -74,15 +75,15 @@ READING = {"GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND"}
 def test_a_check_changes_nothing_but_keys_of_its_own(check: Check, profile: str) -> None:
     """It may be asked of a live server: whatever is no reading names a new key, and nothing is set but in two name spaces."""
     with opened(SocketDoor.name, profile=profile, strict=True, token=TOKENS) as door:
-        line = Watched(door)
-        caller = Caller(line, WHO, profile=profile)
-        check.do(caller)
-        caller.clean()
-    not_read = [answer for answer in line.answers if answer.call.method.upper() not in READING]
-    changing = [answer for answer in not_read if "/mget" not in answer.call.target]
-    assert all(re.search(KEY, answer.call.target) for answer in changing)
-    done = [answer.call for answer in changing if answer.status < 300]
-    assert all(SET_HERE.fullmatch(call.target) for call in done if call.method != "DELETE")
+        transport = WatchedClient(door)
+        client = ContractClient(transport, WHO, profile=profile)
+        check.run(client)
+        client.clean()
+    not_read = [one for one in transport.exchanges if one.request.method.upper() not in READING]
+    changing = [one for one in not_read if "/mget" not in one.request.target]
+    assert all(re.search(KEY, one.request.target) for one in changing)
+    done = [one.request for one in changing if one.status < 300]
+    assert all(SET_HERE.fullmatch(request.target) for request in done if request.method != "DELETE")
 
 
 @pytest.mark.once
@@ -99,13 +100,13 @@ def differs(check: Check, wrong: Wrong, profile: str) -> str:
     double = kvfake.Double(profile=profile, strict=True, token=TOKENS)
     before = with_values_of_others(double)
     with serving(double, wrong.answer, wrong.wire) as door:
-        caller = caller_of(door, profile, seconds=0.2)
+        client = client_of(door, profile, seconds=0.2)
         try:
-            check.do(caller)
-        except Differs as difference:
+            check.run(client)
+        except Mismatch as difference:
             return str(difference)
         finally:
-            caller.clean()
+            client.clean()
             assert within(before, double.dump())
     return ""
 
@@ -117,14 +118,14 @@ def within(few: Any, many: Any) -> bool:
 
 def test_every_row_has_a_check_and_wrong_services() -> None:
     """No row is without, but those that nobody can see from outside."""
-    seen = [id for id in ROWS if id not in UNSEEABLE]
+    seen = [id for id in ROWS if id not in NOT_VERIFIABLE]
     assert list(dict.fromkeys(check.row for check in CHECKS)) == seen
     assert sorted({wrong.row for wrong in WRONG}) == seen
 
 
 def test_a_check_has_a_name_of_its_own() -> None:
     """It is one row's, and asks below HTTP only where it says so."""
-    names = [check.do.__name__ for check in CHECKS]
+    names = [check.title for check in CHECKS]
     assert len(set(names)) == len(names)
     assert all(check.is_malformed for check in CHECKS if check.is_below)
 

@@ -17,14 +17,14 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
 import kvfake
-from kvfake.contract.checks import Check
-from kvfake.contract.rows.register import checks
+from kvfake.contract.checks.expectations import Check
+from kvfake.contract.checks.runner import CHECKS as EVERY_CHECK
 from kvfake.double import Double
 from kvfake.http.router import call_application
 from kvfake.services.mattermost import KV
 from kvfake.services.messages import Request, Response
 from tests.support.doors import TOKENS, SocketDoor, WsgiDoor
-from tests.support.lines import caller_of
+from tests.support.lines import client_of
 from tests.support.wire import Reply, Wire, request_bytes
 from tests.support.wsgi import werkzeug_server
 
@@ -72,7 +72,7 @@ def gunicorn_server(profile: str) -> Iterator[int]:
             process.stderr.close()
 
 
-CHECKS = [check for check in checks() if not check.is_below and check.do.__name__ not in NOT_UNDER_A_SERVER]
+CHECKS = [check for check in EVERY_CHECK if not check.is_below and check.title not in NOT_UNDER_A_SERVER]
 
 
 @pytest.fixture(scope="module", params=["werkzeug", "gunicorn"])
@@ -99,7 +99,7 @@ def test_the_row_holds_under_a_server(served: tuple[Double, int], check: Check) 
         )
     door = FreshDoor(double, port)
     door.wire.close()
-    check.do(caller_of(door, "plugin-1.2"))
+    check.run(client_of(door, "plugin-1.2"))
 
 
 def test_werkzeugs_test_client() -> None:

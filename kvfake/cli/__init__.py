@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvfake.cli.parser import parse
 from kvfake.errors import BIND_ERRORS, CommandError, cannot_listen
-from kvfake.settings import COMMAND, PERSIST, PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_flags, resolve
+from kvfake.settings import COMMAND, PERSIST, PORT_OF_SERVE_ONLY, SERVER, WORLD, command_settings
 
 if TYPE_CHECKING:
     from kvfake.double import ServerDouble
@@ -56,10 +56,9 @@ def _complain(text: str) -> None:
     print(f"kvfake: {text}", file=sys.stderr, flush=True)
 
 
-def _settings(parser: ArgumentParser, options: Namespace, overrides: Mapping[str, Any], without: frozenset[str]) -> dict[str, Any]:
+def _settings(parser: ArgumentParser, options: Namespace, overrides: Mapping[str, Any], unread: frozenset[str]) -> dict[str, Any]:
     try:
-        environment = from_environment(os.environ, SERVER, WORLD, COMMAND, without=without)
-        return resolve(from_flags(vars(options)), environment, overrides, scopes=(SERVER, WORLD, COMMAND))
+        return command_settings(vars(options), scopes=(SERVER, WORLD, COMMAND), overrides=overrides, unread=unread)
     except ValueError as wrong:
         parser.error(str(wrong))
 
@@ -86,19 +85,20 @@ def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
 
 
 def _serve(parser: ArgumentParser, options: Namespace) -> int:
-    from kvfake.cli.running import ENDING, held
+    from kvfake.signals import END_SIGNALS, held_signals
 
     double, files = _bind(_settings(parser, options, {}, frozenset()))
-    with held(ENDING), files, double:
+    with held_signals(END_SIGNALS), files, double:
         double.server.start()
         print(f"kvfake is listening on {double.url}", flush=True)
-        signal.sigwait(ENDING)
+        signal.sigwait(END_SIGNALS)
         double.close()
         return 0 if files.finish(double.dump) else FAILED
 
 
 def _run(parser: ArgumentParser, options: Namespace) -> int:
-    from kvfake.cli.running import ENDING, held, run
+    from kvfake.cli.running import run
+    from kvfake.signals import END_SIGNALS, held_signals
 
     if not options.words:
         parser.error("run: expected a command, as in: kvfake run -- npm test")
@@ -112,7 +112,7 @@ def _run(parser: ArgumentParser, options: Namespace) -> int:
 
     with files, double:
         code = run(options.words, {**os.environ, **double.env}, start, _complain)
-        with held(ENDING):
+        with held_signals(END_SIGNALS):
             double.close()
             if has_started and not files.finish(double.dump):
                 return code or FAILED
@@ -120,8 +120,8 @@ def _run(parser: ArgumentParser, options: Namespace) -> int:
 
 
 def _env(parser: ArgumentParser, options: Namespace) -> int:
-    from kvfake.asking import environment
     from kvfake.double import no_proxy
+    from kvfake.http_client import environment
 
     with _answered(options.url):
         env = environment(options.url, options.control_token)
@@ -130,7 +130,7 @@ def _env(parser: ArgumentParser, options: Namespace) -> int:
 
 
 def _wait(parser: ArgumentParser, options: Namespace) -> int:
-    from kvfake.asking import NoAnswer, wait
+    from kvfake.http_client import NoAnswer, wait
 
     try:
         wait(options.url, options.timeout, options.control_token)
@@ -161,7 +161,7 @@ def _contract(parser: ArgumentParser, options: Namespace) -> int:
 @contextmanager
 def _answered(url: str) -> Iterator[None]:
     """Where a server does not answer what is asked in this block, or not as one that does it, that is told."""
-    from kvfake.asking import NoAnswer, Refused
+    from kvfake.http_client import NoAnswer, Refused
 
     try:
         yield
@@ -172,7 +172,7 @@ def _answered(url: str) -> Iterator[None]:
 
 
 _CONTRACT = {  # the module of each
-    "verify": "live.verifying",
+    "verify": "verify",
     "explain": "explain",
     "openapi": "openapi",
     "record": "replay.recording",

@@ -10,18 +10,11 @@ from argparse import REMAINDER, ArgumentParser, ArgumentTypeError, BooleanOption
 from typing import Any
 
 from kvfake import __version__
-from kvfake.settings import BY_NAME, COMMAND, MATTERMOST, PERSIST, REAL, SERVER, WORLD, Setting, of
+from kvfake.settings import BY_NAME, COMMAND, MATTERMOST, PERSIST, REAL, SERVER, TOKEN_OPTIONS, WORLD, Setting, of
 
 DEFAULT_URL = "http://127.0.0.1:8065"
 FORMATS = ("sh", "dotenv", "json")
 
-TOKENS = {  # option: variable, meaning
-    "--bot-token": ("MATTERMOST_BOT_TOKEN", "an app's bot's"),
-    "--user-token": ("MATTERMOST_USER_TOKEN", "a user's of the same app"),
-    "--plain-user-token": ("MATTERMOST_PLAIN_USER_TOKEN", "a user's of no app"),
-    "--project-token": ("BEEPBOOP_TOKEN", "a project's"),
-    "--other-project-token": ("BEEPBOOP_OTHER_TOKEN", "another project's"),
-}
 _COMMANDS = {  # what each does, in a few words and in some more
     "serve": (
         "serve both services until Ctrl-C",
@@ -145,7 +138,7 @@ def _add_contract(add: dict[str, ArgumentParser]) -> None:
     verify, record, compare = add["verify"], add["record"], add["compare"]
     verify.epilog = _OF_TOKENS
     verify.add_argument("--service", choices=(MATTERMOST, PERSIST), default=MATTERMOST, help=f"(default: {MATTERMOST})")
-    for flag, (variable, meaning) in TOKENS.items():
+    for flag, (variable, meaning) in TOKEN_OPTIONS.items():
         verify.add_argument(flag, metavar="TOKEN", default=os.environ.get(variable) or None, help=f"{meaning} (or {variable})")
     verify.add_argument("--raw", action="store_true", help="also send malformed requests, over a plain socket (M20 to M22, M28)")
     verify.add_argument("--require", choices=("all",), help="all: a row that could not be seen is a failure too")

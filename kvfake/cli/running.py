@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from kvfake.signals import END_SIGNALS, SIGNAL_EXIT_CODE, drop_pending, held_signals
 
 if TYPE_CHECKING:
     import subprocess
 
 
-NOT_EXECUTABLE, NOT_FOUND, BY_SIGNAL = 126, 127, 128
+NOT_EXECUTABLE, NOT_FOUND = 126, 127
 
-ENDING = (signal.SIGINT, signal.SIGTERM)
-_PASSED_ON = (*ENDING, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_PASSED_ON = (*END_SIGNALS, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _TERMINAL = 0  # the file descriptor of stdin
 
 
@@ -37,13 +38,13 @@ def run(command: list[str], env: Mapping[str, str], serve: Callable[[], None], c
 
     passed_on = [number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
     has_terminal = _has_terminal(os.getpgrp())
-    with held([*passed_on, signal.SIGCHLD]) as mask:
+    with held_signals([*passed_on, signal.SIGCHLD]) as mask:
 
         def begin() -> None:  # pragma: no cover - in the forked child, of which exec leaves no record
             os.setpgid(0, 0)
             if has_terminal:
                 _give_terminal(os.getpid())
-            _forget(passed_on)  # sent to the group while this was in it: they will be passed on
+            drop_pending(passed_on)  # sent to the group while this was in it: they will be passed on
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
         try:  # what was handed to this process, such as a shell's <(...), is the command's too; Python's own files are not
@@ -59,29 +60,6 @@ def run(command: list[str], env: Mapping[str, str], serve: Callable[[], None], c
         return code
 
 
-@contextmanager
-def held(numbers: Collection[int]) -> Iterator[Collection[int]]:
-    """In this block these signals wait for ``sigwait``, also in threads that are started here; what is left at its end is
-    forgotten. Gives the mask that was before.
-    """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
-    try:
-        yield mask
-    finally:
-        _forget(numbers)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def _forget(numbers: Collection[int]) -> None:
-    """Those that wait: the system drops them once they are ignored."""
-    for number in numbers:
-        signal.signal(number, signal.SIG_IGN)
-        signal.signal(number, signal.SIG_DFL)
-
-
 def _wait_for(child: subprocess.Popen[bytes], passed_on: Collection[int], has_terminal: bool) -> int:
     while True:
         number = signal.sigwait([*passed_on, signal.SIGCHLD])
@@ -91,7 +69,7 @@ def _wait_for(child: subprocess.Popen[bytes], passed_on: Collection[int], has_te
         which, status = os.waitpid(child.pid, os.WNOHANG | os.WUNTRACED)
         if which and not os.WIFSTOPPED(status):
             child.returncode = os.waitstatus_to_exitcode(status)
-            return child.returncode if child.returncode >= 0 else BY_SIGNAL - child.returncode
+            return child.returncode if child.returncode >= 0 else SIGNAL_EXIT_CODE - child.returncode
         if which and has_terminal:
             _stop_and_go_on(child.pid)
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
-from kvfake.asking import ELSE, NoAnswer, ask
 from kvfake.errors import CommandError
 from kvfake.files import write_whole
 from kvfake.http.parser import MAX_BODY_BYTES
+from kvfake.http_client import NOT_KVFAKE, NoAnswer, control_request
 from kvfake.services import mattermost, persist
 from kvfake.services.jsontext import dump_json
 from kvfake.world.datafile import leaves, members, text_of
@@ -145,17 +145,17 @@ def _shown(part: bytes) -> bytes:
 # ---------------------------------------------------------------------------------------------------------------- asking
 
 
-def _ask(options: Namespace, query: Mapping[str, str], method: str = "GET", body: bytes | None = None) -> dict[str, Any]:
+def _ask(options: Namespace, query: Mapping[str, str], method: str = "GET", body: bytes = b"") -> dict[str, Any]:
     path = f"{_DATA}?{urlencode(query, errors='surrogateescape', quote_via=quote)}" if query else _DATA
     how: dict[str, Any] = {"method": method, "body": body, "token": options.control_token, "limit": _MAX_ANSWER_BYTES}
-    return ask(options.url, path, _PATIENCE_SECONDS, **how)
+    return control_request(options.url, path, _PATIENCE_SECONDS, **how)
 
 
 def _asked(options: Namespace, query: Mapping[str, str]) -> dict[str, Any]:
     """What the server has there: a file of values."""
     data = _ask(options, query)
     if data.get("kvfake") != 1:
-        raise NoAnswer(ELSE)
+        raise NoAnswer(NOT_KVFAKE)
     return data
 
 
@@ -170,7 +170,7 @@ def _values(data: Mapping[str, Any]) -> dict[Place, bytes]:
         for (service, owner, key), record in leaves(data.get(persist.NAME, {}), _OF_PERSIST, persist.NAME):
             found[_place(service, owner, "", key)] = record["value"].encode()
     except (ValueError, TypeError, LookupError, AttributeError):  # as no kvfake answers
-        raise NoAnswer(ELSE) from None
+        raise NoAnswer(NOT_KVFAKE) from None
     return found
 
 

@@ -11,7 +11,7 @@ import textwrap
 from argparse import ArgumentParser, Namespace
 from importlib.resources import files
 
-from kvfake.contract.saying import say
+from kvfake.contract import write_text
 from kvfake.errors import CommandError
 from kvfake.services.facts import ROWS, SOURCES, Row
 from kvfake.services.messages import FIDELITY_HEADER
@@ -30,7 +30,7 @@ def command(parser: ArgumentParser, options: Namespace) -> int:
     if not options.rows:
         sources = (_wrapped(f"{word:{_LABEL_COLUMNS}}", meaning, columns) for word, meaning in SOURCES.items())
         parts.append("Sources\n" + "".join(sources))
-    say("\n".join(parts))
+    write_text("\n".join(parts))
     return 0
 
 

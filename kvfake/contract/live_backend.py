@@ -15,20 +15,14 @@ from types import ModuleType
 from typing import Any, NoReturn
 from urllib.parse import quote_from_bytes
 
-from kvfake.cli.parser import TOKENS
-from kvfake.contract import UNREACHABLE
-from kvfake.contract.call import Unreachable
-from kvfake.contract.caller import BOT as BOT_CALLER
-from kvfake.contract.caller import PROJECT as PROJECT_CALLER
-from kvfake.contract.caller import USER as USER_CALLER
-from kvfake.contract.caller import Caller
-from kvfake.contract.live.hiding import Hide
-from kvfake.contract.live.line import HttpLine
-from kvfake.contract.live.preflight import check_answers
-from kvfake.errors import CommandError
-from kvfake.http.passing import Upstream
+from kvfake.contract.checks import client as checks_client
+from kvfake.contract.checks.client import ContractClient
+from kvfake.contract.redaction import Redactor
+from kvfake.contract.verify import check_store
+from kvfake.http_client import HttpClient, site_client
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Request, Response
+from kvfake.settings import TOKEN_OPTIONS
 from kvfake.stores import Entry, Namespace
 from kvfake.world.clock import Clock, microseconds
 from kvfake.world.journal import IncomingRequest
@@ -38,13 +32,13 @@ from kvfake.world.world import APP, BOT, PROJECT, World
 TIMEOUT_SECONDS = 30.0  # of a silence
 PROFILE = "plugin-1.2"
 
-BOT_TOKEN, USER_TOKEN, PROJECT_TOKEN = (TOKENS[flag][0] for flag in ("--bot-token", "--user-token", "--project-token"))
+BOT_TOKEN, USER_TOKEN, PROJECT_TOKEN = (TOKEN_OPTIONS[flag][0] for flag in ("--bot-token", "--user-token", "--project-token"))
 """The variables that hold a session's tokens."""
 
 _CALLERS = {
-    BOT_TOKEN: (mattermost.NAME, BOT_CALLER),
-    USER_TOKEN: (mattermost.NAME, USER_CALLER),
-    PROJECT_TOKEN: (persist.NAME, PROJECT_CALLER),
+    BOT_TOKEN: (mattermost.NAME, checks_client.BOT),
+    USER_TOKEN: (mattermost.NAME, checks_client.USER),
+    PROJECT_TOKEN: (persist.NAME, checks_client.PROJECT),
 }
 _HOLDER = {BOT_TOKEN: "bot", USER_TOKEN: "user", PROJECT_TOKEN: "project"}
 _CREDENTIALS = (b"authorization", b"cookie", b"x-csrf-token", b"x-requested-with")  # M10, M26
@@ -74,7 +68,7 @@ class LiveServerError(RuntimeError):
 class LiveBackend:
     """The real server of a session, and the tokens for it. ``unsupported`` is what the current test asked for in vain."""
 
-    def __init__(self, upstream: Upstream, tokens: Mapping[str, str]) -> None:
+    def __init__(self, upstream: HttpClient, tokens: Mapping[str, str]) -> None:
         self.upstream, self.tokens = upstream, tokens
         self.unsupported: list[str] = []
 
@@ -159,12 +153,12 @@ class LiveExecutor:
     def send(self, request: Request, target: bytes) -> Response:
         """Ask the server. A key that the request is about to set is remembered first."""
         if request.method not in _SETTING_METHODS or target.partition(b"?")[0].endswith(b"/mget"):
-            return self._upstream.ask(request, target)
+            return self._upstream.forward(request, target)
         created = (target, tuple((name, value) for name, value in request.headers.items() if name in _CREDENTIALS))
         with self._lock:
             was_there = self._created.get(created, False)
             self._created[created] = True
-        response = self._upstream.ask(request, target)
+        response = self._upstream.forward(request, target)
         if 400 <= response.status < _NO_ANSWER:
             self._created[created] = was_there
         return response
@@ -174,7 +168,7 @@ class LiveExecutor:
         while self._created:
             created, may_be_there = next(iter(self._created.items()))
             target, credentials = created
-            response = self._upstream.ask(Request("DELETE", target, dict(credentials)), target)
+            response = self._upstream.forward(Request("DELETE", target, dict(credentials)), target)
             if response.status >= 300 and may_be_there:
                 left = f"{len(self._created)} keys may be left"
                 raise LiveServerError(f"{left}: DELETE {_redacted(target)} was answered {_shown(response)}")
@@ -313,13 +307,10 @@ def tokens_from(environ: Mapping[str, str], worker: str) -> dict[str, str]:
 
 def live_backend(url: str, ca_file: str | None, insecure: bool, given: Mapping[str, str]) -> LiveBackend:
     """The real server at that site URL, for these tokens. Raises `CommandError` where no server knows them."""
-    with HttpLine(url, TIMEOUT_SECONDS, ca_file, insecure) as line:
+    with site_client(url, TIMEOUT_SECONDS, ca_file, insecure) as http:
         tokens = {caller: given[name] for name, (_, caller) in _CALLERS.items() if name in given}
-        client, hide = Caller(line, tokens, base=line.base), Hide(tokens.values())
-        try:
-            for name in given:
-                service, caller = _CALLERS[name]
-                check_answers(line, client, service, [caller], hide)
-        except Unreachable as why:
-            raise CommandError(str(why), UNREACHABLE) from None
-        return LiveBackend(Upstream(line.url, TIMEOUT_SECONDS, ca_file, insecure), given)
+        client, redactor = ContractClient(http, tokens), Redactor(tokens.values())
+        for name in given:
+            service, caller = _CALLERS[name]
+            check_store(client, service, [caller], redactor)
+        return LiveBackend(http, given)

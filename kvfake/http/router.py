@@ -17,6 +17,7 @@ from kvfake.http.parser import MAX_BODY_BYTES, split_absolute
 from kvfake.services import go, mattermost, persist
 from kvfake.services.mattermost import redact_query
 from kvfake.services.messages import UNEXPECTED, Job, Request, Response, error_response
+from kvfake.settings import CONTROL_OFF
 from kvfake.world.backend import WORLD_MARK, Backend, WorldEnded
 from kvfake.world.routes import Application, forwarded_response
 from kvfake.world.world import World
@@ -89,7 +90,7 @@ class Router:
             return self._backend.answer(persist, request, world)
         if path == CONTROL or path.startswith(CONTROL + b"/"):
             if self._make_control is None:
-                return error_response(404, "control is switched off (--no-control)")
+                return error_response(404, CONTROL_OFF)
             return partial(self._call_control, request, world or self._backend.own)
         return self._answer_unusual(request, world)
 
@@ -162,15 +163,18 @@ class Router:
         url = world.settings["fallback"]
         if url is None or not request.path.startswith(b"/"):
             return None
-        from kvfake.http.fallback import VIA, fetch
-
-        via, own_hop = request.headers.get(VIA, b"").decode("latin-1"), f"1.1 kvfake-{world.id}"
+        via, own_hop = request.headers.get(b"via", b"").decode("latin-1"), f"1.1 kvfake-{world.id}"
         if own_hop in [hop.strip() for hop in via.split(",")]:  # not as a job: all workers may be waiting for this answer
             looped = error_response(508, f"the fallback {url} leads back here")
             self._backend.record_other(world, FALLBACK, request, looped, self._backend.seconds())
             return looped
         target = request.path + (b"?" + request.query if request.query else b"")
-        call = partial(fetch, url, request, target, f"{via}, {own_hop}".lstrip(", "), self._backend.seconds)
+
+        def call() -> Response:
+            from kvfake.http_client import MAX_SILENCE_SECONDS, HttpClient  # it loads ssl, which takes long
+
+            return HttpClient(url, MAX_SILENCE_SECONDS).forward(request, target, f"{via}, {own_hop}".lstrip(", "), "the fallback")
+
         return partial(self._run, FALLBACK, "kvfake", call, world, request)
 
     def _run(self, service: str, name: str, call: Job, world: World, request: Request) -> Response:

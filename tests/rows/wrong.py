@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from kvfake.contract.caller import UNKNOWN
+from kvfake.contract.checks.client import UNKNOWN
 from kvfake.http.connection import Action, Close, Connection, Handler
 from kvfake.services import go
 from kvfake.services.messages import Job, Request, Response

@@ -1,12 +1,10 @@
-"""A double behind some door, as whoever asks for a contract sees a server."""
+"""A double behind some door, as the client of the checks sees a server."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from kvfake.contract.call import Answer, Call, Differs, Unreachable
-from kvfake.contract.caller import BOT, OTHER_PROJECT, PLAIN_USER, PROJECT, USER, Caller
+from kvfake.contract.checks.client import BOT, OTHER_PROJECT, PLAIN_USER, PROJECT, USER, ContractClient, Mismatch
+from kvfake.http_client import ClientRequest, HttpClient, NoAnswer, RawConnection
+from kvfake.services.messages import Response
 from tests.support.doors import Door, SocketDoor
 from tests.support.wire import Reply, Wire
 
@@ -20,41 +18,38 @@ WHO = {
 """Of ``tests.support.doors.TOKENS``."""
 
 
-class DoorLine:
-    """The way through that door. ``seconds`` is how long a silent server is waited for."""
-
-    host = "double.example"
+class DoorClient(HttpClient):
+    """A client that goes through that door. ``seconds`` is how long a silent server is waited for."""
 
     def __init__(self, door: Door, seconds: float = 10) -> None:
-        self.door, self.seconds = door, seconds
+        super().__init__("http://double.example", seconds)
+        self.door = door
 
-    def send(self, call: Call) -> Answer:
+    def send(self, request: ClientRequest) -> Response:
         try:
-            return answer_of(self.door.send(*call), call)
+            return response_of(self.door.send(*request))
         except OSError as failed:
-            raise Unreachable(str(failed)) from None
+            raise NoAnswer(str(failed)) from None
 
-    @contextmanager
-    def talk(self) -> Iterator[WireTalk]:
+    def connection(self) -> WireConnection:
         assert isinstance(self.door, SocketDoor)
-        with Wire(self.door.port, self.seconds) as wire:
-            yield WireTalk(wire)
+        return WireConnection(Wire(self.door.port, self.seconds))
 
 
-class WireTalk:
+class WireConnection(RawConnection):
     """One connection of its own."""
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, *_: object) -> None:
         self.wire.send(data)
 
-    def answer(self, method: str = "GET") -> Answer:
+    def receive(self, method: str = "GET", *_: object, **__: object) -> Response:
         try:
-            return answer_of(self.wire.reply(method), Call(method, "", {}))
+            return response_of(self.wire.reply(method))
         except OSError as failed:
-            raise Differs(f"expected an answer, got none: {failed}") from None
+            raise Mismatch(f"expected an answer, got none: {failed}") from None
 
     def is_closed(self) -> bool:
         try:
@@ -62,11 +57,14 @@ class WireTalk:
         except TimeoutError:
             return False
 
+    def close(self) -> None:
+        self.wire.close()
 
-def answer_of(reply: Reply, call: Call) -> Answer:
-    return Answer(call, reply.status, {name.lower(): value for name, value in reply.headers.items()}, reply.body)
+
+def response_of(reply: Reply) -> Response:
+    return Response(reply.status, tuple(reply.headers.items()), reply.body)
 
 
-def caller_of(door: Door, profile: str, seconds: float = 10) -> Caller:
+def client_of(door: Door, profile: str, seconds: float = 10) -> ContractClient:
     """Everybody of `WHO`, at that door."""
-    return Caller(DoorLine(door, seconds), WHO, profile=profile)
+    return ContractClient(DoorClient(door, seconds), WHO, profile=profile)

@@ -13,9 +13,9 @@ import pytest
 import kvfake
 from kvfake.contract.replay.recording import PassThrough, Tape
 from kvfake.http.connection import Connection, Handler
-from kvfake.http.passing import Upstream
 from kvfake.http.router import incomplete_body
 from kvfake.http.server import Server
+from kvfake.http_client import HttpClient
 from kvfake.services.messages import Request, Response
 from tests.support.doors import TOKENS, Door, SocketDoor, serving
 
@@ -100,7 +100,7 @@ def an_app(door: Door) -> None:
 def standing_before(real_url: str, path: Path) -> Iterator[str]:
     """The URL of a pass-through to the real server, whose exchanges are kept in the file."""
     tape = Tape(str(path), real_url, pytest.fail)
-    through = PassThrough(Upstream(real_url, 10), tape)
+    through = PassThrough(HttpClient(real_url, 10), tape)
     server = Server(lambda: Connection(through.answer), "127.0.0.1", 0)
     server.start()
     try:

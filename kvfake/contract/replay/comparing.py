@@ -5,20 +5,18 @@ Law: options in, lines on stdout, an exit code. It decides nothing of what diffe
 
 from __future__ import annotations
 
-import os
 import textwrap
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Iterator
 
-from kvfake.contract import DIFFERENT
-from kvfake.contract.live.hiding import printable
+from kvfake.contract import DIFFERENT, write_text
+from kvfake.contract.redaction import printable
 from kvfake.contract.replay import tape
 from kvfake.contract.replay.asked import token_of
 from kvfake.contract.replay.replaying import Difference, Replay
-from kvfake.contract.saying import say
 from kvfake.services.facts import ROWS
-from kvfake.settings import BY_NAME, WORLD, from_environment, from_flags, resolve
+from kvfake.settings import BY_NAME, WORLD, command_settings
 
 OF_A_RECORDING = "plugin-1.2"  # the profile: a recording is of the real thing
 
@@ -29,8 +27,7 @@ _COLUMNS = 132
 
 def command(parser: ArgumentParser, options: Namespace) -> int:
     try:
-        environment = from_environment(os.environ, WORLD, without=_NOT_READ)
-        settings = resolve(from_flags(vars(options)), environment, {"profile": OF_A_RECORDING}, scopes=(WORLD,))
+        settings = command_settings(vars(options), scopes=(WORLD,), overrides={"profile": OF_A_RECORDING}, unread=_NOT_READ)
     except ValueError as wrong:
         parser.error(str(wrong))
     replay = Replay(tape.read(options.file), settings["profile"])
@@ -44,7 +41,7 @@ def command(parser: ArgumentParser, options: Namespace) -> int:
 
 
 def _print(lines: Iterator[str] | list[str]) -> None:
-    say("".join(f"{printable(line)}\n" for line in lines))
+    write_text("".join(f"{printable(line)}\n" for line in lines))
 
 
 def _lines(difference: Difference) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kvfake.contract.call import shown
+from kvfake.contract.checks.client import shown
 from kvfake.contract.replay.asked import json_of, service_of
 from kvfake.contract.replay.redacting import KEPT_OF_ANSWERS
 from kvfake.contract.replay.tape import Taped

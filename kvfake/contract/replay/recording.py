@@ -7,42 +7,38 @@ out. It answers nothing itself but whether it is there, and what cannot be passe
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from threading import Lock
 from typing import Any
 
 from kvfake import __version__
-from kvfake.cli.running import ENDING, held
 from kvfake.contract import UNREACHABLE
-from kvfake.contract.call import Call, Unreachable
-from kvfake.contract.live.hiding import printable
-from kvfake.contract.live.line import HttpLine
-from kvfake.contract.live.preflight import why_no_store
+from kvfake.contract.checks.client import ContractClient
+from kvfake.contract.redaction import Redactor as Redaction
 from kvfake.contract.replay import tape
 from kvfake.contract.replay.redacting import Redactor, is_beside
+from kvfake.contract.verify import no_store_reason
 from kvfake.double import address_of
 from kvfake.errors import BIND_ERRORS, CommandError, cannot_listen
 from kvfake.files import LineFile
 from kvfake.http.connection import Connection
 from kvfake.http.parser import split_absolute
-from kvfake.http.passing import Upstream
 from kvfake.http.router import incomplete_body
 from kvfake.http.server import Server
+from kvfake.http_client import HttpClient, site_client
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import JSON, Request, Response, error_response
-from kvfake.settings import PORT_OF_SERVE_ONLY, REAL, SERVER, from_environment, from_flags, resolve
+from kvfake.settings import PORT_OF_SERVE_ONLY, REAL, SERVER, command_settings
+from kvfake.signals import END_SIGNALS, held_signals
 
 FAILED = 1
 HEALTH = b"/_kvfake/health"
 VIA = "1.1 kvfake-record"
 
-_KEY_BYTES = 16
 _HINT = "is that the site URL of Mattermost, or the URL of Persist?"
 _STORES = (f"{mattermost.KV}/", f"{persist.API}/persist/kv/", "/persist/kv/")
 
@@ -82,7 +78,7 @@ class Tape:
 class PassThrough:
     """What answers in the real server's place: the real server."""
 
-    def __init__(self, upstream: Upstream, tape: Tape) -> None:
+    def __init__(self, upstream: HttpClient, tape: Tape) -> None:
         self._upstream, self._tape = upstream, tape
 
     def answer(self, request: Request) -> Response | Callable[[], Response]:
@@ -98,7 +94,7 @@ class PassThrough:
         asked = request
         if not is_beside(request.target):  # what is kept is to be read and compared
             asked = request.replace(headers={**request.headers, b"accept-encoding": b"identity"})
-        response = self._upstream.ask(asked, request.target, VIA)
+        response = self._upstream.forward(asked, request.target, VIA)
         self._tape.write(request, response)
         return response
 
@@ -109,23 +105,23 @@ class PassThrough:
 def command(parser: ArgumentParser, options: Namespace) -> int:
     """``kvfake record``, until Ctrl-C."""
     settings = _settings(parser, options)
-    url = check(settings, options.timeout)
-    upstream = Upstream(url, options.timeout, settings["ca_file"], settings["insecure"])
+    upstream = site_client(settings["against"], options.timeout, settings["ca_file"], settings["insecure"])
+    check(upstream)
     try:
         server = Server(lambda: Connection(pass_through.answer), settings["host"], settings["port"])
     except BIND_ERRORS as failed:
         raise CommandError(f"{cannot_listen(settings, failed)} (--port takes another)", FAILED) from None
     try:
-        kept = Tape(options.output, url, _complain)
+        kept = Tape(options.output, upstream.url, _complain)
     except OSError as failed:
         server.stop()
         raise CommandError(f"cannot write {options.output}: {failed.strerror}", FAILED) from None
     pass_through = PassThrough(upstream, kept)
-    with held(ENDING):
+    with held_signals(END_SIGNALS):
         server.start()
         sys.stdout.write(f"kvfake is listening on {address_of(settings['host'], server.port)}\n")
         sys.stdout.flush()
-        signal.sigwait(ENDING)
+        signal.sigwait(END_SIGNALS)
         server.stop()
         kept.close()
         return 0 if kept.is_whole else FAILED
@@ -133,8 +129,7 @@ def command(parser: ArgumentParser, options: Namespace) -> int:
 
 def _settings(parser: ArgumentParser, options: Namespace) -> dict[str, Any]:
     try:
-        environment = from_environment(os.environ, SERVER, REAL, without=PORT_OF_SERVE_ONLY)
-        settings = resolve(from_flags(vars(options)), environment, {"port": 0}, scopes=(SERVER, REAL))
+        settings = command_settings(vars(options), scopes=(SERVER, REAL), overrides={"port": 0}, unread=PORT_OF_SERVE_ONLY)
     except ValueError as wrong:
         parser.error(str(wrong))
     if settings["against"] is None:
@@ -142,22 +137,16 @@ def _settings(parser: ArgumentParser, options: Namespace) -> dict[str, Any]:
     return settings
 
 
-def check(settings: Mapping[str, Any], seconds: float) -> str:
-    """The URL of the site. Raises `Failed` where there is no server that could be recorded: none that answers, or none of the
-    services'.
-    """
-    key = secrets.token_hex(_KEY_BYTES)
-    with HttpLine(settings["against"], seconds, settings["ca_file"], settings["insecure"]) as line:
-        try:
-            whys = []
-            for path in _STORES:
-                answer = line.send(Call("GET", line.base + path + key, {}))  # nobody says who asks: it may refuse
-                whys.append(why_no_store(line, answer, _HINT, printable))
-                if not whys[-1]:
-                    return line.url
-        except Unreachable as why:
-            raise CommandError(str(why), UNREACHABLE) from None
-    raise CommandError(f"{line.url} {whys[0]}", UNREACHABLE)
+def check(upstream: HttpClient) -> None:
+    """Raises `Failed` where there is no server that could be recorded: none that answers, or none of the services'."""
+    client, base, reasons = ContractClient(upstream, {}), upstream.endpoint.base, []
+    with upstream:
+        for path in _STORES:
+            response = client.request("GET", base + path + client.key(), who=None)  # it may refuse
+            reasons.append(no_store_reason(upstream, response, _HINT, Redaction(())))
+            if not reasons[-1]:
+                return
+    raise CommandError(f"{upstream.url} {reasons[0]}", UNREACHABLE)
 
 
 def _complain(text: str) -> None:

@@ -1,33 +1,34 @@
-"""What ``kvfake verify`` says: lines for whoever reads them, JSON and JUnit's XML for what does.
+"""The report of ``kvfake verify``: lines for people, JSON and JUnit's XML for tools.
 
-Law: verdicts in, text out. Everything that came from a server goes through what hides tokens before it is shown, or cut.
+Law: verdicts in, text out. Everything that came from a server is redacted whole, and cut afterwards.
 """
 
 from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from kvfake.contract.call import Answer
-from kvfake.contract.live.hiding import HIDDEN, shortened
-from kvfake.contract.live.judging import DIFFERS, HOLDS, UNSEEN, Finding, Verdict
+from kvfake.contract.checks.client import CheckResponse
+from kvfake.contract.checks.runner import DIFFERS, HOLDS, NOT_SEEN, Finding, Verdict
+from kvfake.contract.redaction import HIDDEN, Redactor, printable, shortened
 
 _MAX_SENTENCE_CHARACTERS = 90
 _MAX_CHARACTERS = 240  # of a header, a target, a body
 _MAX_WHY_CHARACTERS = 1000
-_MAX_BODY_BYTES = 4096  # of one that is looked through for tokens, to show its beginning
+_MAX_MISMATCH_BODY_CHARACTERS = 200  # of one body in the sentence of a mismatch
 _MAX_EXCHANGES = 20  # of one check
-_LEFT = " " * 5
+_NOBODY = "that no client can see"
+_INDENT = " " * 5
 
 
 class Report:
-    """Of one service at one place; ``against`` is ``None`` for the double itself. ``hide`` takes tokens out of a text."""
+    """Of one service at one place; ``against`` is ``None`` for the double itself."""
 
-    def __init__(self, service: str, against: str | None, hide: Callable[[str], str]) -> None:
-        self.service, self.against, self._hide = service, against, hide
+    def __init__(self, service: str, against: str | None, redactor: Redactor) -> None:
+        self.service, self.against, self._redactor = service, against, redactor
         self.profile: str | None = None
         self.verdicts: list[Verdict] = []
         self.stopped: str | None = None  # why not every row was asked about
@@ -40,12 +41,12 @@ class Report:
     def lines(self, verdict: Verdict) -> list[str]:
         """One line, and what differs below it."""
         sentence = textwrap.shorten(_plain(verdict.row.sentence), _MAX_SENTENCE_CHARACTERS, placeholder=" ...")
-        if verdict.outcome == UNSEEN:
+        if verdict.outcome == NOT_SEEN:
             sentence = f"{self._why_unseen(verdict)}: {sentence}"
-        lines = [f"{verdict.row.id}  {verdict.outcome:{len(UNSEEN)}}  {sentence}"]
-        for finding in verdict.differing:
-            lines.append(f"{_LEFT}{self._why(finding)}")
-            lines += [f"{_LEFT}  {line}" for answer in finding.exchanges[-1:] for line in self._exchange(answer)]
+        lines = [f"{verdict.row.id}  {verdict.outcome:{len(NOT_SEEN)}}  {sentence}"]
+        for finding in verdict.mismatches:
+            lines.append(f"{_INDENT}{self._why(finding)}")
+            lines += [f"{_INDENT}  {line}" for exchange in finding.exchanges[-1:] for line in self._exchange(exchange)]
         return lines
 
     def summary(self) -> str:
@@ -53,63 +54,67 @@ class Report:
         seen = f"{counts['holds']} {_verb(counts['holds'], 'hold')}, {counts['differs']} {_verb(counts['differs'], 'differ')}"
         unseen = counts["not seen"]
         why = ", ".join(
-            f"{number} {_verb(number, 'need')} {missing}" if missing.startswith("--") else f"{number} {missing}"
-            for missing, number in self._missing().items()
+            f"{number} {_NOBODY}" if option is None else f"{number} {_verb(number, 'need')} {option}"
+            for option, number in self._missing().items()
         )
         return f"{counts['rows']} rows: {seen}, {unseen} could not be seen" + (f" ({why})" if why else "")
 
     def _counts(self) -> dict[str, int]:
         outcomes = Counter(verdict.outcome for verdict in self.verdicts)
-        return {"rows": len(self.verdicts), **{outcome: outcomes[outcome] for outcome in (HOLDS, DIFFERS, UNSEEN)}}
+        return {"rows": len(self.verdicts), **{outcome: outcomes[outcome] for outcome in (HOLDS, DIFFERS, NOT_SEEN)}}
 
-    def _missing(self) -> Counter[str]:
-        """What would have to be there for how many rows; one may need two things."""
-        named = [
-            {missing if missing.startswith("--") else "that no client can see" for missing in verdict.missing}
-            for verdict in self.verdicts
-            if verdict.outcome == UNSEEN
-        ]
-        return Counter(missing for names in named for missing in sorted(names))
+    def _missing(self) -> Counter[str | None]:
+        """How many unseen rows need each option, or what nobody can give (none). A row may need two."""
+        unseen = [verdict for verdict in self.verdicts if verdict.outcome == NOT_SEEN]
+        return Counter(one for verdict in unseen for one in (*sorted(verdict.options), *([None] if verdict.reasons else [])))
 
     def _why_unseen(self, verdict: Verdict) -> str:
-        options = [missing for missing in verdict.missing if missing.startswith("--")]
-        needs = [f"needs {' and '.join(options)}"] if options else []
-        others = [self._hide(missing) for missing in verdict.missing if not missing.startswith("--")]
-        return "; ".join(needs + others) + (" (the rest holds)" if verdict.does_rest_hold else "")
+        needs = [f"needs {' and '.join(verdict.options)}"] if verdict.options else []
+        return "; ".join([*needs, *verdict.reasons]) + (" (the rest holds)" if verdict.does_rest_hold else "")
 
     def _why(self, finding: Finding) -> str:
-        return f"{finding.check.partition('-')[2]}: {shortened(self._hide(finding.why), _MAX_WHY_CHARACTERS)}"
+        parts = finding.mismatch.parts if finding.mismatch is not None else ()
+        why = "".join(self._redacted(part) if isinstance(part, str) else self._bytes(part) for part in parts)
+        return f"{finding.check.title}: {shortened(why, _MAX_WHY_CHARACTERS)}"
 
-    def _exchange(self, answer: Answer) -> Iterator[str]:
-        shown = self._shown(answer)
+    def _bytes(self, data: bytes) -> str:
+        text = self._redacted(repr(data)[1:])
+        if len(text) <= _MAX_MISMATCH_BODY_CHARACTERS:
+            return text
+        return f"{text[:_MAX_MISMATCH_BODY_CHARACTERS]}{text[0]}{HIDDEN} ({len(data)} bytes)"
+
+    def _redacted(self, text: str) -> str:
+        return printable(self._redactor.redact(text))
+
+    def _exchange(self, exchange: CheckResponse) -> Iterator[str]:
+        shown = self._shown(exchange)
         for mark, message in ((">", shown["request"]), ("<", shown["response"])):
             yield f"{mark} {message.get('status') or message['method'] + ' ' + message['target']}".rstrip()
             yield from (f"{mark} {name}: {value}" for name, value in message["headers"].items())
             if message["body"]:
                 yield f"{mark} {message['body']}"
 
-    def _shown(self, answer: Answer) -> dict[str, Any]:
+    def _shown(self, exchange: CheckResponse) -> dict[str, Any]:
         """What may be shown. A request that was written byte by byte is its own body, and has no target."""
-        call = answer.call
+        request = exchange.request
         return {
             "request": {
-                "method": self._hide(call.method),
-                "target": self._cut(call.target),
-                "headers": self._headers(call.headers),
-                "body": self._body(call.body),
+                "method": self._redacted(request.method),
+                "target": self._cut(request.target),
+                "headers": self._headers(request.headers),
+                "body": self._body(request.body),
             },
-            "response": {"status": answer.status, "headers": self._headers(answer.headers), "body": self._body(answer.body)},
+            "response": {"status": exchange.status, "headers": self._headers(exchange.headers), "body": self._body(exchange.body)},
         }
 
-    def _headers(self, headers: Any) -> dict[str, str]:
+    def _headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         return {self._cut(name): self._cut(value) for name, value in headers.items()}
 
     def _cut(self, text: str) -> str:
-        return shortened(self._hide(text), _MAX_CHARACTERS)
+        return shortened(self._redacted(text), _MAX_CHARACTERS)
 
     def _body(self, body: bytes) -> str:
-        text = body[:_MAX_BODY_BYTES].decode("utf-8", "backslashreplace") + (HIDDEN if len(body) > _MAX_BODY_BYTES else "")
-        shown = self._cut(text)
+        shown = self._cut(body.decode("utf-8", "backslashreplace"))
         return shown if len(body) <= _MAX_CHARACTERS else f"{shown} ({len(body)} bytes)"
 
     # -------------------------------------------------------------------------------------------------------------- files
@@ -121,14 +126,14 @@ class Report:
             "profile": self.profile,
             "rows": [self._row(verdict) for verdict in self.verdicts],
             "counts": self._counts(),
-            "missing": self._missing(),
+            "missing": {option or _NOBODY: number for option, number in self._missing().items()},
             **({"stopped": self.stopped} if self.stopped else {}),
         }
 
     def _row(self, verdict: Verdict) -> dict[str, Any]:
         row = verdict.row
-        why = [self._why(finding) for finding in verdict.differing]
-        if verdict.missing:
+        why = [self._why(finding) for finding in verdict.mismatches]
+        if verdict.options or verdict.reasons:
             why.append(self._why_unseen(verdict))
         return {
             "row": row.id,
@@ -136,14 +141,14 @@ class Report:
             "source": row.source,
             "outcome": verdict.outcome,
             "why": why,
-            "exchanges": [self._shown(answer) for finding in verdict.differing for answer in finding.exchanges[-_MAX_EXCHANGES:]],
+            "exchanges": [self._shown(one) for finding in verdict.mismatches for one in finding.exchanges[-_MAX_EXCHANGES:]],
         }
 
     def as_junit(self, is_unseen_failure: bool) -> bytes:
         """A test case for each row."""
-        failing = (DIFFERS, UNSEEN) if is_unseen_failure else (DIFFERS,)
+        failing = (DIFFERS, NOT_SEEN) if is_unseen_failure else (DIFFERS,)
         failures = [verdict for verdict in self.verdicts if verdict.outcome in failing]
-        skipped = [verdict for verdict in self.verdicts if verdict.outcome == UNSEEN and not is_unseen_failure]
+        skipped = [verdict for verdict in self.verdicts if verdict.outcome == NOT_SEEN and not is_unseen_failure]
         suite = ET.Element(
             "testsuite",
             name=f"kvfake verify {self.service}",

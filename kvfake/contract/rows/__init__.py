@@ -1,1 +1,0 @@
-"""The rows as checks, which any server can be asked."""

@@ -1,0 +1,237 @@
+"""``kvfake verify``: ask a server whether it does what each row says.
+
+Law: options in, verdicts on stdout and an exit code out. It decides which server is checked, with which tokens, and leaves no key
+there.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urljoin
+
+from kvfake.contract import DIFFERENT, UNREACHABLE, write_text
+from kvfake.contract.checks.client import (
+    BOT,
+    OTHER_PROJECT,
+    PLAIN_USER,
+    PROJECT,
+    USER,
+    CheckResponse,
+    ContractClient,
+    token_option,
+)
+from kvfake.contract.checks.runner import CHECKS, DIFFERS, NOT_SEEN, NOT_VERIFIABLE, probe, run_checks
+from kvfake.contract.redaction import Redactor, printable, shortened
+from kvfake.contract.verify_report import Report
+from kvfake.errors import CommandError
+from kvfake.http_client import ClientRequest, HttpClient, site_client
+from kvfake.services import mattermost, persist
+from kvfake.services.facts import ROWS
+from kvfake.settings import BY_NAME, PROFILES, REAL, SERVER, TOKEN_OPTIONS, WORLD, command_settings, of, resolve
+from kvfake.signals import DeferredSignals, Interrupted
+
+_KNOWN = {mattermost.NAME: (BOT, USER), persist.NAME: (PROJECT, OTHER_PROJECT)}
+"""Whom the store of a service knows; the first must be given."""
+_UNKNOWN = {mattermost.NAME: (PLAIN_USER,), persist.NAME: ()}
+"""Whom it refuses."""
+_OWNERS = {BOT: "app/bot", USER: "app/user", PLAIN_USER: "/user", PROJECT: "project:first", OTHER_PROJECT: "project:second"}
+_HINTS = {
+    mattermost.NAME: "is the Apps plugin enabled there, and is this the site URL?",
+    persist.NAME: "is this the URL of Persist?",
+}
+_SETTINGS_OF_REAL = tuple(setting.name for setting in of(REAL))
+_UNREAD = frozenset(BY_NAME) - {"profile", *_SETTINGS_OF_REAL}
+_PROFILE_OF_A_REAL_SERVER = "plugin-1.2"
+_GATEWAY_ERRORS = (502, 503, 504)
+_MAX_SHOWN_CHARACTERS = 200
+_CLEANING_EXCHANGE_SECONDS = 10.0  # of one exchange, while keys are removed
+
+
+def command(parser: ArgumentParser, options: Namespace) -> int:
+    """``kvfake verify``."""
+    try:
+        flags = {"profile": options.profile}  # --against is checked by `site_client`, whose errors have another exit code
+        settings = command_settings(flags, scopes=(WORLD, REAL), overrides={"profile": None}, unread=_UNREAD)
+    except ValueError as wrong:
+        parser.error(str(wrong))
+    for name in _SETTINGS_OF_REAL:
+        if getattr(options, name) is None:
+            setattr(options, name, settings[name])
+    if options.against is None:
+        with _double(settings["profile"] or PROFILES[0]) as (url, tokens):
+            return _Verification(options, url, tokens, settings["profile"]).code()
+    return _Verification(options, options.against, _tokens(parser, options), settings["profile"]).code()
+
+
+def _tokens(parser: ArgumentParser, options: Namespace) -> dict[str, str]:
+    """The tokens for the service. Those for the other service are not sent to it."""
+    known = _KNOWN[options.service]
+    given = {who: getattr(options, token_option(who)[2:].replace("-", "_")) for who in known + _UNKNOWN[options.service]}
+    for who, token in given.items():
+        flag = token_option(who)
+        if token is None and who == known[0]:
+            parser.error(f"verify --against --service {options.service} needs {flag} (or the variable {TOKEN_OPTIONS[flag][0]})")
+        if token is not None and not (token and token.isascii() and token.isprintable() and " " not in token):
+            parser.error(f"{flag}: expected a token of printable characters without blanks")
+    return {who: token for who, token in given.items() if token is not None}
+
+
+@contextmanager
+def _double(profile: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The URL and the tokens of a double for this alone, on which the environment has no influence."""
+    from kvfake.double import ServerDouble
+
+    tokens = {who: secrets.token_hex(16) for who in _OWNERS}
+    named = tuple(f"{tokens[who]}={owner}" for who, owner in _OWNERS.items())
+    settings = {"port": 0, "profile": profile, "strict": True, "mattermost_missing": "object", "token": named}
+    double = ServerDouble(resolve(settings, scopes=(SERVER, WORLD)))
+    with double:
+        double.server.start()
+        yield double.url, tokens
+
+
+class _Verification:
+    """The rows of one service, checked on one server, row after row. Raises `Failed`."""
+
+    def __init__(self, options: Namespace, url: str, tokens: Mapping[str, str], profile: str | None) -> None:
+        self._options, self._tokens, self._profile = options, tokens, profile
+        self._http = site_client(url, options.timeout, options.ca_file, bool(options.insecure))
+        is_own = options.against is None
+        self._redactor = Redactor(tokens.values())
+        self._report = Report(options.service, None if is_own else self._http.url, self._redactor)
+        self._client = ContractClient(self._http, tokens, may_be_malformed=is_own or options.raw)
+
+    def code(self) -> int:
+        """Check, report, and leave nothing behind; the exit code."""
+        left: list[str] = []
+        with DeferredSignals() as signals, self._http:
+            try:
+                with signals.allowed():
+                    self._check(signals)
+            except CommandError as failed:
+                self._report.stopped = str(failed)
+            except Interrupted as interrupted:
+                return interrupted.code
+            finally:
+                left = self._clean()
+        self._finish()
+        if self._report.stopped is not None:
+            raise CommandError(self._report.stopped, UNREACHABLE)
+        outcomes = {verdict.outcome for verdict in self._report.verdicts}
+        is_wrong = left or DIFFERS in outcomes or (self._options.require == "all" and NOT_SEEN in outcomes)
+        return DIFFERENT if is_wrong else 0
+
+    def _check(self, signals: DeferredSignals) -> None:
+        service, client, report = self._options.service, self._client, self._report
+        known = _KNOWN[service]
+        check_store(client, service, [who for who in known if who in self._tokens], self._redactor)
+        report.profile = client.profile = self._profile or _profile_of(self._http)
+        self._print(report.heading())
+        for row in ROWS.values():
+            if row.service == service:
+                verdict = run_checks(client, row, CHECKS, NOT_VERIFIABLE.get(row.id))
+                report.verdicts.append(verdict)
+                self._print(*report.lines(verdict))
+                if verdict.outcome == DIFFERS:  # it may be that there is no store any more
+                    self._http.close()
+                    check_store(client, service, known[:1], self._redactor)
+                with signals.deferred():
+                    client.clean()
+
+    def _clean(self) -> list[str]:
+        """Remove the keys that are still there, and complain of those that could not be removed; their targets."""
+        self._http.close()  # a response may be on its way
+        self._http.seconds = min(self._http.seconds, _CLEANING_EXCHANGE_SECONDS)
+        left = self._client.clean()
+        if left:
+            targets = ", ".join(printable(self._redactor.redact(target)) for target in left)
+            sys.stderr.write(f"kvfake: {self._http.url} keeps what could not be removed: {targets}\n")
+        return left
+
+    def _finish(self) -> None:
+        """The last line, and the files."""
+        report = self._report
+        if self._options.json:
+            write_text(json.dumps(report.as_json(), indent=2) + "\n")
+        elif report.stopped is None:
+            self._print(report.summary())
+        if self._options.junit is not None:
+            try:
+                Path(self._options.junit).write_bytes(report.as_junit(self._options.require == "all"))
+            except OSError as failed:
+                raise CommandError(f"cannot write {self._options.junit}: {failed.strerror}", DIFFERENT) from None
+
+    def _print(self, *lines: str) -> None:
+        if not self._options.json:
+            write_text("".join(f"{line}\n" for line in lines))
+
+
+# -------------------------------------------------------------------------------------------------------- is there a store at all
+
+
+def check_store(client: ContractClient, service: str, who: Iterable[str], redactor: Redactor) -> None:
+    """Raises `Failed` where what answers is no store of that service, or does not know one of them; `NoAnswer` where nothing
+    answers.
+    """
+    for one in who:
+        response = probe(client, service, one)
+        words = _shown(response.text.strip(), redactor)
+        reason = no_store_reason(client.http, response, _HINTS[service], redactor)
+        if response.status in _GATEWAY_ERRORS:
+            reason = f"answers {response.status}, and nothing behind it does: {words}"
+        elif not reason and response.status == 401:
+            reason = f"does not know the token of {token_option(one)}: {words}"
+        elif not reason and response.status >= 400 and not _takes_a_value(client, service, one):
+            reason = f"answers {response.status}, and takes no value: {words} ({_HINTS[service]})"
+        if reason:
+            raise CommandError(f"{client.http.url} {reason}", UNREACHABLE)
+
+
+def _takes_a_value(client: ContractClient, service: str, who: str) -> bool:
+    """Whether a key can be set, which is removed again: a wrong store may have no other sign of being one."""
+    if service == mattermost.NAME:
+        response = client.request("PUT", f"{client.kv_path}/{client.key()}", "1", who)
+    else:
+        response = client.request("PUT", f"{client.persist_path}/kv/{client.key()}", '{"value":"v"}', who)
+    client.clean()
+    return response.status < 300
+
+
+def _shown(text: str, redactor: Redactor) -> str:
+    return shortened(printable(redactor.redact(text)), _MAX_SHOWN_CHARACTERS)
+
+
+def no_store_reason(http: HttpClient, response: CheckResponse, hint: str, redactor: Redactor) -> str:
+    """Why the response is one of no store at all: it redirects, or is a page. Else nothing."""
+    if 300 <= response.status < 400:
+        location = _shown(_site_of_redirect(http, response), redactor)
+        if location:
+            return f"redirects to {location}: give that URL"
+        return f"redirects (status {response.status}), and does not say where"
+    if response.body.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
+        return f"answers HTML (status {response.status}), not the store: {hint}"
+    return ""
+
+
+def _site_of_redirect(http: HttpClient, response: CheckResponse) -> str:
+    """The URL to which the site redirects, without the part of the target below the site; the location where it is no URL."""
+    below, location = response.request.target.removeprefix(http.endpoint.base), response.headers.get("location", "")
+    try:
+        return urljoin(http.url + below, location).removesuffix(below) if location else ""
+    except ValueError:
+        return location
+
+
+def _profile_of(http: HttpClient) -> str:
+    """The profile of a kvfake, where one answers; else that of the plugin."""
+    try:
+        health = json.loads(http.send(ClientRequest("GET", f"{http.endpoint.base}/_kvfake/health", {})).body)
+        return health["profile"] if "kvfake" in health and health["profile"] in PROFILES else _PROFILE_OF_A_REAL_SERVER
+    except (ValueError, TypeError, LookupError, RecursionError):  # it is something else
+        return _PROFILE_OF_A_REAL_SERVER

@@ -1,0 +1,452 @@
+"""The HTTP client: the fallback, a real server, and ``/_kvfake/`` of a running kvfake are asked through it.
+
+Law: requests out, responses in, bounded in bytes and in time. It follows no redirect, uses no proxy, and knows no rule of either
+service. Nothing else in kvfake asks another server. It loads ``http.client`` and ``ssl``, so import it where something is asked.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from http.client import BadStatusLine, HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
+from typing import Any, NamedTuple, cast
+from urllib.parse import quote_from_bytes, urlsplit
+
+from kvfake import __version__
+from kvfake.errors import UNREACHABLE, CommandError
+from kvfake.services.messages import Request, Response, error_response
+from kvfake.services.persist import API
+from kvfake.settings import CONTROL_OFF
+from kvfake.world.clock import machine_seconds
+from kvfake.world.routes import forwarded_response
+
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+MAX_SILENCE_SECONDS = 30.0  # of a fallback, between two pieces of its response
+MAX_FORWARD_SECONDS = 300.0  # of a whole forwarded exchange: Mattermost's ServiceSettings.WriteTimeout
+MAX_CONTROL_BYTES = 1 << 20
+CONTROL_SECONDS = 5.0  # of a whole exchange with /_kvfake/
+
+NOT_KVFAKE = "something else answers there"
+_NOT_A_URL = "that is no URL; expected http://host:port"
+_PAUSE_SECONDS = 0.05  # between two attempts of `wait`
+_READ_BYTES = 65_536
+_CHUNK_BYTES = 4096
+_MAX_SHOWN_CHARACTERS = 200
+_MAX_STATUS_LINE_CHARACTERS = 60
+_MAX_ERROR_CHARACTERS = 1000
+
+_PORTS = {"http": 80, "https": 443}
+_METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
+_HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}  # RFC 9110, 7.6.1
+_SET_BY_FORWARD = {"host", "content-length", "expect", "via"}
+_VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
+_VARIABLE = re.compile("[A-Z][A-Z0-9_]*")
+
+
+class NoAnswer(CommandError):
+    """There is no server, or none that answers as it should. The text says what happened instead."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, UNREACHABLE)
+
+
+class Refused(NoAnswer):
+    """The server answered with an error; the text is the server's own."""
+
+
+class _TooLong(HTTPException): ...
+
+
+class _CutShort(HTTPException): ...
+
+
+def failure_text(failed: Exception, seconds: float) -> str:
+    """What happened instead of a response: the rest of a sentence whose subject is the server."""
+    match failed:
+        case TimeoutError():
+            return f"did not answer within {seconds:g} seconds"
+        case ssl.SSLCertVerificationError():
+            return f"has a certificate that is not trusted: {failed.verify_message} (--ca-file adds one, --insecure looks at none)"
+        case ssl.SSLError():
+            return f"does not speak TLS as it should: {(failed.reason or str(failed)).lower().replace('_', ' ')}"
+        case RemoteDisconnected():
+            return "ended the connection without an answer"
+        case ConnectionResetError() | BrokenPipeError():
+            return "cut the connection"
+        case OSError():
+            return f"cannot be reached: {failed.strerror or failed}"
+        case _TooLong():
+            return f"answers {failed}"
+        case BadStatusLine():
+            return f"does not speak HTTP: it began with {str(failed)[:_MAX_STATUS_LINE_CHARACTERS]!r}"
+        case _CutShort() | IncompleteRead():
+            return "ended the connection in the middle of an answer"
+        case _:
+            return f"does not speak HTTP as it should: {type(failed).__name__}"
+
+
+class Endpoint(NamedTuple):
+    """Where a URL leads. ``base`` is the URL's path, without a slash at its end."""
+
+    scheme: str
+    host: str
+    port: int
+    base: str
+
+    @classmethod
+    def of(cls, url: str) -> Endpoint:
+        """Raises ``ValueError`` for a URL without a scheme of HTTP or without a host, or with a port that cannot be."""
+        parts = urlsplit(url)
+        if parts.scheme not in _PORTS or not parts.hostname or parts.port == 0:
+            raise ValueError(_NOT_A_URL)
+        return cls(parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme], parts.path.rstrip("/"))
+
+    @property
+    def authority(self) -> str:
+        """Host and port, as the header ``Host`` has them. Raises ``UnicodeError`` for a host that cannot be a name."""
+        host = f"[{self.host}]" if ":" in self.host else self.host.encode("idna").decode()
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.base}"
+
+
+class ClientRequest(NamedTuple):
+    """A request that goes out. ``target`` stands in the request line as it is; a surrogate in it is a byte that is no UTF-8."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+    chunked: bool = False
+
+    def encoded(self) -> bytes:
+        """As it is sent, with its framing. Raises ``ValueError`` for a line break in a line."""
+        lines, body = [f"{name}: {value}" for name, value in self.headers.items()], self.body
+        if self.chunked:
+            lines.append("Transfer-Encoding: chunked")
+            pieces = [body[start : start + _CHUNK_BYTES] for start in range(0, len(body), _CHUNK_BYTES)]
+            body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in [*pieces, b""])
+        elif body or self.method in _METHODS_WITH_BODY:
+            lines.append(f"Content-Length: {len(body)}")
+        first = f"{self.method} {self.target} HTTP/1.1"
+        if any("\r" in line or "\n" in line for line in (first, *lines)):
+            raise ValueError("a line of the request holds a line break")
+        return b"\r\n".join([first.encode("utf-8", "surrogateescape"), *(line.encode("latin-1") for line in lines), b"", body])
+
+
+# ----------------------------------------------------------------------------------------------------------------- connection
+
+
+class _Deadline:
+    """The end of an exchange: ``seconds`` from now. No single step of it may take longer than ``silence`` seconds."""
+
+    _now: Callable[[], float] = staticmethod(machine_seconds)
+
+    def __init__(self, seconds: float, silence: float = float("inf")) -> None:
+        self._seconds, self._silence = seconds, silence
+        self._end = self._now() + seconds
+
+    def left(self) -> float:
+        """The seconds that the next step may take. Raises ``TimeoutError`` once the end has passed."""
+        left = self._end - self._now()
+        if left <= 0:
+            raise TimeoutError(f"not whole after {self._seconds:g} seconds")
+        return min(left, self._silence)
+
+
+class _Incoming(io.RawIOBase):
+    """What comes over a socket, until a deadline."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self.deadline = _Deadline(0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._socket.settimeout(self.deadline.left())
+        return self._socket.recv_into(buffer)
+
+
+class _ResponseFile(io.BufferedReader):
+    """The buffer of a connection, kept from one response to the next. To ``HTTPResponse`` it is a socket, and the socket's file."""
+
+    def makefile(self, *_: object) -> _ResponseFile:
+        return self
+
+    def close(self) -> None: ...
+
+
+class RawConnection:
+    """One connection, on which any bytes may be sent. Sending, receiving and closing may take ``seconds`` each."""
+
+    def __init__(self, sock: socket.socket, seconds: float) -> None:
+        self._socket, self._seconds = sock, seconds
+        self._incoming = _Incoming(sock)
+        self._file = _ResponseFile(self._incoming)
+        self.is_reusable = False  # whether the last response came whole, and the server answers more after it
+
+    def __enter__(self) -> RawConnection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(self, data: bytes, deadline: _Deadline | None = None) -> None:
+        """Errors are not raised here, since a response may have come before: they show when one is expected."""
+        self.is_reusable = False
+        with suppress(OSError):
+            self._socket.settimeout((deadline or _Deadline(self._seconds)).left())
+            self._socket.sendall(data)
+
+    def receive(
+        self, method: str = "GET", deadline: _Deadline | None = None, limit: int | None = None, interim: bool = False
+    ) -> Response:
+        """The next response, to a request with that method, with at most ``limit`` bytes of body. ``interim`` also takes one that
+        is not final (1xx). Raises ``OSError`` and ``HTTPException``.
+        """
+        limit = MAX_RESPONSE_BYTES if limit is None else limit
+        self._incoming.deadline = deadline or _Deadline(self._seconds)
+        while True:
+            response = HTTPResponse(cast(socket.socket, self._file), method=method)
+            response.begin()
+            if interim or response.status >= 200:
+                break
+        with response:
+            body = bytearray()
+            while piece := response.read(_READ_BYTES):
+                body += piece
+                if len(body) > limit:
+                    raise _TooLong(f"more than {limit} bytes")
+            if response.length:
+                raise _CutShort(f"it ended {response.length} bytes early")
+            self.is_reusable = not response.will_close
+            return Response(response.status, tuple(response.getheaders()), bytes(body))
+
+    def is_closed(self) -> bool:
+        """Whether the server closes the connection, and sends nothing more before."""
+        self._incoming.deadline = _Deadline(self._seconds)
+        try:
+            return self._file.read(1) == b""
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers without those of one connection, each value on one line."""
+    headers = list(headers)
+    named = {word.strip().lower() for name, value in headers if name.lower() == "connection" for word in value.split(",")}
+    one_line = (" ".join(part.strip(" \t\r") for part in value.split("\n")) for _, value in headers)
+    return [(name, value) for (name, _), value in zip(headers, one_line, strict=True) if name.lower() not in _HOP_BY_HOP | named]
+
+
+# --------------------------------------------------------------------------------------------------------------------- client
+
+
+class HttpClient:
+    """A client of the server at a URL. `send` keeps its connection for the next request, and belongs to one thread; `forward` may
+    be called from several at once.
+
+    ``seconds`` bounds a whole exchange of `send` (twice as long where a body is sent), and each silence of `forward`. Raises
+    ``ValueError`` for what is no URL, and ``OSError`` for a ``ca_file`` that cannot be taken.
+    """
+
+    def __init__(self, url: str, seconds: float, ca_file: str | None = None, insecure: bool = False) -> None:
+        self.url, self.seconds, self.endpoint = url, seconds, Endpoint.of(url)
+        self._kept: RawConnection | None = None
+        self._tls: ssl.SSLContext | None = None
+        if self.endpoint.scheme == "https":
+            self._tls = ssl.create_default_context()
+            if ca_file is not None:
+                self._tls.load_verify_locations(ca_file)  # beside those of the system
+            if insecure:
+                self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
+
+    def __enter__(self) -> HttpClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def host(self) -> str:
+        """What the header ``Host`` says."""
+        return self.endpoint.authority
+
+    def close(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
+
+    def send(self, request: ClientRequest) -> Response:
+        """The response to the request. Raises `NoAnswer`."""
+        try:
+            return self.exchange(request)
+        except (OSError, HTTPException) as failed:
+            raise NoAnswer(f"{self.url} {failure_text(failed, self.seconds)}") from None
+
+    def exchange(self, request: ClientRequest, limit: int | None = None) -> Response:
+        """The same, with at most ``limit`` bytes of body. Raises ``OSError``, ``HTTPException`` and ``ValueError`` as they come."""
+        headers = {"Host": self.host, "User-Agent": f"kvfake/{__version__}", **request.headers}
+        request, deadline = request._replace(headers=headers), _Deadline(self.seconds)
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            with suppress(ConnectionError):  # the server had closed it: a new connection will do
+                return self._exchange_on(kept, request, deadline, limit)
+        return self._exchange_on(self._connect(deadline), request, deadline, limit)
+
+    def _exchange_on(self, connection: RawConnection, request: ClientRequest, deadline: _Deadline, limit: int | None) -> Response:
+        """The connection is kept only where a whole response came."""
+        self._kept = connection
+        try:
+            connection.send(request.encoded(), deadline)
+            if request.body:  # a server that refuses it unread may have let the time for sending pass
+                deadline = _Deadline(self.seconds)
+            return connection.receive(request.method, deadline, limit)
+        finally:
+            if not connection.is_reusable:
+                self.close()
+
+    def connection(self) -> RawConnection:
+        """A connection for what `send` would not send. Raises `NoAnswer`."""
+        try:
+            return self._connect(_Deadline(self.seconds))
+        except OSError as failed:
+            raise NoAnswer(f"{self.url} {failure_text(failed, self.seconds)}") from None
+
+    def forward(self, request: Request, target: bytes, via: str = "", name: str = "the real server") -> Response:
+        """The response to somebody else's request, as it can be sent on to them; 502 where there is none. ``target`` lies below
+        the URL, ``via`` is the header, ``name`` is what the 502 calls the server.
+        """
+        try:
+            given = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.items())
+            headers = {"host": self.host, **{name: value for name, value in _end_to_end(given) if name not in _SET_BY_FORWARD}}
+            path = quote_from_bytes(self.endpoint.base.encode() + target, _VISIBLE)
+            sent = ClientRequest(request.method, path, headers | ({"via": via} if via else {}), request.body)
+            deadline = _Deadline(MAX_FORWARD_SECONDS, silence=self.seconds)
+            with self._connect(deadline) as connection:
+                connection.send(sent.encoded(), deadline)
+                response = connection.receive(request.method, deadline, interim=True)
+            return forwarded_response(response.status, _end_to_end(response.headers), response.body)
+        except (OSError, HTTPException, ValueError) as failed:
+            return error_response(502, f"{name} {self.url} did not answer: {str(failed) or type(failed).__name__}")
+
+    def _connect(self, deadline: _Deadline) -> RawConnection:
+        sock = socket.create_connection((self.endpoint.host, self.endpoint.port), deadline.left())
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                sock = self._tls.wrap_socket(sock, server_hostname=self.endpoint.host)
+        except BaseException:
+            sock.close()
+            raise
+        return RawConnection(sock, self.seconds)
+
+
+def site_client(url: str, seconds: float, ca_file: str | None = None, insecure: bool = False) -> HttpClient:
+    """A client of a real server at its site URL. The ``/api/v1`` that clients of Persist have at the end of theirs is taken off.
+    Raises `NoAnswer` for a wrong URL or file.
+    """
+    try:
+        endpoint = Endpoint.of(url)
+        if not url.isascii() or not url.isprintable() or set(url) & set(" ?#@\\"):
+            raise ValueError(_NOT_A_URL)
+        router = endpoint._replace(base=endpoint.base.removesuffix(API).rstrip("/")).url
+    except ValueError:
+        got = "" if set(url) & set("?#@") else f", got {url!r}"  # a secret may stand behind one of these
+        text = f"that is no site URL: expected http(s)://host[:port][/path], with no user, query or fragment{got}"
+        raise NoAnswer(text) from None
+    try:
+        return HttpClient(router, seconds, ca_file, insecure)
+    except OSError as failed:
+        reason = "expected certificates in PEM" if isinstance(failed, ssl.SSLError) else failed.strerror
+        raise NoAnswer(f"cannot take certificates from {ca_file}: {reason}") from None
+
+
+# -------------------------------------------------------------------------------------------------------------------- control
+
+
+def control_request(
+    url: str,
+    path: str,
+    seconds: float = CONTROL_SECONDS,
+    *,
+    method: str = "GET",
+    body: bytes = b"",
+    token: str | None = None,
+    limit: int = MAX_CONTROL_BYTES,
+) -> dict[str, Any]:
+    """The JSON object that the kvfake at the URL answers at that path, of at most ``limit`` bytes. Raises `NoAnswer`."""
+    if token is not None and not token.isprintable():
+        raise NoAnswer("the control token cannot be sent: expected printable characters")
+    headers = {"Authorization": f"Bearer {token}".encode().decode("latin-1")} if token else {}
+    try:
+        client = HttpClient(url, seconds)
+        base = client.endpoint.base
+        if not client.host or quote_from_bytes(base.encode(), _VISIBLE) != base:
+            raise ValueError(_NOT_A_URL)
+    except ValueError:
+        raise NoAnswer(_NOT_A_URL) from None
+    try:
+        with client:
+            response = client.exchange(ClientRequest(method, base + path, headers, body), limit)
+        answer = json.loads(response.body)
+    except TimeoutError:
+        raise NoAnswer("timed out") from None
+    except OSError as failed:
+        raise NoAnswer(failed.strerror or str(failed)) from None
+    except _TooLong as failed:
+        raise NoAnswer(f"the answer has {failed}") from None
+    except (HTTPException, ValueError, RecursionError):
+        raise NoAnswer(NOT_KVFAKE) from None
+    if not isinstance(answer, dict) or response.status >= 300:
+        error = answer.get("error") if isinstance(answer, dict) else None
+        if isinstance(error, str):
+            raise Refused(_on_one_line(error, _MAX_ERROR_CHARACTERS))
+        shown = _on_one_line(response.body.decode("utf-8", "replace"), _MAX_SHOWN_CHARACTERS)
+        raise NoAnswer(f"status {response.status}: {shown}")
+    return answer
+
+
+def _on_one_line(text: str, characters: int) -> str:
+    return " ".join(text.split())[:characters]
+
+
+def environment(url: str, token: str | None = None) -> dict[str, str]:
+    """The variables with which an app finds the kvfake at the URL; their names are safe in a shell. Raises `NoAnswer`."""
+    answer = control_request(url, "/_kvfake/env", token=token)
+    if "KVFAKE_URL" not in answer or not all(_VARIABLE.fullmatch(name) and isinstance(answer[name], str) for name in answer):
+        raise NoAnswer(NOT_KVFAKE)
+    return answer
+
+
+def wait(url: str, seconds: float, token: str | None = None) -> None:
+    """Return once a kvfake answers at the URL, also one whose control is switched off. Raises `NoAnswer` after so many seconds."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            bound = max(0.1, min(CONTROL_SECONDS, end - time.monotonic()))
+            if control_request(url, "/_kvfake/health", bound, token=token).get("status") == "ok":
+                return
+            last = NoAnswer(NOT_KVFAKE)
+        except NoAnswer as why:
+            if isinstance(why, Refused) and str(why) == CONTROL_OFF:
+                return
+            last = why
+        if time.monotonic() + _PAUSE_SECONDS >= end:
+            raise last
+        time.sleep(_PAUSE_SECONDS)

@@ -1,0 +1,114 @@
+"""Signals that wait: for a command that serves until one comes, and for one that has something to put away before it ends.
+
+Law: signals only. What happens when one comes is the command's. POSIX.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""What ends a command from outside: Ctrl-C, and a supervisor."""
+SIGNAL_EXIT_CODE = 128
+"""Of a command that a signal has ended the exit code is this and the signal's number, as in a shell."""
+
+
+@contextmanager
+def held_signals(numbers: Collection[int]) -> Iterator[Collection[int]]:
+    """In this block these signals wait for ``sigwait``, also in threads that are started here. Those that still wait at its end
+    are dropped. Gives the signal mask of before.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    try:
+        yield mask
+    finally:
+        drop_pending(numbers)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def drop_pending(numbers: Collection[int]) -> None:
+    """Drop these signals where they wait: the system does so once they are ignored."""
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, signal.SIG_DFL)
+
+
+class Interrupted(BaseException):
+    """A signal came where it was allowed to. ``code`` is the exit code that says so."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = SIGNAL_EXIT_CODE + number
+
+
+class DeferredSignals:
+    """A context in which the first of `END_SIGNALS` raises `Interrupted` inside `allowed`, and waits outside of it; none after it
+    raises anything. A signal that this process ignores stays ignored.
+    """
+
+    def __init__(self) -> None:
+        self._handlers: dict[int, Any] = {}  # those of before
+        self._number: int | None = None
+        self._is_allowed = False
+
+    def __enter__(self) -> DeferredSignals:
+        if threading.current_thread() is threading.main_thread():  # Python runs handlers nowhere else
+            for number in END_SIGNALS:
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._handlers[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._number is None:
+            self._number = number
+        self._raise_if_allowed()
+
+    def _raise_if_allowed(self) -> None:
+        if self._is_allowed and self._number is not None:
+            self._is_allowed = False
+            raise Interrupted(self._number)
+
+    @contextmanager
+    def allowed(self) -> Iterator[None]:
+        """In this block a signal raises `Interrupted`, also one that came before it."""
+        self._is_allowed = True
+        self._raise_if_allowed()
+        try:
+            yield
+        finally:
+            self._is_allowed = False
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """In this block, inside `allowed`, a signal waits for the block's end."""
+        self._is_allowed = False
+        yield
+        self._is_allowed = True
+        self._raise_if_allowed()
+
+
+@contextmanager
+def sigterm_calls(call: Callable[[int], object]) -> Iterator[None]:
+    """In this block SIGTERM calls that with its number. It does not in another thread than the main one, nor where SIGTERM has a
+    handler already.
+    """
+    is_ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if is_ours:
+        signal.signal(signal.SIGTERM, lambda number, frame: call(number))
+    try:
+        yield
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
