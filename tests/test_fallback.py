@@ -392,8 +392,8 @@ def test_a_chain_of_worlds_is_no_circle() -> None:
     """One world may lead to another of the same server, and that to a third."""
     with kvfake.start() as last:
         last.respond("GET", "/x", body="found")
-        middle = last.beside({"fallback": last.url})  # type: ignore[attr-defined]
-        first = last.beside({"fallback": middle.url})  # type: ignore[attr-defined]
+        middle = last.open({"fallback": last.url})  # type: ignore[attr-defined]
+        first = last.open({"fallback": middle.url})  # type: ignore[attr-defined]
         with Wire(int(last.url.rpartition(":")[2])) as wire:
             path = first.url.removeprefix(last.url)
             assert wire.ask(request_bytes("GET", f"{path}/x", {"Via": "1.1 proxy"})).text == "found"
