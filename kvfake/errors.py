@@ -1,4 +1,4 @@
-"""What fails: an exception for commands, and the ways to say that something failed.
+"""What fails: exceptions for commands, and the ways to say that something failed.
 
 Law: it says and shows, and decides nothing. What it needs is imported when something fails.
 """
@@ -14,6 +14,10 @@ class CommandError(Exception):
     def __init__(self, text: str, code: int = 1) -> None:
         super().__init__(text)
         self.code = code
+
+
+class UsageError(CommandError):
+    """A command line, or the variable that stands for one of its options, is wrong. It is shown below the usage."""
 
 
 UNREACHABLE = 2

@@ -281,6 +281,11 @@ def command_settings(
     unread: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """The settings of a command: from its flags, else from the environment but for the variables of ``unread``, else from
-    ``overrides``, which are the command's own defaults. Raises ``ValueError``.
+    ``overrides``, which are the command's own defaults. Raises `UsageError`.
     """
-    return resolve(from_flags(flags), from_environment(environ, *scopes, without=unread), overrides, scopes=scopes)
+    from kvfake.errors import UsageError
+
+    try:
+        return resolve(from_flags(flags), from_environment(environ, *scopes, without=unread), overrides, scopes=scopes)
+    except ValueError as wrong:
+        raise UsageError(str(wrong)) from None

@@ -18,7 +18,8 @@ from tests.support.wire import Wire, request_bytes
 
 ROOT = Path(kvfake.__file__).parent
 FLOORS = (  # from the ground up; a folder or file imports from the floors below its own
-    ("kvfake.errors", "kvfake.settings", "kvfake.stores"),
+    ("kvfake.errors", "kvfake.stores"),
+    ("kvfake.settings",),
     ("kvfake.services",),
     ("kvfake.world",),
     ("kvfake.files", "kvfake.http_client", "kvfake.signals"),

@@ -10,21 +10,22 @@ import os
 import shlex
 import signal
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from kvfake.cli.parser import parse
-from kvfake.errors import BIND_ERRORS, CommandError, cannot_listen
+from kvfake.errors import BIND_ERRORS, CommandError, UsageError, cannot_listen
 from kvfake.settings import COMMAND, PERSIST, PORT_OF_SERVE_ONLY, SERVER, WORLD, command_settings
 
 if TYPE_CHECKING:
     from kvfake.double import ServerDouble
     from kvfake.files import Files
 
-
-FAILED, INTERRUPTED = 1, 130
+FAILED, INTERRUPTED = 1, 130  # exit codes
+SCOPES = (SERVER, WORLD, COMMAND)
 
 _FORMATS: dict[str, Callable[[dict[str, str]], str]] = {
     "sh": lambda env: "".join(f"export {name}={shlex.quote(value)}\n" for name, value in env.items()),
@@ -37,30 +38,25 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit code."""
     parser, options = parse(sys.argv[1:] if argv is None else argv)
     try:
-        code = _DO.get(options.command, _values)(parser, options)
+        code = _COMMANDS[options.command](options)
         sys.stdout.flush()
         return code
+    except UsageError as wrong:
+        parser.error(str(wrong))
     except CommandError as failed:
         _complain(str(failed))
         return failed.code
     except KeyboardInterrupt:
         return INTERRUPTED
-    except OSError as failed:  # of stdout: what else can fail is told where it does
-        if not isinstance(failed, BrokenPipeError):  # then whoever read our output has heard enough
+    except OSError as failed:  # of stdout: a command reports all others itself
+        if not isinstance(failed, BrokenPipeError):  # then the reader has read enough
             _complain(f"cannot write to stdout: {failed.strerror}")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor does Python get to flush the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout at exit, and would fail again
         return FAILED
 
 
 def _complain(text: str) -> None:
     print(f"kvfake: {text}", file=sys.stderr, flush=True)
-
-
-def _settings(parser: ArgumentParser, options: Namespace, overrides: Mapping[str, Any], unread: frozenset[str]) -> dict[str, Any]:
-    try:
-        return command_settings(vars(options), scopes=(SERVER, WORLD, COMMAND), overrides=overrides, unread=unread)
-    except ValueError as wrong:
-        parser.error(str(wrong))
 
 
 def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
@@ -84,10 +80,10 @@ def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
     return double, files
 
 
-def _serve(parser: ArgumentParser, options: Namespace) -> int:
+def _serve(options: Namespace) -> int:
     from kvfake.signals import END_SIGNALS, held_signals
 
-    double, files = _bind(_settings(parser, options, {}, frozenset()))
+    double, files = _bind(command_settings(vars(options), scopes=SCOPES))
     with held_signals(END_SIGNALS), files, double:
         double.server.start()
         print(f"kvfake is listening on {double.url}", flush=True)
@@ -96,13 +92,13 @@ def _serve(parser: ArgumentParser, options: Namespace) -> int:
         return 0 if files.finish(double.dump) else FAILED
 
 
-def _run(parser: ArgumentParser, options: Namespace) -> int:
+def _run(options: Namespace) -> int:
     from kvfake.cli.running import run
     from kvfake.signals import END_SIGNALS, held_signals
 
     if not options.words:
-        parser.error("run: expected a command, as in: kvfake run -- npm test")
-    double, files = _bind(_settings(parser, options, {"port": 0}, PORT_OF_SERVE_ONLY))
+        raise UsageError("run: expected a command, as in: kvfake run -- npm test")
+    double, files = _bind(command_settings(vars(options), scopes=SCOPES, overrides={"port": 0}, unread=PORT_OF_SERVE_ONLY))
     has_started = False
 
     def start() -> None:
@@ -119,48 +115,48 @@ def _run(parser: ArgumentParser, options: Namespace) -> int:
             return code
 
 
-def _env(parser: ArgumentParser, options: Namespace) -> int:
+def _env(options: Namespace) -> int:
     from kvfake.double import no_proxy
     from kvfake.http_client import environment
 
-    with _answered(options.url):
+    with _server_errors(options.url):
         env = environment(options.url, options.control_token)
     print(_FORMATS[options.format]({**env, **no_proxy(options.url, os.environ)}), end="", flush=True)
     return 0
 
 
-def _wait(parser: ArgumentParser, options: Namespace) -> int:
+def _wait(options: Namespace) -> int:
     from kvfake.http_client import NoAnswer, wait
 
     try:
         wait(options.url, options.timeout, options.control_token)
     except NoAnswer as why:
-        _complain(f"no kvfake server answered at {options.url} within {options.timeout:g} seconds: {why}")
-        return FAILED
+        raise CommandError(f"no kvfake server answered at {options.url} within {options.timeout:g} seconds: {why}") from None
     return 0
 
 
-def _values(parser: ArgumentParser, options: Namespace) -> int:
+def _values(options: Namespace) -> int:
     if options.service == PERSIST and options.prefix is not None:
-        parser.error("--prefix: expected none with --service persist")
+        raise UsageError("--prefix: expected none with --service persist")
     from kvfake.cli.values import COMMANDS
 
-    with _answered(options.url):
+    with _server_errors(options.url):
         COMMANDS[options.command](options, sys.stdout.buffer)
     sys.stdout.buffer.flush()
     return 0
 
 
-def _contract(parser: ArgumentParser, options: Namespace) -> int:
-    from importlib import import_module
+_CONTRACT = {"record": "kvfake.contract.replay.recording", "compare": "kvfake.contract.replay.comparing"}  # until they move
 
-    code: int = import_module(f"kvfake.contract.{_CONTRACT[options.command]}").command(parser, options)
+
+def _contract(options: Namespace) -> int:
+    code: int = import_module(_CONTRACT.get(options.command, f"kvfake.contract.{options.command}")).command(options)
     return code
 
 
 @contextmanager
-def _answered(url: str) -> Iterator[None]:
-    """Where a server does not answer what is asked in this block, or not as one that does it, that is told."""
+def _server_errors(url: str) -> Iterator[None]:
+    """Errors of the server at that URL are errors of the command, with the URL."""
     from kvfake.http_client import NoAnswer, Refused
 
     try:
@@ -171,11 +167,11 @@ def _answered(url: str) -> Iterator[None]:
         raise CommandError(f"no kvfake server answers at {url}: {why} (kvfake serve starts one, --url names another)") from None
 
 
-_CONTRACT = {  # the module of each
-    "verify": "verify",
-    "explain": "explain",
-    "openapi": "openapi",
-    "record": "replay.recording",
-    "compare": "replay.comparing",
+_COMMANDS: dict[str, Callable[[Namespace], int]] = {
+    "serve": _serve,
+    "run": _run,
+    "env": _env,
+    "wait": _wait,
+    **dict.fromkeys(("dump", "load", "ls", "get", "set", "del"), _values),
+    **dict.fromkeys(("verify", "explain", "openapi", "record", "compare"), _contract),
 }
-_DO = {"serve": _serve, "run": _run, "env": _env, "wait": _wait, **dict.fromkeys(_CONTRACT, _contract)}  # the others are of values

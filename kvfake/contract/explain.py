@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import textwrap
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from importlib.resources import files
 
 from kvfake.contract import write_text
@@ -21,7 +21,7 @@ _ID_COLUMNS, _LABEL_COLUMNS = 5, 12  # with the spaces behind them
 _USAGE_ERROR = 2  # the exit code of argparse for a wrong argument
 
 
-def command(parser: ArgumentParser, options: Namespace) -> int:
+def command(options: Namespace) -> int:
     """Print the rows that are named, or all of them."""
     rows = _named(options.rows) if options.rows else list(ROWS.values())
     columns = max(shutil.get_terminal_size((_PIPE_COLUMNS, 0)).columns, _MIN_COLUMNS)

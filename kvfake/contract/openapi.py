@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from functools import partial
@@ -30,7 +30,7 @@ from kvfake.world.faults import FaultArguments
 Json: TypeAlias = dict[str, Any]
 
 
-def command(parser: ArgumentParser, options: Namespace) -> int:
+def command(options: Namespace) -> int:
     """Print the description as JSON."""
     sys.stdout.write(json.dumps(description(), ensure_ascii=False, indent=2) + "\n")
     return 0

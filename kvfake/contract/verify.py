@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +29,7 @@ from kvfake.contract.checks.client import (
 from kvfake.contract.checks.runner import CHECKS, DIFFERS, NOT_SEEN, NOT_VERIFIABLE, probe, run_checks
 from kvfake.contract.redaction import Redactor, printable, shortened
 from kvfake.contract.verify_report import Report
-from kvfake.errors import CommandError
+from kvfake.errors import CommandError, UsageError
 from kvfake.http_client import ClientRequest, HttpClient, site_client
 from kvfake.services import mattermost, persist
 from kvfake.services.facts import ROWS
@@ -53,32 +53,31 @@ _MAX_SHOWN_CHARACTERS = 200
 _CLEANING_EXCHANGE_SECONDS = 10.0  # of one exchange, while keys are removed
 
 
-def command(parser: ArgumentParser, options: Namespace) -> int:
+def command(options: Namespace) -> int:
     """``kvfake verify``."""
-    try:
-        flags = {"profile": options.profile}  # --against is checked by `site_client`, whose errors have another exit code
-        settings = command_settings(flags, scopes=(WORLD, REAL), overrides={"profile": None}, unread=_UNREAD)
-    except ValueError as wrong:
-        parser.error(str(wrong))
+    flags = {"profile": options.profile}  # --against is checked by `site_client`, whose errors have another exit code
+    settings = command_settings(flags, scopes=(WORLD, REAL), overrides={"profile": None}, unread=_UNREAD)
     for name in _SETTINGS_OF_REAL:
         if getattr(options, name) is None:
             setattr(options, name, settings[name])
     if options.against is None:
         with _double(settings["profile"] or PROFILES[0]) as (url, tokens):
             return _Verification(options, url, tokens, settings["profile"]).code()
-    return _Verification(options, options.against, _tokens(parser, options), settings["profile"]).code()
+    return _Verification(options, options.against, _tokens(options), settings["profile"]).code()
 
 
-def _tokens(parser: ArgumentParser, options: Namespace) -> dict[str, str]:
+def _tokens(options: Namespace) -> dict[str, str]:
     """The tokens for the service. Those for the other service are not sent to it."""
     known = _KNOWN[options.service]
     given = {who: getattr(options, token_option(who)[2:].replace("-", "_")) for who in known + _UNKNOWN[options.service]}
     for who, token in given.items():
         flag = token_option(who)
         if token is None and who == known[0]:
-            parser.error(f"verify --against --service {options.service} needs {flag} (or the variable {TOKEN_OPTIONS[flag][0]})")
+            raise UsageError(
+                f"verify --against --service {options.service} needs {flag} (or the variable {TOKEN_OPTIONS[flag][0]})"
+            )
         if token is not None and not (token and token.isascii() and token.isprintable() and " " not in token):
-            parser.error(f"{flag}: expected a token of printable characters without blanks")
+            raise UsageError(f"{flag}: expected a token of printable characters without blanks")
     return {who: token for who, token in given.items() if token is not None}
 
 

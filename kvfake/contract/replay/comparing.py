@@ -6,7 +6,7 @@ Law: options in, lines on stdout, an exit code. It decides nothing of what diffe
 from __future__ import annotations
 
 import textwrap
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator
 
@@ -25,11 +25,8 @@ _NOT_EXPLAINED = "not explained"
 _COLUMNS = 132
 
 
-def command(parser: ArgumentParser, options: Namespace) -> int:
-    try:
-        settings = command_settings(vars(options), scopes=(WORLD,), overrides={"profile": OF_A_RECORDING}, unread=_NOT_READ)
-    except ValueError as wrong:
-        parser.error(str(wrong))
+def command(options: Namespace) -> int:
+    settings = command_settings(vars(options), scopes=(WORLD,), overrides={"profile": OF_A_RECORDING}, unread=_NOT_READ)
     replay = Replay(tape.read(options.file), settings["profile"])
     first_rows: Counter[str] = Counter()
     for difference in replay.differences():

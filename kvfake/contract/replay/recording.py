@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
 from threading import Lock
@@ -23,7 +23,7 @@ from kvfake.contract.replay import tape
 from kvfake.contract.replay.redacting import Redactor, is_beside
 from kvfake.contract.verify import no_store_reason
 from kvfake.double import address_of
-from kvfake.errors import BIND_ERRORS, CommandError, cannot_listen
+from kvfake.errors import BIND_ERRORS, CommandError, UsageError, cannot_listen
 from kvfake.files import LineFile
 from kvfake.http.connection import Connection
 from kvfake.http.parser import split_absolute
@@ -102,9 +102,9 @@ class PassThrough:
 # --------------------------------------------------------------------------------------------------------------- the command
 
 
-def command(parser: ArgumentParser, options: Namespace) -> int:
+def command(options: Namespace) -> int:
     """``kvfake record``, until Ctrl-C."""
-    settings = _settings(parser, options)
+    settings = _settings(options)
     upstream = site_client(settings["against"], options.timeout, settings["ca_file"], settings["insecure"])
     check(upstream)
     try:
@@ -127,13 +127,10 @@ def command(parser: ArgumentParser, options: Namespace) -> int:
         return 0 if kept.is_whole else FAILED
 
 
-def _settings(parser: ArgumentParser, options: Namespace) -> dict[str, Any]:
-    try:
-        settings = command_settings(vars(options), scopes=(SERVER, REAL), overrides={"port": 0}, unread=PORT_OF_SERVE_ONLY)
-    except ValueError as wrong:
-        parser.error(str(wrong))
+def _settings(options: Namespace) -> dict[str, Any]:
+    settings = command_settings(vars(options), scopes=(SERVER, REAL), overrides={"port": 0}, unread=PORT_OF_SERVE_ONLY)
     if settings["against"] is None:
-        parser.error("record: expected --against URL, the site URL of a real server")
+        raise UsageError("record: expected --against URL, the site URL of a real server")
     return settings
 
 
