@@ -174,7 +174,7 @@ _CONTRACT = {  # the module of each
     "verify": "live.verifying",
     "explain": "explaining",
     "openapi": "openapi.describing",
-    "record": "replay.recording",
-    "compare": "replay.comparing",
+    "record": "record",
+    "compare": "compare",
 }
 _DO = {"serve": _serve, "run": _run, "env": _env, "wait": _wait, **dict.fromkeys(_CONTRACT, _contract)}  # the others are of values

@@ -1,7 +1,7 @@
-"""Standing before a real server, and keeping what an app and it say to each other.
+"""``kvfake record``: a proxy before a real server that writes each exchange to a recording.
 
-Law: everything is passed on as it came, and every answer as it is; what is kept of that is what `redacting` gives
-out. It answers nothing itself but whether it is there, and what cannot be passed on.
+Law: every request and every response is passed on as it came. It answers nothing itself but its health, and what cannot be passed
+on. The recording decides what is kept.
 """
 
 from __future__ import annotations
@@ -14,24 +14,21 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from functools import partial
-from threading import Lock
 from typing import Any
 
 from kvfake import __version__
 from kvfake.contract import UNREACHABLE
 from kvfake.contract.call import Call, Unreachable
-from kvfake.contract.live.hiding import printable
 from kvfake.contract.live.line import HttpLine
 from kvfake.contract.live.preflight import why_no_store
-from kvfake.contract.replay import tape
-from kvfake.contract.replay.redacting import Redactor, is_beside
+from kvfake.contract.recording import RecordingWriter, is_beside
+from kvfake.contract.redaction import printable
 from kvfake.doors.connection import Connection
 from kvfake.doors.neighbours import not_whole
 from kvfake.doors.nethttp import split_absolute
 from kvfake.doors.passing import Upstream
 from kvfake.doors.replies import refusal
 from kvfake.doors.server import Server
-from kvfake.ledger import Lines
 from kvfake.running import ENDING, held
 from kvfake.services import mattermost, persist
 from kvfake.services.message import JSON, Request, Response
@@ -48,43 +45,11 @@ _HINT = "is that the site URL of Mattermost, or the URL of Persist?"
 _STORES = (f"{mattermost.KV}/", f"{persist.API}/persist/kv/", "/persist/kv/")
 
 
-class Tape:
-    """The file of a recording. Raises ``OSError`` where it cannot be opened."""
+class RecordingProxy:
+    """Answers each request with the real server's response."""
 
-    def __init__(self, path: str, against: str, complain: Callable[[str], None]) -> None:
-        self._lines = Lines(path, complain, private=True, first=tape.header(against))
-        self._redactor = Redactor()
-        self._lock = Lock()
-        self._count = 0
-
-    def write(self, request: Request, response: Response) -> None:
-        """One exchange. A token that it is the first to show is hidden in those before it too."""
-        with self._lock:
-            self._count += 1
-            taped = self._redactor.taped(self._count, request, response)
-            if self._redactor.has_seen_more:
-                self._lines.change(self._again)
-            self._lines.add(tape.line_of(taped))
-
-    def _again(self, line: bytes) -> str:
-        if not line.startswith(b'{"number"') or not self._redactor.may_be_in(line):
-            return line.decode()
-        return tape.line_of(self._redactor.again(tape.exchange_of(line)))
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it has every exchange."""
-        return self._lines.is_whole
-
-    def close(self) -> None:
-        self._lines.close()
-
-
-class PassThrough:
-    """What answers in the real server's place: the real server."""
-
-    def __init__(self, upstream: Upstream, tape: Tape) -> None:
-        self._upstream, self._tape = upstream, tape
+    def __init__(self, upstream: Upstream, recording: RecordingWriter) -> None:
+        self._upstream, self._recording = upstream, recording
 
     def answer(self, request: Request) -> Response | Callable[[], Response]:
         target = request.target if request.target.startswith(b"/") else split_absolute(request.target)[1]
@@ -96,11 +61,11 @@ class PassThrough:
         return not_whole(request) or partial(self._pass_on, request.replace(target=target))
 
     def _pass_on(self, request: Request) -> Response:
-        asked = request
-        if not is_beside(request.target):  # what is kept is to be read and compared
-            asked = request.replace(headers={**request.headers, b"accept-encoding": b"identity"})
-        response = self._upstream.ask(asked, request.target, VIA)
-        self._tape.write(request, response)
+        passed = request
+        if not is_beside(request.target):  # a compressed body could be neither read nor compared
+            passed = request.replace(headers={**request.headers, b"accept-encoding": b"identity"})
+        response = self._upstream.ask(passed, request.target, VIA)
+        self._recording.write(request, response)
         return response
 
 
@@ -108,28 +73,28 @@ class PassThrough:
 
 
 def command(parser: ArgumentParser, options: Namespace) -> int:
-    """``kvfake record``, until Ctrl-C."""
+    """Serve and record until Ctrl-C; the exit code."""
     settings = _settings(parser, options)
-    url = check(settings, options.timeout)
+    url = check_store(settings, options.timeout)
     upstream = Upstream(url, options.timeout, settings["ca_file"], settings["insecure"])
     try:
-        server = Server(lambda: Connection(pass_through.answer), settings["host"], settings["port"])
+        server = Server(lambda: Connection(proxy.answer), settings["host"], settings["port"])
     except NO_ADDRESS as failed:
         raise Failed(f"{cannot_listen(settings, failed)} (--port takes another)", FAILED) from None
     try:
-        kept = Tape(options.output, url, _complain)
+        recording = RecordingWriter(options.output, url, _complain)
     except OSError as failed:
         server.stop()
         raise Failed(f"cannot write {options.output}: {failed.strerror}", FAILED) from None
-    pass_through = PassThrough(upstream, kept)
+    proxy = RecordingProxy(upstream, recording)
     with held(ENDING):
         server.start()
         sys.stdout.write(f"kvfake is listening on {address_of(settings['host'], server.port)}\n")
         sys.stdout.flush()
         signal.sigwait(ENDING)
         server.stop()
-        kept.close()
-        return 0 if kept.is_whole else FAILED
+        recording.close()
+        return 0 if recording.is_whole else FAILED
 
 
 def _settings(parser: ArgumentParser, options: Namespace) -> dict[str, Any]:
@@ -143,16 +108,14 @@ def _settings(parser: ArgumentParser, options: Namespace) -> dict[str, Any]:
     return settings
 
 
-def check(settings: Mapping[str, Any], seconds: float) -> str:
-    """The URL of the site. Raises `Failed` where there is no server that could be recorded: none that answers, or none of the
-    services'.
-    """
+def check_store(settings: Mapping[str, Any], timeout_seconds: float) -> str:
+    """The URL of the site. Raises `Failed` where nothing answers, or neither service's store does."""
     key = secrets.token_hex(_KEY_BYTES)
-    with HttpLine(settings["against"], seconds, settings["ca_file"], settings["insecure"]) as line:
+    with HttpLine(settings["against"], timeout_seconds, settings["ca_file"], settings["insecure"]) as line:
         try:
             whys = []
             for path in _STORES:
-                answer = line.send(Call("GET", line.base + path + key, {}))  # nobody says who asks: it may refuse
+                answer = line.send(Call("GET", line.base + path + key, {}))  # with no token: a refusal is a store's answer, too
                 whys.append(why_no_store(line, answer, _HINT, printable))
                 if not whys[-1]:
                     return line.url
