@@ -660,6 +660,8 @@ def after_a_set(tape: Written, key: str = "name") -> None:
         ("GET", "name", "", 401, TEXT, NOBODY, "M11"),
         ("GET", "nothing", "", 404, TEXT, "404 page not found\n", "M07"),
         ("GET", "nothing", "", 404, TEXT, "no such key\n", "M07"),
+        ("GET", "nothing", "", 404, JSON, '"no such key"', "M07"),
+        ("GET", "nothing", "", 200, TEXT, "no such key\n", "M07 M08"),
         ("GET", "name", "", 404, TEXT, "404 page not found\n", "M01"),
         ("GET", "name", "", 500, TEXT, "the database is locked\n", ""),
         ("GET", "name", "", 200, {}, '"Ada"', "M08"),
@@ -762,7 +764,8 @@ def test_an_answer_that_shows_that_a_token_is_known(compare: Compare, tape: Writ
     """A refusal that comes later is a difference: on the double no token ends."""
     tape.persist("PUT", "kv/name", {"error": "no"}, {"value": "v"}, status=status)
     tape.persist("GET", "kv/name", {"error": "who are you?"}, status=401)
-    assert "P14" in compare().rows
+    said = compare()
+    assert ("P14" in said.rows, f"#2 GET {PERSIST}/kv/name by <token 1>" in said.lines) == (True, True)
 
 
 @pytest.mark.parametrize("status", [429, 503])
