@@ -404,6 +404,15 @@ def test_two_owners_that_hold_the_same_by_chance(compare: Compare, tape: Written
     ]
 
 
+def test_two_owners_of_whom_the_second_holds_something_else(compare: Compare, tape: Written) -> None:
+    """The first one reads what shows it."""
+    tape.kv("PUT", "name", CHANGED, '"Ada"', who=1)
+    tape.kv("GET", "name", '"Ada"', who=2)
+    tape.kv("PUT", "other", CHANGED, '"x"', who=2)
+    tape.kv("GET", "other", "{}", who=1)
+    assert compare().lines == ["4 exchanges: 4 the same"]
+
+
 def test_the_csrf_token_of_a_session(compare: Compare, tape: Written) -> None:
     """Is the first that the real server took with its cookie, and never refused."""
     nobody = "user ID is required: unauthorized\n"
@@ -436,11 +445,31 @@ def test_what_was_there_before(compare: Compare, tape: Written) -> None:
     assert compare().lines == ["11 exchanges: 11 the same"]
 
 
+def test_what_was_refused_shows_nothing_of_what_was_there_before(compare: Compare, tape: Written) -> None:
+    """It is there afterwards."""
+    tape.kv("PUT", "name", NO_JSON, "no json", status=400, headers=TEXT)
+    tape.kv("GET", "name", '"Ada"')
+    tape.persist("PUT", "kv/name", {"error": "no"}, {"value": 5}, status=400)
+    tape.persist("GET", "kv/name", record("name", "Ada"))
+    tape.kv("DELETE", "other", "busy", status=503)
+    tape.kv("GET", "other", '"x"')
+    assert compare().lines[-1] == "6 exchanges: 5 the same, 1 differs (not explained 1)"
+
+
 def test_a_key_that_is_no_text_is_listed_as_it_is(compare: Compare, tape: Written) -> None:
     """It is not taken for another one that was there before."""
     tape.persist("PUT", "kv/%FF", record("\ufffd", "v"), {"value": "v"})
     tape.persist("GET", "kv", ["\ufffd"])
     assert compare().code == 0
+
+
+def test_keys_are_listed_in_the_order_of_their_bytes(compare: Compare, tape: Written) -> None:
+    """Which is not that of the characters that show them."""
+    for key, shown in (("%FF", "\ufffd"), ("%F0%9F%98%80", "😀")):
+        tape.persist("PUT", f"kv/{key}", record(shown, "v"), {"value": "v"})
+    tape.persist("GET", "kv", ["😀", "\ufffd"])
+    tape.persist("GET", "kv", ["\ufffd", "😀"])
+    assert compare().lines[-1] == "4 exchanges: 3 the same, 1 differs (P07 1)"
 
 
 def test_a_value_that_was_the_same_before(compare: Compare, tape: Written) -> None:
@@ -594,6 +623,13 @@ def test_another_value_than_was_set(compare: Compare, tape: Written, key: str, s
     assert compare().rows == {"M02", "P05"}
 
 
+def test_a_key_that_was_set_by_another_way_to_write_it(compare: Compare, tape: Written) -> None:
+    """Is a matter of how a path is read, where it is not found."""
+    tape.kv("PUT", "a%2Fb", CHANGED, "1")
+    tape.kv("GET", "a/b", "{}")
+    assert compare().rows == {"M02", "M20"}
+
+
 def test_a_value_of_another_key(compare: Compare, tape: Written) -> None:
     """Is a matter of how a path is read."""
     tape.kv("PUT", "a%20b", CHANGED, '"Ada"')
@@ -602,7 +638,160 @@ def test_a_value_of_another_key(compare: Compare, tape: Written) -> None:
     tape.persist("PUT", "kv/a%20b", record("a b", "Ada"), {"value": "Ada"})
     tape.persist("PUT", "kv/a+b", record("a+b", "Bob"), {"value": "Bob"})
     tape.persist("GET", "kv/a%20b", record("a b", "Bob"))
-    assert compare().lines[-1] == "6 exchanges: 4 the same, 2 differ (M20 1, P12 1)"
+    said = compare()
+    assert said.lines[-1] == "6 exchanges: 4 the same, 2 differ (M20 1, P12 1)"
+    assert said.rows == {"M02", "M20", "P05", "P12"}
+
+
+NOBODY = "user ID is required: unauthorized\n"
+
+
+def after_a_set(tape: Written, key: str = "name") -> None:
+    """A value of each service that the recording has set."""
+    tape.kv("PUT", key, CHANGED, '"Ada"')
+    tape.persist("PUT", f"kv/{key}", record(key, "Ada"), {"value": "Ada"})
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "sent", "status", "headers", "answer", "rows"),
+    [
+        ("GET", "name", "", 401, TEXT, NOBODY, "M11"),
+        ("GET", "nothing", "", 404, TEXT, "404 page not found\n", "M07"),
+        ("GET", "nothing", "", 404, TEXT, "no such key\n", "M07"),
+        ("GET", "nothing", "", 404, JSON, '"no such key"', "M07"),
+        ("GET", "nothing", "", 200, TEXT, "no such key\n", "M07 M08"),
+        ("GET", "name", "", 404, TEXT, "404 page not found\n", "M01"),
+        ("GET", "name", "", 500, TEXT, "the database is locked\n", ""),
+        ("GET", "name", "", 200, {}, '"Ada"', "M08"),
+        ("GET", "name", "", 200, JSON, '{"changed":false}', "M02"),
+        ("GET", "na%6De", "", 200, {}, '"Ada"', "M08 M20"),
+        ("GET", "a/b/c", "", 404, {"content-type": "text/plain"}, "404 page not found\n", "M19 M20"),
+        ("GET", "a/b/c", "", 404, TEXT, "not found\n", "M20"),
+        ("PATCH", "name", "", 405, {}, "not allowed\n", "M22"),
+        ("PUT", "name", "no json", 422, TEXT, "payload is not valid json: invalid input\n", "M13"),
+        ("PUT", "name", "no json", 400, TEXT, "no\n", "M13"),
+        ("PUT", "name", "1", 500, TEXT, "the database is locked\n", ""),
+        ("PUT", "name", "1", 501, TEXT, "not implemented\n", "M03"),
+        ("PUT", "name", "1", 201, JSON, CHANGED, "M04"),
+    ],
+)
+def test_what_an_answer_of_mattermost_breaks(
+    compare: Compare, tape: Written, method: str, key: str, sent: str, status: int, headers: dict[str, str], answer: str, rows: str
+) -> None:
+    """The row that speaks of it, and no other; none where no row does. The key ``name`` was set before, to ``"Ada"``."""
+    after_a_set(tape)
+    tape.kv(method, key, answer, sent, status=status, headers=headers)
+    assert compare().rows == set(rows.split())
+
+
+@pytest.mark.parametrize("scheme", ["token", "BEARER"])
+def test_a_credential_that_is_not_the_usual_one(compare: Compare, tape: Written, scheme: str) -> None:
+    """Its form may be the reason why it is refused."""
+    tape.kv("GET", "name", "{}")
+    tape.kv("GET", "name", NOBODY, status=401, headers=TEXT, who=None, sent={"authorization": f"{scheme} <token 1>"})
+    assert compare().rows == {"M10", "M11"}
+
+
+@pytest.mark.parametrize(
+    ("method", "rest", "payload", "status", "answer", "rows"),
+    [
+        ("GET", "kv/name", None, 200, {"key": "name", "value": "Ada"}, "P05"),
+        ("GET", "kv/name", None, 200, {"key": "other", "value": "Ada", "updated": "2016-09-09T23:16:43.970809Z"}, "P05"),
+        ("GET", "kv/name", None, 404, {"error": "no such key"}, "P05"),
+        ("GET", "kv/name", None, 404, "not found", "P01 P05"),
+        ("GET", "kv/name", None, 200, {"key": "name", "value": 5, "updated": "2016-09-09T23:16:43.970809Z"}, "P05 P13"),
+        ("GET", "kv/name", None, 200, {"key": "name", "value": " Ada ", "updated": "2016-09-09T23:16:43.970809Z"}, "P05 P13"),
+        ("GET", "kv/name", None, 401, {"error": "no"}, "P05 P14"),
+        ("GET", "kv/", None, 404, {"error": "no such key"}, "P04"),
+        ("GET", "kv/%zz", None, 404, {"error": "no such key"}, "P04 P14"),
+        ("GET", "kv?begins=name", None, 200, ["name", "names"], ""),
+        ("GET", "kv?begins=name", None, 200, ["a", "name"], "P07"),
+        ("GET", "kv?begins=name", None, 200, [], "P07"),
+        ("PUT", "kv/name", {"value": 5000 * "x"}, 400, {"error": "too large"}, "P03 P04 P09"),
+        ("PUT", "kv/name", {"value": 50 * "x"}, 400, {"error": "no"}, "P03 P04"),
+        ("PUT", "kv/name", {"value": 5000 * "x"}, 201, "", "P03"),
+        ("DELETE", "kv/name", None, 200, "deleted", "P06 P15"),
+        ("DELETE", "kv/name", None, 403, {"error": "no"}, "P06"),
+        ("POST", "mget", {"keys": ["name"]}, 200, [{"key": "name", "value": "Ada"}], "P08"),
+        ("POST", "mget", {"keys": ["name"]}, 400, {"error": "no"}, "P04 P08"),
+        ("POST", "kv/name", None, 404, {"error": "no"}, "P14"),
+    ],
+)
+def test_what_an_answer_of_persist_breaks(
+    compare: Compare, tape: Written, method: str, rest: str, payload: Any, status: int, answer: Any, rows: str
+) -> None:
+    """The same of Persist's rows. The key ``name`` was set before, to ``Ada``."""
+    after_a_set(tape)
+    tape.persist(method, rest, answer, payload, status=status)
+    assert compare().rows == set(rows.split())
+
+
+def test_a_value_that_was_deleted(compare: Compare, tape: Written) -> None:
+    """Is there all the same."""
+    after_a_set(tape)
+    tape.kv("DELETE", "name", "", headers={})
+    tape.kv("GET", "name", '"Ada"')
+    tape.persist("DELETE", "kv/name")
+    tape.persist("GET", "kv/name", record("name", "Ada"))
+    assert compare().lines[-1] == "6 exchanges: 4 the same, 2 differ (M05 1, P06 1)"
+
+
+def test_answers_of_persist_that_are_no_json(compare: Compare, tape: Written) -> None:
+    """Each is its verb's."""
+    text = {"content-type": "text/plain"}
+    after_a_set(tape)
+    tape.exchange("GET", f"{PERSIST}/kv/name", "", 200, text, record("name", "Ada"))
+    tape.exchange("GET", f"{PERSIST}/kv", "", 200, text, ["name"])
+    tape.exchange("POST", f"{PERSIST}/mget", {"keys": ["name"]}, 200, text, [record("name", "Ada")])
+    tape.exchange("PUT", f"{PERSIST}/kv/name", {"value": "Ada"}, 200, text, record("name", "Ada"))
+    assert compare().lines[-1] == "6 exchanges: 2 the same, 4 differ (P03 1, P05 1, P07 1, P08 1)"
+
+
+def test_of_two_errors_of_persist_the_status_is_told_and_the_body(compare: Compare, tape: Written) -> None:
+    """Where the statuses are the same the words of an error do not matter."""
+    tape.persist("PUT", "kv/name", {"error": "bad"}, {"no": "value"}, status=422)
+    tape.persist("PUT", "kv/name", {"error": "bad"}, {"no": "value"}, status=400)
+    said = compare()
+    assert [line.partition(":")[0] for line in said.lines] == [
+        "#1 PUT /api/v1/persist/kv/name by <token 1>", "  status", "  body", "  P04", "  P03", "2 exchanges",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [200, 201, 400, 404])
+def test_an_answer_that_shows_that_a_token_is_known(compare: Compare, tape: Written, status: int) -> None:
+    """A refusal that comes later is a difference: on the double no token ends."""
+    tape.persist("PUT", "kv/name", {"error": "no"}, {"value": "v"}, status=status)
+    tape.persist("GET", "kv/name", {"error": "who are you?"}, status=401)
+    said = compare()
+    assert ("P14" in said.rows, f"#2 GET {PERSIST}/kv/name by <token 1>" in said.lines) == (True, True)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_answer_that_shows_nothing_of_a_token(compare: Compare, tape: Written, status: int) -> None:
+    """The next one tells that it is not known."""
+    tape.persist("GET", "kv/name", {"error": "busy"}, status=status)
+    tape.persist("GET", "kv/name", {"error": "who are you?"}, status=401)
+    assert compare().lines[-1] == "2 exchanges: 1 the same, 1 differs (not explained 1)"
+
+
+def test_an_answer_that_shows_nothing_of_a_value(compare: Compare, tape: Written) -> None:
+    """The double keeps what it has."""
+    after_a_set(tape)
+    for status in (429, 503):
+        tape.kv("GET", "name", "5", status=status)
+        tape.persist("GET", "kv/name", record("name", "Bob"), status=status)
+        tape.persist("POST", "mget", [record("name", "Bob")], {"keys": ["name"]}, status=status)
+    tape.kv("GET", "name", '"Ada"')
+    tape.persist("GET", "kv/name", record("name", "Ada"))
+    assert compare().lines[-1] == "10 exchanges: 4 the same, 6 differ (not explained 6)"
+
+
+def test_a_404_of_a_path_that_names_no_key(compare: Compare, tape: Written) -> None:
+    """Of neither service; there is nothing to compare but the answers."""
+    tape.kv("GET", "a/b/c", "nothing here\n", status=404, headers=TEXT)
+    tape.persist("GET", "kvs", {"error": "nothing here"}, status=404)
+    tape.persist("POST", "mget", {"error": "nothing here"}, {"keys": 5}, status=404)
+    assert compare().lines[-1] == "3 exchanges: 1 the same, 2 differ (M20 1, P04 1)"
 
 
 def test_a_difference_has_no_others_behind_it(compare: Compare, tape: Written) -> None:

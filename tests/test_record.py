@@ -16,9 +16,9 @@ import pytest
 
 import kvfake
 from kvfake.cli import main
-from kvfake.contract.replay import redacting
-from kvfake.contract.replay.recording import Tape
-from kvfake.contract.replay.redacting import Redactor
+from kvfake.contract import recording
+from kvfake.contract.recording import RecordingWriter, redacted
+from kvfake.contract.redaction import Redactor, label, shortened
 from kvfake.double import Double
 from kvfake.services.messages import Request, Response
 from tests.support.process import Running, asked
@@ -276,8 +276,8 @@ def test_bodies_of_every_kind(url: str, file: Path) -> None:
 
 def test_a_body_has_a_bound(url: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one that is larger the beginning is kept; the app hears all of it."""
-    assert redacting.MAX_BODY_BYTES == 16 * 1024 * 1024
-    monkeypatch.setattr(redacting, "MAX_BODY_BYTES", 10)
+    assert recording.MAX_BODY_BYTES == 16 * 1024 * 1024
+    monkeypatch.setattr(recording, "MAX_BODY_BYTES", 10)
     asked(f"{url}{KV}/name", "PUT", b'"0123456789"', bearer())
     assert asked(f"{url}{KV}/name", headers=bearer()).text == '"0123456789"'
     put, got = lines_of(file)
@@ -434,33 +434,71 @@ def test_the_token_of_a_session_that_begins(real: Double, url: str, file: Path) 
     assert_no_tokens(file.read_bytes(), session, csrf, BOT)
 
 
+def test_a_token_is_replaced_before_a_body_is_cut(url: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no half of it is left."""
+    monkeypatch.setattr(recording, "MAX_BODY_BYTES", 10)
+    asked(f"{url}{KV}/name", "PUT", f'"01{BOT}"'.encode(), bearer())
+    asked(f"{url}{KV}/name", headers=bearer())
+    put, got = lines_of(file)
+    assert put["body"] == got["answer"]["body"] == '"01<token '
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a=s3cret-TOKEN&b", "a=...&b"),
+        ("S3CRET-token csrf-s3cret-TOKEN", "... csrf-..."),
+        ("s3cret%2dTOKEN %73%33%63%72%65%74%2D%54%4F%4B%45%4E s3cret%252DTOKEN", "... ... ..."),
+        (r"s3cret\u002dTOKEN s3cret\x2dTOKEN s3cret\\-TOKEN s3cret&#45;TOKEN s3cret&#x2D;TOKEN", "... ... ... ... ..."),
+        ("clé-é cl%C3%A9-%c3%a9 cl\\u00e9-&#233;", "... ... ..."),
+        (r"a%41/b a%2541/b a%41\/b", "... ... ..."),
+        (r"no \\\\ slashes\\", r"no ... slashes\\"),
+        ("s3cret and <token 1>", "s3cret and <token 1>"),
+        ("line\n\x1b[31m\ud800é", "line\\n\\x1b[31m\\ud800é"),
+    ],
+)
+def test_a_token_is_found_in_every_form(text: str, shown: str) -> None:
+    """As URLs, strings and HTML write it; what is left is one printable line."""
+    assert Redactor(["s3cret-TOKEN", "", "clé-é", "a%41/b", 4 * "\\"]).redact(text) == shown
+
+
+@pytest.mark.parametrize("part", [b"\\", b"%25", b"%", b"25", b"&#", b"a\\", b"a%25"])
+def test_a_large_text_is_redacted_in_linear_time(part: bytes) -> None:
+    """Whatever it looks like: the square of a million would take hours."""
+    data = part * (1_000_000 // len(part))
+    assert Redactor(["a-token", "\\%-token"]).redact_bytes(data) == data
+
+
+def test_a_text_is_shortened_to_what_can_be_shown() -> None:
+    """The mark of the cut counts too."""
+    assert (shortened("abcdef", 6), shortened("abcdefg", 6)) == ("abcdef", "abc...")
+
+
 def test_a_token_of_a_few_letters(tmp_path: Path) -> None:
     """Is hidden where it says who asks; its letters may stand elsewhere."""
-    taped = Redactor().taped(
-        1, Request("PUT", f"{KV}/ab?access_token=ab".encode(), {b"authorization": b"Bearer ab"}, b'"ab"'), Response(200)
-    )
-    assert taped.request == Request(
+    request = Request("PUT", f"{KV}/ab?access_token=ab".encode(), {b"authorization": b"Bearer ab"}, b'"ab"')
+    exchange = redacted(1, request, Response(200), Redactor(replacement=label))
+    assert exchange.request == Request(
         "PUT", f"{KV}/ab?access_token=<token 1>".encode(), {b"authorization": b"Bearer <token 1>"}, b'"ab"'
     )
 
 
 def test_a_token_that_reads_like_a_part_of_a_label(tmp_path: Path) -> None:
     """It changes no other label; and what is a label already stays one."""
-    redactor = Redactor()
+    redactor = Redactor(replacement=label)
     for number, token in enumerate((b"first-token", b"token", b"<token 1>"), 1):
-        taped = redactor.taped(
-            number, Request("PUT", KV.encode() + b"/k", {b"authorization": b"Bearer " + token}, b"1 first-token"), Response(200)
-        )
-        assert taped.request.body == b"1 <token 1>"
-    assert taped.request.headers[b"authorization"] == b"Bearer <token 1>"
-    assert redactor.label(b"another-token") == b"<token 3>"
+        request = Request("PUT", KV.encode() + b"/k", {b"authorization": b"Bearer " + token}, b"1 first-token")
+        exchange = redacted(number, request, Response(200), redactor)
+        assert exchange.request.body == b"1 <token 1>"
+    assert exchange.request.headers[b"authorization"] == b"Bearer <token 1>"
+    assert redactor.replace(b"another-token") == b"<token 3>"
 
 
 def test_what_stood_in_the_file_before_is_gone(file: Path) -> None:
     """And others can read it no more. What is written where nothing can be changed stays as it was written."""
     file.write_text("another recording, and a longer one" * 100)
     file.chmod(0o644)
-    tape = Tape(str(file), "http://real.example", pytest.fail)
+    tape = RecordingWriter(str(file), "http://real.example", pytest.fail)
     tape.write(Request("GET", KV.encode() + b"/k", {b"authorization": b"Bearer " + BOT.encode()}), Response(200))
     tape.close()
     tape.write(Request("GET", KV.encode() + b"/k", {}), Response(200))
@@ -470,7 +508,7 @@ def test_what_stood_in_the_file_before_is_gone(file: Path) -> None:
 def test_a_recording_into_a_terminal() -> None:
     """Or whatever else is no file of one's own: it stays open to others as it was, and what it got it keeps."""
     before = Path("/dev/null").stat().st_mode
-    tape = Tape("/dev/null", "http://real.example", pytest.fail)
+    tape = RecordingWriter("/dev/null", "http://real.example", pytest.fail)
     tape.write(Request("GET", KV.encode() + b"/k", {b"authorization": b"Bearer " + BOT.encode()}), Response(200))
     tape.close()
     assert Path("/dev/null").stat().st_mode == before

@@ -11,7 +11,7 @@ import shlex
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -146,11 +146,8 @@ def _values(options: Namespace) -> int:
     return 0
 
 
-_CONTRACT = {"record": "kvfake.contract.replay.recording", "compare": "kvfake.contract.replay.comparing"}  # until they move
-
-
 def _contract(options: Namespace) -> int:
-    code: int = import_module(_CONTRACT.get(options.command, f"kvfake.contract.{options.command}")).command(options)
+    code: int = import_module(f"kvfake.contract.{options.command}").command(options)
     return code
 
 

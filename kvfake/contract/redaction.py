@@ -1,47 +1,196 @@
-"""What may be shown of a text that came from outside: no token, and nothing that a terminal would obey.
+"""Redaction: a text or bytes without the tokens that they hold, and one line of text that a terminal shows and does not obey.
 
-Law: texts in, texts out. A text is redacted whole, and cut afterwards.
+Law: it works on whole texts, before anything is cut, so that no half of a token is left over, and in time that is linear in their
+length. It knows in which headers and queries a token is sent, and no service's answers.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count
+
+from kvfake.services import go
+from kvfake.services.mattermost import COOKIE, redact_query
+from kvfake.services.messages import Headers
 
 HIDDEN = "..."
-_ESCAPES = frozenset("%\\&")  # one begins every escape of URLs, strings and HTML
+MIN_HIDDEN_BYTES = 4  # of a token that was seen in a request: the letters of a shorter one may be part of any word
+
+_SCHEMES = (b"bearer", b"token", b"basic")
+_CREDENTIALS = re.compile(rb"([!-~]+)([ \t]+)(.+)", re.DOTALL)
+_SESSION_COOKIE = re.compile(r"\s*(?:MMAUTHTOKEN|MMCSRF)=\"?([^;\"]+)")
+_LABEL = re.compile(rb"<token \d+>")
+
+
+def hidden(token: bytes, number: int) -> bytes:
+    """The replacement that says nothing of a token."""
+    return HIDDEN.encode()
+
+
+def label(token: bytes, number: int) -> bytes:
+    """The replacement that tells one token from another."""
+    return b"<token %d>" % number
 
 
 class Redactor:
-    """Takes these tokens out of texts."""
+    """Replaces the given ``tokens``, and those that requests and responses name, by what ``replacement`` makes of a token and its
+    number. A token is found however its characters are escaped.
+    """
 
-    def __init__(self, tokens: Iterable[str]) -> None:
-        self._tokens = sorted(filter(None, tokens), key=len, reverse=True)
-        self._patterns = [re.compile("".join(map(_forms, token)), re.IGNORECASE) for token in self._tokens]
+    def __init__(self, tokens: Iterable[str] = (), replacement: Callable[[bytes, int], bytes] = hidden) -> None:
+        self._make_replacement, self._numbers = replacement, count(1)
+        self._replacements: dict[bytes, bytes] = {}
+        self._forms: dict[bytes, bytes] = {}  # what is replaced wherever it stands, the oldest first: without escapes
+        for token in filter(None, tokens):
+            self._learn(token.encode("utf-8", "surrogatepass"))
+
+    def __len__(self) -> int:
+        """How many forms are replaced: `redact_bytes` and `may_hold` take it as ``since``."""
+        return len(self._forms)
+
+    # ------------------------------------------------------------------------------------------------------------ whole texts
 
     def redact(self, text: str) -> str:
-        """The text with ``...`` for every token, in whatever case and however its characters are escaped."""
-        lower = text.lower()
-        is_escaped = not _ESCAPES.isdisjoint(text)
-        for token, pattern in zip(self._tokens, self._patterns, strict=True):
-            if is_escaped or token.lower() in lower:  # a quick look: a text may be large
-                text = pattern.sub(HIDDEN, text)
-        return printable(text)
+        """The text without tokens, in one printable line."""
+        return printable(self.redact_bytes(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass"))
+
+    def redact_bytes(self, data: bytes, since: int = 0) -> bytes:
+        """The bytes without tokens, or without those that were learned ``since``. A label stays, unless a token holds it."""
+        spans = list(self._spans(data, since))
+        if not spans:
+            return data
+        spans += [(found.start(), found.end(), found[0]) for found in _LABEL.finditer(data)]
+        parts, position = [], 0
+        for start, end, replacement in sorted(spans, key=lambda span: (span[0], -span[1])):
+            if start >= position:
+                parts += [data[position:start], replacement]
+                position = end
+        return b"".join([*parts, data[position:]])
+
+    def may_hold(self, text: bytes, since: int) -> bool:
+        """Whether a text may hold a token that was learned ``since``. One that is not ASCII may be encoded in any way there."""
+        return any(not form.isascii() for form in list(self._forms)[since:]) or any(self._spans(text, since))
+
+    def _spans(self, data: bytes, since: int) -> Iterator[tuple[int, int, bytes]]:
+        """Where tokens stand, as they are or with escapes; and what replaces each."""
+        text, unescaped = data.lower(), _Unescaped(data) if _MAY_ESCAPE.search(data) else None
+        for form, without_escapes in list(self._forms.items())[since:]:
+            replacement = self._replacements[form]
+            yield from ((start, start + len(form), replacement) for start in _places(text, form.lower()))
+            if unescaped is not None:
+                for start in _places(unescaped.text, without_escapes):
+                    first, last = unescaped.written_at(start), unescaped.written_at(start + len(without_escapes) - 1)
+                    yield first[0], last[1], replacement
+
+    # --------------------------------------------------------------------------------------- where requests and responses name one
+
+    def replace(self, token: bytes) -> bytes:
+        """The replacement of a token; from now on it is replaced wherever it stands."""
+        if not token or _LABEL.fullmatch(token):
+            return token
+        return self._replacements[token] if token in self._replacements else self._learn(token, MIN_HIDDEN_BYTES)
+
+    def credentials(self, headers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+        """The headers of a request that say who sends it, with replacements; of the cookies only the session's."""
+        found = {name: self._authorization(headers[name]) for name in (b"authorization", b"proxy-authorization") if name in headers}
+        cookie = go.cookie_value(headers.get(b"cookie", b""), COOKIE)
+        if cookie is not None:
+            found[b"cookie"] = COOKIE + b"=" + self.replace(cookie)
+        if b"x-csrf-token" in headers:
+            found[b"x-csrf-token"] = self.replace(headers[b"x-csrf-token"].strip(b" \t"))
+        return found
+
+    def target(self, target: bytes) -> bytes:
+        """The target of a request with a replacement for each ``access_token`` of its query."""
+        return redact_query(target, self._query_value)
+
+    def learn_from(self, headers: Headers) -> None:
+        """Learn the tokens of a session that a response begins."""
+        for name, value in headers:
+            cookie = _SESSION_COOKIE.match(value) if name.lower() == "set-cookie" else None
+            if cookie is not None:
+                self.replace(cookie[1].encode("latin-1"))
+            elif name.lower() == "token":  # POST /api/v4/users/login
+                self.replace(value.strip().encode("latin-1"))
+
+    def _authorization(self, value: bytes) -> bytes:
+        parts = _CREDENTIALS.fullmatch(value)
+        if parts is not None:
+            return parts[1] + parts[2] + self.replace(parts[3])
+        return value if value.lower() in _SCHEMES else self.replace(value)
+
+    def _query_value(self, value: bytes) -> bytes:
+        try:
+            return self.replace(go.unescape(value.replace(b"+", b" ")))
+        except go.BadEscape:
+            return self.replace(value)
+
+    def _learn(self, token: bytes, min_bytes: int = 0) -> bytes:
+        replacement = self._replacements[token] = self._make_replacement(token, next(self._numbers))
+        if len(token) >= min_bytes:
+            for form in (self.redact_bytes(token), token):  # a token may hold another one, which may be replaced already
+                self._forms[form], self._replacements[form] = _Unescaped(form).text, replacement
+        return replacement
 
 
-def _forms(character: str) -> str:
-    """Every way to write a character: as it is, or as an escape of URLs, of strings, of HTML."""
-    number = ord(character)
-    of_strings = rf"\\*{re.escape(character)}|\\+x{number:02x}|\\+u00{number:02x}"
-    return rf"(?:{of_strings}|%(?:25)*{number:02x}|&#(?:{number}|x{number:02x});)"
+def _places(text: bytes, part: bytes) -> Iterator[int]:
+    start = text.find(part)
+    while part and start >= 0:
+        yield start
+        start = text.find(part, start + len(part))
+
+
+_MAY_ESCAPE = re.compile(rb"[%\\]|&#")
+_ESCAPE = re.compile(
+    rb"%(?:25)*([0-9A-Fa-f]{2})"  # of URLs, encoded once or more
+    rb"|\\+(?:(?:x|u00)([0-9A-Fa-f]{2})|([^\\]))?"  # of strings in JSON, Go, Python
+    rb"|&#(?:[xX]0*([0-9A-Fa-f]{2})|0*(\d{1,3}));"  # of HTML
+)
+
+
+class _Unescaped:
+    """A text in lower case and without escapes, and where each of its bytes is written."""
+
+    def __init__(self, data: bytes) -> None:
+        parts, length, end = [], 0, 0
+        self._escapes: list[tuple[int, int, int, int]] = []  # position and length in the text, start and end in the data
+        for match in _ESCAPE.finditer(data):
+            parts += [data[end : match.start()], _unescaped(match)]
+            length += len(parts[-2])
+            self._escapes.append((length, len(parts[-1]), *match.span()))
+            length += len(parts[-1])
+            end = match.end()
+        self.text = b"".join([*parts, data[end:]]).lower()
+
+    def written_at(self, position: int) -> tuple[int, int]:
+        """Start and end, in the data, of what is written for the byte at this position of the text."""
+        index = bisect_right(self._escapes, position, key=lambda escape: escape[0])
+        at, length, start, end = self._escapes[index - 1] if index else (0, 0, 0, 0)
+        literal = end + position - at - length
+        return (start, end) if position < at + length else (literal, literal + 1)
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    of_url, of_string, character, of_html, decimal = match.groups()
+    if of_url is not None:
+        return bytes.fromhex(of_url.decode())
+    if of_string is not None or of_html is not None:
+        return chr(int(of_string or of_html, 16)).encode()
+    return chr(int(decimal)).encode() if decimal is not None else character or b""
+
+
+# --------------------------------------------------------------------------------------------------------------------- one line
 
 
 def printable(text: str) -> str:
-    """The text on one line, with escapes for what cannot be printed."""
+    """The text in one line, with escapes for what cannot be printed."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def shortened(text: str, characters: int) -> str:
+    """The text, cut to that many characters."""
     return text if len(text) <= characters else text[: characters - len(HIDDEN)] + HIDDEN

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import kvfake
-from kvfake.contract.replay.recording import PassThrough, Tape
+from kvfake.contract.record import RecordingProxy
+from kvfake.contract.recording import RecordingWriter
 from kvfake.http.connection import Connection, Handler
 from kvfake.http.router import incomplete_body
 from kvfake.http.server import Server
@@ -23,7 +24,7 @@ from tests.support.doors import TOKENS, Door, SocketDoor, serving
 @contextmanager
 def recorded(path: Path, wrong: Any = None, wrong_wire: Any = None, against: str = "http://real.example") -> Iterator[SocketDoor]:
     """A server whose exchanges are kept in the file; ``wrong`` and ``wrong_wire`` are as of `serving`."""
-    tape = Tape(str(path), against, pytest.fail)
+    tape = RecordingWriter(str(path), against, pytest.fail)
 
     def keeping(answer: Handler) -> Handler:
         real = answer if wrong is None else wrong(answer)
@@ -99,8 +100,8 @@ def an_app(door: Door) -> None:
 @contextmanager
 def standing_before(real_url: str, path: Path) -> Iterator[str]:
     """The URL of a pass-through to the real server, whose exchanges are kept in the file."""
-    tape = Tape(str(path), real_url, pytest.fail)
-    through = PassThrough(HttpClient(real_url, 10), tape)
+    tape = RecordingWriter(str(path), real_url, pytest.fail)
+    through = RecordingProxy(HttpClient(real_url, 10), tape)
     server = Server(lambda: Connection(through.answer), "127.0.0.1", 0)
     server.start()
     try:

@@ -1,0 +1,188 @@
+"""``kvfake compare``: replay a recording on the double, and print what it answers otherwise.
+
+Law: options in, lines on stdout, an exit code. Before the replay the double gets an owner for each token and the values that were
+there before; during it the clock goes by the moments that the real server gave. After a difference the double holds what the real
+store does, so that each is told once. Which rows explain a difference is not decided here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from kvfake.contract import DIFFERENT, write_text
+from kvfake.contract.attribution import Difference, Elsewhere, Past, mismatches
+from kvfake.contract.recorded_state import Label, Place, RecordedState, Step, Value, is_done, label_of, values_after
+from kvfake.contract.recording import Recording, read
+from kvfake.contract.redaction import printable
+from kvfake.http.in_process import sent_body
+from kvfake.http.router import Router
+from kvfake.services import mattermost
+from kvfake.services.facts import ROWS
+from kvfake.services.messages import Operation, Response
+from kvfake.settings import BY_NAME, SERVER, WORLD, command_settings, resolve
+from kvfake.stores import Entry, Namespace
+from kvfake.world.backend import Backend
+
+RECORDED_PROFILE = "plugin-1.2"  # a recording is of a real server
+
+_UNREAD = frozenset(BY_NAME) - {"profile"}
+_NOT_EXPLAINED = "not explained"
+_COLUMNS = 132
+
+
+class Replay:
+    """A recording, and the double on which it is replayed."""
+
+    def __init__(self, recording: Recording, profile: str) -> None:
+        settings = resolve({"profile": profile, "strict": True, "journal_exchanges": 0}, scopes=(SERVER, WORLD))
+        backend = Backend("", settings)
+        self._world, self._router = backend.own, Router(backend, None)
+        self._base = urlsplit(recording.against).path.encode()
+        self._state = RecordedState(exchange for exchange in recording.exchanges if not exchange.is_beside)
+        self.beside = len(recording.exchanges) - len(self._state.steps)
+        self._past: dict[Place, Past] = {}
+
+    def __len__(self) -> int:
+        """How many exchanges are replayed."""
+        return len(self._state.steps)
+
+    @property
+    def shared(self) -> list[list[Label]]:
+        """The tokens that were taken for one owner's."""
+        groups: dict[tuple[str, str], list[Label]] = {}
+        for label, owner in self._state.owners.items():
+            groups.setdefault((label[0], owner), []).append(label)
+        return [labels for labels in groups.values() if len(labels) > 1]
+
+    def differences(self) -> Iterator[Difference]:
+        self._world.clock.freeze()
+        for (_, token), owner in self._state.owners.items():
+            self._world.tokens.add(token.decode("utf-8", "replace"), owner)
+        for place, value in self._state.values.items():
+            self._put(place, value)
+        for step in self._state.steps:
+            difference = self._difference(step) if step.operation is None else self._replayed(step, step.operation)
+            if difference is not None:
+                yield difference
+
+    def _replayed(self, step: Step, operation: Operation) -> Difference | None:
+        """Replay an operation. Where the answers differ, let the double hold what the real store does."""
+        request, recorded, verb = step.exchange.request, step.exchange.response, operation.verb
+        place = (operation.namespace, operation.key)
+        before, values = self._world.store.get(*place), values_after(request, recorded, operation)
+        is_refused = verb in ("set", "delete") and not is_done(recorded)
+        if verb == "set":
+            self._move_clock(values.get(operation.key))
+        difference = self._difference(step)
+        if difference is not None and is_refused:
+            self._put(place, before)
+        elif difference is not None and verb != "mget" and values:
+            self._put(place, values[operation.key])
+        if verb == "set" and is_refused:
+            self._past[place] = self._past.get(place, Past())._replace(refused=recorded.status)
+        elif verb == "set":
+            self._past[place] = Past(verb, request, before.value if before is not None else None)
+        elif verb == "delete" and not is_refused:
+            self._past[place] = Past(verb)
+        elif verb == "get" and difference is not None and values:
+            self._past.pop(place, None)  # somebody else has changed it since
+        return difference
+
+    def _difference(self, step: Step) -> Difference | None:
+        """The difference, if the double answers otherwise."""
+        request = step.exchange.request
+        response = self._router.answer(request, self._base)
+        assert isinstance(response, Response)  # no store's answer is a job
+        response = response.replace(body=sent_body(request, response))
+        lines = mismatches(step.exchange, response)
+        return Difference(step, response, lines, self._past, self._where) if lines else None
+
+    def _where(self, namespace: Namespace, key: bytes, value: Value | None) -> Elsewhere | None:
+        """Where else the value lies, or the missing key was deleted."""
+        if value is None:
+            deleted = [place for place, past in self._past.items() if past.verb == "delete" and place[0][0] == namespace[0]]
+            if any(space == namespace and key.startswith(one) for space, one in deleted):
+                return Elsewhere.KEY
+            return next((_between(space, namespace) for space, one in deleted if one == key), None)
+        store = self._world.store
+        places = [(space, key) for space in store.namespaces() if space[0] == namespace[0] and space != namespace]
+        places += [(namespace, one) for one in store.keys(namespace) if one != key]
+        holding = (place for place in places if (entry := store.get(*place)) is not None and entry.value == value.data)
+        return next((_between(space, namespace) for space, _ in holding), None)
+
+    def _put(self, place: Place, value: Value | Entry | None) -> None:
+        if value is None:
+            self._world.store.delete(*place)
+        elif isinstance(value, Entry):
+            self._world.store.set(*place, value)
+        else:
+            self._move_clock(value)
+            self._world.store.set(*place, Entry(value.data, self._world.clock.now()))
+
+    def _move_clock(self, value: Value | None) -> None:
+        """To the moment that the real server gave, where it can be read."""
+        if value is not None and value.updated is not None:
+            with suppress(ValueError):
+                self._world.clock.move_to(value.updated)
+
+
+def _between(one: Namespace, other: Namespace) -> Elsewhere:
+    return Elsewhere.KEY if one == other else Elsewhere.OWNER if one[1] != other[1] else Elsewhere.PREFIX
+
+
+# ----------------------------------------------------------------------------------------------------------------- the command
+
+
+def command(options: argparse.Namespace) -> int:
+    """Print the differences; the exit code."""
+    settings = command_settings(vars(options), scopes=(WORLD,), overrides={"profile": RECORDED_PROFILE}, unread=_UNREAD)
+    replay = Replay(read(options.file), settings["profile"])
+    first_rows: Counter[str] = Counter()
+    for difference in replay.differences():
+        first_rows[difference.rows[0] if difference.rows else _NOT_EXPLAINED] += 1
+        _print(_lines(difference))
+    _print(_shared(replay))
+    _print([_summary(replay, first_rows)])
+    return DIFFERENT if first_rows else 0
+
+
+def _print(lines: Iterable[str]) -> None:
+    write_text("".join(f"{printable(line)}\n" for line in lines))
+
+
+def _lines(difference: Difference) -> Iterator[str]:
+    request = difference.exchange.request
+    token = label_of(request)[1].decode("utf-8", "backslashreplace")
+    target = request.target.decode("utf-8", "backslashreplace")
+    yield f"#{difference.exchange.number} {request.method} {target}" + (f" by {token}" if token else "")
+    yield from (f"  {line}" for line in difference.lines)
+    for id in difference.rows:
+        sentence = ROWS[id].sentence.replace("``", "")
+        yield "  " + textwrap.shorten(f"{id}: {sentence}", _COLUMNS - 2, placeholder=" ...")
+    if not difference.rows:
+        yield f"  {_NOT_EXPLAINED}"
+
+
+def _shared(replay: Replay) -> Iterator[str]:
+    """What the replay has taken for granted of tokens."""
+    for labels in replay.shared:
+        names = " and ".join(token.decode("utf-8", "backslashreplace") for _, token in labels)
+        row = "M09" if labels[0][0] == mattermost.NAME else "P02"
+        yield f"{names} read what the other had set: taken for one owner's (if they are not, {row})"
+
+
+def _summary(replay: Replay, first_rows: Counter[str]) -> str:
+    """The last line. A difference is counted under its nearest row."""
+    count, differ = len(replay), sum(first_rows.values())
+    text = f"{count} exchange{'' if count == 1 else 's'}: {count - differ} the same"
+    if differ:
+        rows = sorted(first_rows, key=lambda row: (row == _NOT_EXPLAINED, row))
+        text += f", {differ} {'differs' if differ == 1 else 'differ'} ({', '.join(f'{row} {first_rows[row]}' for row in rows)})"
+    if replay.beside:
+        text += f"; {replay.beside} beside the stores {'was' if replay.beside == 1 else 'were'} not replayed"
+    return text

@@ -1,0 +1,243 @@
+"""A recording: a file with the exchanges of an app and a real server, a line of JSON each, without tokens.
+
+Law: it writes and reads the file, and decides what of an exchange is kept there. It does not know what an exchange means. Of what
+does not concern the stores, where passwords and sessions are made, only the method, the path and the status are kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from kvfake.contract import UNREACHABLE
+from kvfake.contract.redaction import Redactor, label
+from kvfake.errors import CommandError
+from kvfake.files import LineFile
+from kvfake.services import go, mattermost, persist
+from kvfake.services.jsontext import type_name
+from kvfake.services.messages import Request, Response
+
+MARK = "kvfake_recording"
+VERSION = 1
+MAX_BODY_BYTES = 16 * 1024 * 1024  # a value is 256 KiB, a body of Persist's 2 MiB; an mget may be more
+
+KEPT_RESPONSE_HEADERS = ("content-type", "x-content-type-options", "location", "allow")
+_KEPT_CREDENTIALS = (b"authorization", b"cookie", b"x-csrf-token")
+_KEPT_REQUEST_HEADERS = (b"content-type", b"x-requested-with", b"mattermost-user-id", b"user-agent")
+_BASE64 = "_base64"  # ends the name of a member that holds bytes which are not UTF-8
+_LONG_SEGMENT = re.compile(rb"[^/]{20,}")  # of a path: an id, which may be a secret, as a webhook's is
+_STORE_PATH = re.compile(
+    b"(?:/plugins/[^/]+%b|%b)(?:/|\\Z)"
+    % (re.escape(mattermost.KV.removeprefix(mattermost.APPS).encode()), b"|".join(map(re.escape, persist.PATHS)))
+)
+"""The store of any plugin counts: a server that has one at another path breaks M01."""
+
+
+class RecordedExchange(NamedTuple):
+    """``is_beside``: it does not concern the stores, and only method, path and status are kept. ``is_cut``: the answer was longer
+    than what is kept of it.
+    """
+
+    number: int
+    request: Request
+    response: Response
+    is_beside: bool = False
+    is_cut: bool = False
+
+
+class Recording(NamedTuple):
+    """``against`` is the URL of the site that was recorded."""
+
+    against: str
+    exchanges: list[RecordedExchange]
+
+
+def is_beside(target: bytes) -> bool:
+    """Whether a request does not concern the stores, however its path is written."""
+    path = target.partition(b"?")[0]
+    decoded = unquote_to_bytes(path)
+    return not any(map(_STORE_PATH.match, (path, decoded, go.clean(decoded))))
+
+
+# ------------------------------------------------------------------------------------------------------------------- writing
+
+
+class RecordingWriter:
+    """The file of a recording that is being made. Raises ``OSError`` where it cannot be opened."""
+
+    def __init__(self, path: str, against: str, complain: Callable[[str], None]) -> None:
+        self._header = header_line(against)
+        self._lines = LineFile(path, complain, private=True, first=self._header)
+        self._redactor = Redactor(replacement=label)
+        self._lock = Lock()
+        self._count = 0
+
+    def write(self, request: Request, response: Response) -> None:
+        """Add an exchange. A token that it is the first to name is replaced in the lines before it, too."""
+        with self._lock:
+            self._count += 1
+            known = len(self._redactor)
+            exchange = redacted(self._count, request, response, self._redactor)
+            if len(self._redactor) > known:
+                self._lines.change(partial(self._redacted_line, since=known))
+            self._lines.add(line_of(exchange))
+
+    def _redacted_line(self, line: bytes, since: int) -> str:
+        may_hold = f'{_BASE64}"'.encode() in line or self._redactor.may_hold(line, since)
+        if not may_hold or line == self._header.encode():
+            return line.decode()
+        return line_of(_without_tokens(exchange_of(line), self._redactor, since))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file has every exchange."""
+        return self._lines.is_whole
+
+    def close(self) -> None:
+        self._lines.close()
+
+
+def redacted(number: int, request: Request, response: Response, redactor: Redactor) -> RecordedExchange:
+    """What is kept of an exchange."""
+    credentials = redactor.credentials(request.headers)
+    target = redactor.target(request.target)
+    redactor.learn_from(response.headers)
+    if is_beside(request.target):
+        path = _LONG_SEGMENT.sub(b"...", redactor.redact_bytes(request.target.partition(b"?")[0]))
+        return RecordedExchange(number, Request(request.method, path, {}), Response(response.status), is_beside=True)
+    headers = {name: credentials[name] for name in _KEPT_CREDENTIALS if name in credentials}
+    headers |= {name: request.headers[name] for name in _KEPT_REQUEST_HEADERS if name in request.headers}
+    given = {name.lower(): value for name, value in reversed(response.headers)}
+    if "location" in given:
+        given["location"] = redactor.target(given["location"].encode("latin-1")).decode("latin-1")
+    kept = tuple((name, given[name]) for name in KEPT_RESPONSE_HEADERS if name in given)
+    is_cut = len(response.body) > MAX_BODY_BYTES
+    sent = Request(request.method, target, headers, request.body)
+    exchange = RecordedExchange(number, sent, Response(response.status, kept, response.body), is_cut=is_cut)
+    return _without_tokens(exchange, redactor)
+
+
+def _without_tokens(exchange: RecordedExchange, redactor: Redactor, since: int = 0) -> RecordedExchange:
+    """The exchange with replacements for tokens, and then with bodies that are cut."""
+    redact = partial(redactor.redact_bytes, since=since)
+    request, response = exchange.request, exchange.response
+    sent = {name: redact(value) for name, value in request.headers.items()}
+    given = tuple((name, redact(value.encode("latin-1")).decode("latin-1")) for name, value in response.headers)
+    return exchange._replace(
+        request=Request(request.method, redact(request.target), sent, redact(request.body)[:MAX_BODY_BYTES]),
+        response=Response(response.status, given, redact(response.body)[:MAX_BODY_BYTES]),
+    )
+
+
+def header_line(against: str) -> str:
+    """The first line: what this file is, and which paths of the site are the stores'."""
+    paths = {mattermost.NAME: mattermost.KV, persist.NAME: [path.decode() for path in persist.PATHS]}
+    return json.dumps({MARK: VERSION, "against": against, "services": paths}) + "\n"
+
+
+def line_of(exchange: RecordedExchange) -> str:
+    request, response = exchange.request, exchange.response
+    line: dict[str, Any] = {"number": exchange.number, "method": request.method, **_data("target", request.target)}
+    if exchange.is_beside:
+        return json.dumps({**line, "status": response.status, "beside": True}, ensure_ascii=False) + "\n"
+    line["headers"] = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.items()}
+    line |= _data("body", request.body)
+    answer = {"status": response.status, "headers": dict(response.headers), **_data("body", response.body)}
+    line["answer"] = {**answer, "cut": True} if exchange.is_cut else answer
+    return json.dumps(line, ensure_ascii=False) + "\n"
+
+
+def _data(name: str, data: bytes) -> dict[str, str]:
+    try:
+        return {name: data.decode()}
+    except UnicodeDecodeError:
+        return {name + _BASE64: base64.b64encode(data).decode()}
+
+
+# ------------------------------------------------------------------------------------------------------------------- reading
+
+
+class _BadLine(Exception):
+    """Says what is wrong with a line."""
+
+
+def read(path: str) -> Recording:
+    """The recording in a file. Raises `Failed` with the line and the reason where it is none."""
+    number = 1
+    try:
+        with Path(path).open("rb") as file:
+            against = _against(file.readline())
+            exchanges = []
+            for number, line in enumerate(file, 2):  # noqa: B007 - it is told where a line is wrong
+                exchanges.append(exchange_of(line))
+        return Recording(against, exchanges)
+    except OSError as failed:
+        raise CommandError(f"cannot read {path}: {failed.strerror}", UNREACHABLE) from None
+    except _BadLine as wrong:
+        raise CommandError(f"{path} is no recording of kvfake's: line {number}: {wrong}", UNREACHABLE) from None
+
+
+def _against(line: bytes) -> str:
+    if not line:
+        raise _BadLine("the file is empty")
+    header = _object(line)
+    if header.get(MARK) != VERSION:
+        raise _BadLine(f'expected {{"{MARK}": {VERSION}, ...}}')
+    return str(_member(header, "against", str))
+
+
+def exchange_of(line: bytes) -> RecordedExchange:
+    """The exchange of one line but the first."""
+    found = _object(line)
+    number, method, target = _member(found, "number", int), _member(found, "method", str), _bytes(found, "target")
+    if found.get("beside") is True:
+        return RecordedExchange(number, Request(method, target, {}), Response(_member(found, "status", int)), is_beside=True)
+    headers = {name.encode("latin-1"): value.encode("latin-1") for name, value in _headers(found).items()}
+    answer = _member(found, "answer", dict)
+    response = Response(_member(answer, "status", int), tuple(_headers(answer).items()), _bytes(answer, "body"))
+    return RecordedExchange(
+        number, Request(method, target, headers, _bytes(found, "body")), response, is_cut=answer.get("cut") is True
+    )
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    if not line.endswith(b"\n"):
+        raise _BadLine("it has no end")
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        raise _BadLine("it is not JSON") from None
+    if not isinstance(found, dict):
+        raise _BadLine(f"it is {type_name(found)}: expected an object")
+    return found
+
+
+def _member(found: Mapping[str, Any], name: str, kind: type) -> Any:
+    if name not in found:
+        raise _BadLine(f"{name} is missing")
+    if not isinstance(found[name], kind) or isinstance(found[name], bool):
+        raise _BadLine(f"{name} is {type_name(found[name])}: expected {type_name(kind())}")
+    return found[name]
+
+
+def _headers(found: Mapping[str, Any]) -> dict[str, str]:
+    headers: dict[str, str] = _member(found, "headers", dict)
+    if not all(isinstance(value, str) and max(name + value, default="") <= "\xff" for name, value in headers.items()):
+        raise _BadLine("headers: expected names, and values of Latin-1")
+    return headers
+
+
+def _bytes(found: Mapping[str, Any], name: str) -> bytes:
+    try:
+        if name + _BASE64 in found:
+            return base64.b64decode(_member(found, name + _BASE64, str), validate=True)
+        return str(_member(found, name, str)).encode()
+    except ValueError:
+        raise _BadLine(f"{name}: expected a text, or {name}{_BASE64}") from None
