@@ -29,7 +29,7 @@ from kvfake.control.handlers import CLOCK_FIELDS, FAULT_FIELDS, ROUTE_FIELDS, WO
 from kvfake.control.routes import ROUTES
 from kvfake.services import go, mattermost, persist
 from kvfake.services.facts import ROWS
-from kvfake.services.messages import Response, Sever
+from kvfake.services.messages import FIDELITY_HEADER, Response, Sever
 from kvfake.settings import PROJECT_MARK
 from kvfake.world.backend import WORLD_MARK
 from kvfake.world.clock import FIRST, LAST
@@ -39,6 +39,7 @@ from tests.support import excused
 from tests.support.process import environment
 
 HOOKS = Path(excused.__file__)
+OPENAPI = Path(kvfake.__file__).parent / "contract" / "openapi.json"
 METHODS = ("get", "post", "put", "delete")
 BOUND_SECONDS = 100
 CONTROL_TOKEN = "control"
@@ -157,6 +158,29 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"At most {persist.MAX_VALUE_BYTES} bytes" in value["description"]
     assert described["components"]["securitySchemes"]["mattermostCookie"]["name"] == mattermost.COOKIE.decode()
     assert [server["url"] for server in described["servers"]] == [DEFAULT_URL, f"{DEFAULT_URL}{WORLD_MARK}{{id}}"]
+    paths = described["paths"]
+    prefixed_path, record_path = paths[mattermost.KV + "/{prefix}/{key}"], paths[persist.API + "/persist/kv/{key}"]
+    assert f" takes {mattermost.MAX_PREFIX_BYTES} bytes at most" in prefixed_path["parameters"][0]["description"]
+    for method in ("put", "post"):
+        assert f"at most {mattermost.MAX_VALUE_BYTES} bytes" in prefixed_path[method]["requestBody"]["description"]
+    body = record_path["put"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body["properties"]["value"] == value
+    body = paths[persist.API + "/persist/mget"]["post"]["requestBody"]
+    assert body["content"]["application/json"]["schema"]["properties"]["keys"]["maxItems"] == persist.MAX_MGET_KEYS
+    assert f"At most {persist.MAX_MGET_KEYS} keys" in body["description"]
+
+
+def test_the_paths_of_mattermost_differ_in_the_prefix_alone() -> None:
+    """In the ids of their operations, the parameter, the rows of a prefix; each operation of Mattermost may name rows."""
+    services = json.loads(OPENAPI.read_bytes())["paths"]
+    plain, prefixed = services[mattermost.KV + "/{key}"], services[mattermost.KV + "/{prefix}/{key}"]
+    assert prefixed["parameters"][1:] == plain["parameters"]
+    for method in METHODS:
+        assert list(plain[method]["responses"]["200"]["headers"]) == [FIDELITY_HEADER]
+        text = json.dumps(plain[method]).replace('"M20", "M21"', '"M06", "M15", "M20", "M21", "M25"')
+        text = re.sub('("operationId": "[^"]*)', r"\1Prefixed", text)
+        text = text.replace('{"key": "$request.path.key"}', '{"prefix": "$request.path.prefix", "key": "$request.path.key"}')
+        assert prefixed[method] == json.loads(text)
 
 
 def cases() -> Iterator[tuple[str, str, dict[str, Any], bool]]:
