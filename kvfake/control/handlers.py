@@ -31,11 +31,11 @@ from kvfake.world.world import APP, BOT, PROJECT, World
 
 MAX_WORLDS = 100_000  # a world takes a few kilobytes of memory
 
-# The names that a request's JSON object may have.
+# The names that the JSON object of a request may have.
 WORLD_FIELDS = tuple(setting.name for setting in of(WORLD) if setting.name != "seed")  # seed names a file of this machine
 FAULT_FIELDS = tuple(name for name in FaultArguments._fields if name not in FUNCTIONS)
 ROUTE_FIELDS = ("method", "path", "status", "json", "body", "headers")
-CLOCK_FIELDS = ("resume", "freeze", "move_to", "shift")  # carried out in this order: a move acts on a clock that is already frozen
+CLOCK_FIELDS = ("resume", "freeze", "move_to", "shift")  # carried out in this order, so that a frozen clock is what is moved
 
 _FLAGS = ("resume", "freeze")
 _PATTERNS = ("method", "key", "owner")  # a fault's fields that may be {"matches": "..."}
@@ -46,7 +46,7 @@ Payload: TypeAlias = Mapping[str, Any]
 
 
 class ControlRequest(Request):
-    """A request to control: what werkzeug parsed, the server and the world that it is for, and what its route knows of it."""
+    """A request to control: werkzeug's request, with the backend of the server and the world that the request addresses."""
 
     def __init__(self, environ: dict[str, Any], backend: Backend) -> None:
         super().__init__(environ)
@@ -356,7 +356,7 @@ def roll_back(request: ControlRequest) -> Payload:
 
 def list_routes(request: ControlRequest) -> Payload:
     routes = request.world.routes
-    return {"routes": [_route_payload(one) for one in routes.routes], "mounts": list(routes.mounts)}
+    return {"routes": [_route_payload(route) for route in routes.routes], "mounts": list(routes.mounts)}
 
 
 def add_route(request: ControlRequest) -> Payload:
@@ -375,5 +375,5 @@ def clear_routes(request: ControlRequest) -> Payload:
     return {"removed": count}
 
 
-def _route_payload(one: Route) -> Payload:
-    return {"method": one.method, "path": to_json(one.path), "status": one.response.status}
+def _route_payload(route: Route) -> Payload:
+    return {"method": route.method, "path": to_json(route.path), "status": route.response.status}

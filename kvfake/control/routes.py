@@ -1,4 +1,4 @@
-"""The routes of ``/_kvfake/``: each path and method, its handler, and what the OpenAPI description says of it.
+"""The routes of ``/_kvfake/``: each path and method, its handler, and what the OpenAPI description says about it.
 
 Law: one table. `kvfake.control.app` makes its URL rules from it, and `kvfake.contract.openapi` the description. The larger schemas
 stand in ``kvfake/contract/openapi.json`` and are referred to by name.
@@ -28,7 +28,7 @@ def array_schema(items: Schema) -> Schema:
 
 
 def object_schema(**properties: Schema) -> Schema:
-    """An object with these names and no others, all of them required."""
+    """An object that has exactly these names."""
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
