@@ -46,9 +46,10 @@ def description() -> Json:
     settings = schemas["WorldSettings"]["properties"]
     schemas["WorldSettings"]["properties"] = {name: _setting(BY_NAME[name], settings.get(name, {})) for name in WORLD_FIELDS}
     arguments = schemas["Fault"]["properties"]
-    without_response = {"delay": {"anyOf": arguments["delay"]["anyOf"][:-1]}}  # the last takes a body and sends it slowly
+    without_response = {"delay": {"anyOf": arguments["delay"]["anyOf"][:-1]}}  # the last sends a body slowly
+    defaults = {name: {**arguments[name], "default": FaultArguments._field_defaults[name]} for name in FAULT_FIELDS}
     for name, narrowed in (("FaultOfAnswer", {}), ("FaultOfConnection", without_response), ("FaultOfGarbage", without_response)):
-        schemas[name]["properties"] = _fault_arguments(arguments, {**narrowed, **schemas[name]["properties"]})
+        schemas[name]["properties"] = {**defaults, **narrowed, **schemas[name]["properties"]}
     whole["components"]["schemas"] = dict(sorted({**schemas, **_file_of_values()}.items()))
     described: Json = _with_rows(whole)
     return described
@@ -124,12 +125,6 @@ def _setting(setting: Setting, schema: Json) -> Json:
         digits = {"type": "string", "pattern": f"^[0-9]{{1,{len(str(most)) - 1}}}$"}
         schema = {"anyOf": [{"type": ["integer", "null"], "minimum": least, "maximum": most}, digits]}
     return {**schema, "description": setting.meaning}
-
-
-def _fault_arguments(every: Json, narrowed: Json) -> Json:
-    """The arguments of a new fault: each with its default, or with the narrower schema that this kind of fault has for it."""
-    defaults = FaultArguments._field_defaults
-    return {name: narrowed.get(name) or {**every[name], "default": defaults[name]} for name in FAULT_FIELDS}
 
 
 def _file_of_values() -> Json:
