@@ -139,6 +139,7 @@ class LiveExecutor:
         self._created: dict[tuple[bytes, tuple[tuple[bytes, bytes], ...]], bool] = {}
 
     def execute(self, service: ModuleType, request: IncomingRequest) -> Response:
+        """The real server's response; 501 where the request's token was made here, so that the real server cannot know it."""
         message = request.message
         try:
             if request.operation is not None:
