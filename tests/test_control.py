@@ -1,4 +1,4 @@
-"""Control over HTTP: worlds that have nothing in common, and nobody's page to reach them."""
+"""Control over HTTP: worlds that share nothing, and who may use control."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def opened(url: str, **settings: Any) -> dict[str, Any]:
-    """A new world of the server: what is said of it."""
+    """The description of a new world, as the server answers it."""
     reply = asked(url + "/_kvfake/worlds", "POST", settings)
     assert reply.status == 201
     described: dict[str, Any] = reply.json()
@@ -51,7 +51,7 @@ def opened(url: str, **settings: Any) -> dict[str, Any]:
 
 
 def refused(reply: Reply, status: int) -> str:
-    """The text of a refusal, which is JSON like everything here."""
+    """The error text of a refusal, which is JSON."""
     assert reply.status == status
     assert reply.headers["Content-Type"] == "application/json"
     assert reply.json().keys() == {"error"}
@@ -62,7 +62,7 @@ def refused(reply: Reply, status: int) -> str:
 
 
 def test_health(double: kvfake.Double) -> None:
-    """What answers, where, and how it answers."""
+    """Status, version, URL and profile; HEAD has no body."""
     reply = asked(double.url + "/_kvfake/health")
     assert reply.status == 200
     assert reply.headers["Content-Type"] == "application/json"
@@ -72,13 +72,13 @@ def test_health(double: kvfake.Double) -> None:
 
 
 def test_env(double: kvfake.Double) -> None:
-    """The variables of the double, but for those that depend on the asker's environment."""
+    """The same variables as the double's, apart from NO_PROXY, which depends on the environment of the caller."""
     env = asked(double.url + "/_kvfake/env").json()
     assert {**env, "NO_PROXY": "127.0.0.1"} == double.env
 
 
 def test_reset(double: kvfake.Double) -> None:
-    """Every value is forgotten; tokens and settings stay."""
+    """Every value is deleted; tokens and settings stay."""
     double.mattermost["name"], double.persist["name"], token = "Ada", "Ada", double.mattermost.token
     own = asked(double.url + "/_kvfake/reset", "POST").json()["reset"]
     assert asked(f"{double.url}/_kvfake/worlds/{own}").json()["tokens"]["mattermost"] == token
@@ -99,7 +99,7 @@ def test_worlds_are_listed(url: str) -> None:
 
 
 def test_a_new_world_says_all_that_an_app_needs(url: str) -> None:
-    """Its id, its address below the server's, tokens, variables, and the context of a call."""
+    """Its id, its address below the server's, tokens, environment variables, and the context of a call."""
     world = opened(url)
     assert world["address"] == f"{url}/~{world['id']}"
     assert world["env"] == {
@@ -116,7 +116,7 @@ def test_a_new_world_says_all_that_an_app_needs(url: str) -> None:
 
 
 def test_a_new_world_has_the_servers_settings_and_its_own(url: str) -> None:
-    """What is not said is as in the server's own world; ``null`` says nothing."""
+    """A setting that is missing or ``null`` is that of the server's own world."""
     same = opened(url, profile=None)
     other = opened(url, strict=False, profile="plugin-1.2", mattermost_missing="null", token=["named=app/ada"])
     assert asked(same["address"] + KV + "name", headers=bearer("stranger")).status == 401
@@ -127,7 +127,7 @@ def test_a_new_world_has_the_servers_settings_and_its_own(url: str) -> None:
 
 
 def test_settings_may_come_in_chunks(url: str) -> None:
-    """As clients send a body whose length they do not know."""
+    """Clients send chunks where they do not know the length of the body."""
     connection = HTTPConnection("127.0.0.1", int(url.rpartition(":")[2]), timeout=PATIENCE_SECONDS)
     connection.request("POST", "/_kvfake/worlds", iter([b'{"profile": ', b'"plugin-1.2"}']), encode_chunked=True)
     world = json.loads(connection.getresponse().read())
@@ -152,7 +152,7 @@ def test_settings_may_come_in_chunks(url: str) -> None:
     ],
 )
 def test_wrong_settings(url: str, settings: dict[str, Any], error: str) -> None:
-    """They are refused with what is possible, and no world is opened."""
+    """The refusal lists what is possible, and no world is opened."""
     assert refused(asked(url + "/_kvfake/worlds", "POST", settings), 400).startswith(error)
     assert len(asked(url + "/_kvfake/worlds").json()["worlds"]) == 1
 
@@ -171,13 +171,13 @@ def test_wrong_settings(url: str, settings: dict[str, Any], error: str) -> None:
     ids=["a form", "no text", "deep", "twice", "no number", "a list", "null"],
 )
 def test_a_body_that_is_no_object(url: str, body: bytes, error: str) -> None:
-    """It is refused, and the server goes on."""
+    """It is refused, and the next request works."""
     assert refused(asked(url + "/_kvfake/worlds", "POST", body), 400).startswith(error)
     assert asked(url + "/_kvfake/worlds", "POST", b"").status == 201
 
 
 def test_worlds_have_nothing_in_common(double: kvfake.Double) -> None:
-    """Neither by address, nor by the token that belongs to one of them alone."""
+    """A world is reached by its address or by its own token, and shares no value with another."""
     url, one, other = double.url, opened(double.url), opened(double.url)
     token, other_token = bearer(one["tokens"]["mattermost"]), bearer(other["tokens"]["mattermost"])
     project, other_project = bearer(one["tokens"]["persist"]), bearer(other["tokens"]["persist"])
@@ -197,14 +197,14 @@ def test_worlds_have_nothing_in_common(double: kvfake.Double) -> None:
 
 
 def test_a_token_is_nothing_in_another_world(double: kvfake.Double) -> None:
-    """The address decides, also against the token."""
+    """The address decides which world answers, also where the token belongs to another one."""
     one, other = opened(double.url), opened(double.url)
     for token in (other["tokens"]["mattermost"], double.mattermost.token):
         assert asked(one["address"] + KV + "name", "PUT", 1, bearer(token)).status == 401
 
 
 def test_control_below_an_address_is_that_worlds(double: kvfake.Double) -> None:
-    """Reset there empties that world alone; what is listed is the same everywhere."""
+    """A reset there empties that world alone. The list of worlds is the same at every address."""
     one, other = opened(double.url), opened(double.url)
     double.mattermost["name"] = "own"
     for world in (one, other):
@@ -219,7 +219,7 @@ def test_control_below_an_address_is_that_worlds(double: kvfake.Double) -> None:
 
 
 def test_a_world_that_has_ended_refuses(double: kvfake.Double) -> None:
-    """By address and by token, with its name; nothing lands in the server's own world."""
+    """The refusal names the world, by address and by token; no value reaches the server's own world."""
     world = opened(double.url, strict=False)
     token, project = bearer(world["tokens"]["mattermost"]), bearer(world["tokens"]["persist"])
     assert asked(f"{double.url}/_kvfake/worlds/{world['id']}", "DELETE").json() == {"ended": world["id"]}
@@ -234,7 +234,7 @@ def test_a_world_that_has_ended_refuses(double: kvfake.Double) -> None:
 
 
 def test_a_world_that_has_ended_is_known_to_have_been(url: str) -> None:
-    """410 to whoever asks for it or ends it again; 404 for one that never was."""
+    """It is 410 to show or end it; an id that never existed is 404."""
     world = opened(url)
     place = f"{url}/_kvfake/worlds/{world['id']}"
     assert asked(place, "DELETE").status == 200
@@ -246,7 +246,7 @@ def test_a_world_that_has_ended_is_known_to_have_been(url: str) -> None:
 
 
 def test_the_servers_own_world_cannot_be_ended(double: kvfake.Double) -> None:
-    """It can be emptied, as is said."""
+    """The refusal says that a reset empties it."""
     own = asked(double.url + "/_kvfake/worlds").json()["worlds"][0]["id"]
     place = f"{double.url}/_kvfake/worlds/{own}"
     assert asked(place).json()["address"] == double.url
@@ -256,7 +256,7 @@ def test_the_servers_own_world_cannot_be_ended(double: kvfake.Double) -> None:
 
 
 def test_worlds_without_end(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A suite that ends none of its worlds learns of it before its memory is gone."""
+    """There is a limit: a suite that never ends its worlds gets an error before it has used all memory."""
     monkeypatch.setattr(handlers, "MAX_WORLDS", 2)
     first = opened(url)
     opened(url)
@@ -270,7 +270,7 @@ def test_worlds_without_end(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", ["", "/"])
 def test_the_index(url: str, path: str) -> None:
-    """Every path, and what can be done there."""
+    """Every path with its methods."""
     reply = asked(url + "/_kvfake" + path)
     assert reply.status == 200
     assert reply.json() == {
@@ -296,7 +296,7 @@ def test_the_index(url: str, path: str) -> None:
 
 
 def test_answers_can_be_read(url: str) -> None:
-    """They are indented, end with their line, and are in whatever language."""
+    """JSON is indented, ends with a newline, and has letters of any language unescaped."""
     assert asked(url + "/_kvfake/faults").text == '{\n  "faults": []\n}\n'
     assert asked(url + "/_kvfake/faults", "POST", {"status": 503, "key": "é"}).text.endswith('  "key": "é"\n}\n')
 
@@ -309,7 +309,7 @@ def test_answers_can_be_read(url: str) -> None:
     ],
 )
 def test_a_path_that_is_not_there(url: str, path: str) -> None:
-    """All that are there are listed, each once."""
+    """The refusal lists every path once."""
     error = refused(asked(url + "/_kvfake" + path), 404)
     there = ", ".join(asked(url + "/_kvfake").json()["paths"])
     assert error == f"control has no {path}; there are: {there}"
@@ -328,26 +328,26 @@ def test_a_path_that_is_not_there(url: str, path: str) -> None:
     ],
 )
 def test_a_verb_that_is_not_there(url: str, method: str, path: str, allowed: str) -> None:
-    """Those that are stand in ``Allow``."""
+    """``Allow`` lists the methods of the path."""
     reply = asked(url + "/_kvfake" + path, method)
     assert refused(reply, 405) == f"{method} does nothing here: expected {allowed}"
     assert reply.headers["Allow"] == allowed
 
 
-# ------------------------------------------------------------------------------------------------------------------ who may ask
+# ---------------------------------------------------------------------------------------------------------- who may use control
 
 
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "127.0.0.1:8065", "localhost", "LocalHost:1", "127.1.2.3:8065", "[::1]:8065", "[::1]"]
 )
 def test_this_machine_may_ask(url: str, host: str) -> None:
-    """By any name of its own, with any port (it may be forwarded)."""
+    """By any loopback name or address, with any port, as the port may be forwarded."""
     assert asked(url + "/_kvfake/health", headers={"Host": host}).status == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8065", "127.0.0.1.evil.example", "192.0.2.1", "[2001:db8::1]", ""])
 def test_another_host_may_not(url: str, host: str) -> None:
-    """A name that was pointed at this machine is not this machine's; the flag that adds one is named."""
+    """A foreign name may resolve to this machine (DNS rebinding). The refusal names the flag that allows one."""
     error = refused(asked(url + "/_kvfake/worlds", "POST", {}, {"Host": host}), 403)
     assert error.startswith(f"Host is {host!r}: expected a name of this server (127.0.0.1, localhost, a loopback address)")
     assert "--allow-host NAME" in error
@@ -356,13 +356,13 @@ def test_another_host_may_not(url: str, host: str) -> None:
 
 @pytest.mark.parametrize("host", ["[::1", "[name]"])
 def test_a_host_that_cannot_be_read(url: str, host: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """It is another one, and no trouble."""
+    """It is refused as a foreign one, and nothing is logged."""
     refused(asked(url + "/_kvfake/health", headers={"Host": host}), 403)
     assert capfd.readouterr() == ("", "")
 
 
 def test_hosts_that_were_allowed_may_ask() -> None:
-    """The setting adds names, as a compose file needs them; the name of the public URL is there."""
+    """The setting adds names, as a compose file needs them. The host of the public URL is always allowed."""
     with kvfake.start(allow_host=["kvfake", "Other.example"], public_url="http://Kv.example:8000") as double:
         url = f"http://127.0.0.1:{double.server.port}"  # type: ignore[attr-defined]
         for host in ("kvfake:8065", "other.example", "kv.example:8000"):
@@ -371,7 +371,7 @@ def test_hosts_that_were_allowed_may_ask() -> None:
 
 
 def test_a_server_for_everybody_may_be_asked_by_any_address() -> None:
-    """Bound to every address it cannot know which ones are its own; a name it must be told."""
+    """A server that is bound to every address does not know which are its own. Names must still be allowed."""
     door = SiteDoor(kvfake.Double(host="0.0.0.0"))
     assert door.send("GET", "/_kvfake/health", {"Host": "192.0.2.1:8065"}).status == 200
     assert door.send("GET", "/_kvfake/health", {"Host": "[2001:db8::1]"}).status == 200
@@ -380,13 +380,13 @@ def test_a_server_for_everybody_may_be_asked_by_any_address() -> None:
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost", "http://127.0.0.1:1", "http://[::1"])
 def test_a_foreign_page_may_not_ask(url: str, origin: str) -> None:
-    """Also one that has no origin of its own, such as a file or a sandboxed frame."""
+    """Nor one that has no origin of its own (``null``), such as a file or a sandboxed frame."""
     error = refused(asked(url + "/_kvfake/reset", "POST", headers={"Origin": origin}), 403)
     assert error == f"Origin is {origin!r}: expected none, or this server's own ({url.removeprefix('http://')})"
 
 
 def test_a_page_of_this_server_may_ask(url: str) -> None:
-    """Its origin is where it asks."""
+    """Its ``Origin`` is the ``Host`` that it sends."""
     assert asked(url + "/_kvfake/reset", "POST", headers={"Origin": url}).status == 200
     local = url.replace("127.0.0.1", "localhost")
     assert asked(url + "/_kvfake/env", headers={"Origin": local, "Host": local.removeprefix("http://")}).status == 200
@@ -395,7 +395,7 @@ def test_a_page_of_this_server_may_ask(url: str) -> None:
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}], ids=["host", "origin"])
 @pytest.mark.parametrize(("method", "path"), EVERYTHING)
 def test_nothing_is_open_to_others(url: str, method: str, path: str, headers: dict[str, str]) -> None:
-    """Whatever there is to ask, also below a world's address."""
+    """Every route refuses them, also below a world's address."""
     world = opened(url)["address"]
     for base in (url, world):
         refused(asked(base + "/_kvfake" + path, method, headers=headers), 403)
@@ -404,19 +404,19 @@ def test_nothing_is_open_to_others(url: str, method: str, path: str, headers: di
 @pytest.mark.parametrize("origin", [None, "own", "https://evil.example"])
 @pytest.mark.parametrize(("method", "path"), [*EVERYTHING, ("OPTIONS", "/worlds"), ("GET", "/nothing")])
 def test_no_page_is_told_that_it_may_read(url: str, method: str, path: str, origin: str | None) -> None:
-    """There is never a header that would let a browser hand an answer to another site."""
+    """No response has a CORS header, which would let a browser give it to a page of another site."""
     headers = {} if origin is None else {"Origin": url if origin == "own" else origin}
     headers |= {"Access-Control-Request-Method": "POST"} if method == "OPTIONS" else {}
     reply = asked(url + "/_kvfake" + path, method, headers=headers)
     assert not [name for name in reply.headers if name.lower().startswith("access-control")]
 
 
-TOKEN = "öpen sesame"  # as an environment may give it; on the wire it is UTF-8
+TOKEN = "öpen sesame"  # sent as UTF-8
 
 
 @pytest.fixture(name="guarded")
 def _guarded() -> Iterator[str]:
-    """The address of a server that was given a control token."""
+    """The address of a server with a control token."""
     with kvfake.start(control_token=TOKEN) as double:
         yield double.url
 
@@ -426,7 +426,7 @@ def _guarded() -> Iterator[str]:
     [None, "", "Bearer", "Bearer ", "Bearer open sesame", f"Basic {TOKEN}", f"Token {TOKEN}", TOKEN, f"Bearer {TOKEN} too", "\xff"],
 )
 def test_a_control_token_is_asked_for(guarded: str, authorization: str | None) -> None:
-    """Without it, or with another one, nothing is answered; what is expected is said."""
+    """A request without it, or with another one, is refused, and the refusal says what was expected."""
     headers = {} if authorization is None else {"Authorization": on_the_wire(authorization)}
     reply = asked(guarded + "/_kvfake/worlds", "POST", {}, headers)
     assert refused(reply, 401) == "expected the control token: Authorization: Bearer <token>, as --control-token says"
@@ -435,37 +435,37 @@ def test_a_control_token_is_asked_for(guarded: str, authorization: str | None) -
 
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER  "])
 def test_the_control_token_opens(guarded: str, scheme: str) -> None:
-    """The scheme is written as one likes."""
+    """The scheme may be in any case."""
     assert asked(guarded + "/_kvfake/worlds", headers={"Authorization": on_the_wire(scheme + TOKEN)}).status == 200
 
 
 @pytest.mark.parametrize(("method", "path"), [pair for pair in EVERYTHING if pair[1] != "/health"])
 def test_a_control_token_guards_everything(guarded: str, method: str, path: str) -> None:
-    """But for the health, which a container's probe may ask."""
+    """Except the health check, which a container calls without a token."""
     refused(asked(guarded + "/_kvfake" + path, method), 401)
     for health in ("/health", "/health/"):
         assert asked(guarded + "/_kvfake" + health).status == 200
 
 
 def test_a_control_token_is_no_way_around_the_host(guarded: str) -> None:
-    """A page of another site may not even guess."""
+    """The host is checked first, so that a page of another site cannot guess tokens."""
     headers = {"Authorization": on_the_wire(f"Bearer {TOKEN}"), "Host": "evil.example"}
     refused(asked(guarded + "/_kvfake/worlds", headers=headers), 403)
 
 
 def test_a_control_token_is_not_asked_for_by_the_services(guarded: str) -> None:
-    """An app knows nothing of control."""
+    """An app does not know control."""
     assert asked(guarded + KV + "name", headers=bearer("anybody")).status == 200
 
 
 def on_the_wire(header: str) -> str:
-    """A header that http.client sends as UTF-8."""
+    """The header as a text that http.client sends as UTF-8."""
     return header.encode().decode("latin-1")
 
 
 @pytest.mark.parametrize(("method", "path"), [*EVERYTHING, ("GET", "/nothing")])
 def test_control_can_be_switched_off(method: str, path: str) -> None:
-    """Then there is none, also below a world's address; the services answer."""
+    """Every path of control is 404, also below a world's address; the services still answer."""
     with kvfake.start(control=False) as double:
         assert refused(asked(double.url + "/_kvfake" + path, method), 404) == "control is switched off (--no-control)"
         refused(asked(f"{double.url}/~{double._world.id}/_kvfake{path}", method), 404)
@@ -473,7 +473,7 @@ def test_control_can_be_switched_off(method: str, path: str) -> None:
 
 
 def test_the_flags_that_guard_control() -> None:
-    """As ``kvfake serve`` takes them."""
+    """``kvfake serve`` takes them."""
     with served("--no-control") as (_, url):
         refused(asked(url + "/_kvfake/health"), 404)
     with served("--control-token", "secret") as (_, url):
@@ -486,7 +486,7 @@ def test_the_flags_that_guard_control() -> None:
 
 @pytest.mark.parametrize(("method", "path"), EVERYTHING)
 def test_control_meets_no_fault_and_is_in_no_journal(double: kvfake.Double, method: str, path: str) -> None:
-    """Where everything goes wrong it still answers; nothing of it is recorded, whatever becomes of it."""
+    """A fault that hits every request does not hit control, and no request to control is recorded."""
     fault = double.faults.add(sever="reset", times=None)
     asked(double.url + "/_kvfake" + path, method)
     asked(double.url + "/_kvfake/no-such-path")

@@ -38,7 +38,7 @@ def _double() -> Iterator[kvfake.Double]:
 
 @pytest.fixture(name="control")
 def _control(double: kvfake.Double) -> Callable[..., Reply]:
-    """Ask control of the double: a method, a path, a body."""
+    """Send a request to the double's control: method, path, body."""
     return lambda method, path, body=None: asked(f"{double.url}/_kvfake{path}", method, body)
 
 
@@ -46,7 +46,7 @@ Control = Callable[..., Reply]
 
 
 def words(reply: Reply, status: int = 400) -> str:
-    """The words of a refusal."""
+    """The error text of a refusal."""
     assert reply.status == status, reply
     assert reply.json().keys() == {"error"}
     return str(reply.json()["error"])
@@ -83,7 +83,7 @@ def put(double: kvfake.Double, value: str = "v", key: str = "k") -> Reply:
     ],
 )
 def test_worlds_are_ruled_one_by_one(double: kvfake.Double, path: str, method: str, below: str, body: Any) -> None:
-    """Three worlds that hold the same; what is done to one below its address is done to no other."""
+    """Of three equal worlds, a request below the address of one changes that one alone."""
     worlds = [asked(double.url + "/_kvfake/worlds", "POST").json()["address"] for _ in range(2)]
     token = {url: asked(url + "/_kvfake/env").json()["BEEPBOOP_TOKEN"] for url in (double.url, *worlds)}
     for url in token:
@@ -107,7 +107,7 @@ def test_worlds_are_ruled_one_by_one(double: kvfake.Double, path: str, method: s
 
 
 def test_what_goes_wrong_in_one_world_goes_wrong_in_no_other(double: kvfake.Double) -> None:
-    """Faults and neighbours by address, and by the token that belongs to one world."""
+    """A world's faults and routes apply at its address, and where a token is that world's alone."""
     world = asked(double.url + "/_kvfake/worlds", "POST").json()
     asked(world["address"] + "/_kvfake/faults", "POST", {"status": 503, "times": None})
     asked(world["address"] + "/_kvfake/routes", "POST", {"path": "/api/v4/posts", "json": "theirs"})
@@ -166,7 +166,7 @@ OTHERS = {"é/": record("w")}
 def test_values_are_named_by_the_query(
     filled: kvfake.Double, control: Control, query: str, mattermost: dict[str, Any], persist: dict[str, Any]
 ) -> None:
-    """What GET shows is a file of values, and what DELETE takes away with the same query: that, and nothing else."""
+    """GET shows the selected values as a file of values, and DELETE with the same query deletes exactly these."""
     shown = control("GET", f"/data?{query}")
     assert shown.json() == {"kvfake": 1, "mattermost": mattermost, "persist": persist}
     everything = control("GET", "/data").json()
@@ -178,7 +178,7 @@ def test_values_are_named_by_the_query(
 
 
 def test_a_key_of_any_bytes_is_named_by_the_query(double: kvfake.Double, control: Control) -> None:
-    """Also one that is no UTF-8."""
+    """Also a key that is not UTF-8."""
     key = b"\xff\xe9"
     double.persist[key.decode("utf-8", "surrogateescape")] = "v"
     assert control("GET", f"/data?key={quote_from_bytes(key)}").json()["persist"]["project"].keys() == {"\udcff\udce9"}
@@ -186,7 +186,7 @@ def test_a_key_of_any_bytes_is_named_by_the_query(double: kvfake.Double, control
 
 
 def test_values_are_added(filled: kvfake.Double, control: Control) -> None:
-    """Beside those that are there."""
+    """Values with other keys stay."""
     more = {"kvfake": 1, "mattermost": {"app/bot": {"": {"name": "Grace", "more": [1]}}}, "persist": {"project": {"new": "x"}}}
     assert control("POST", "/data", more).json() == {"loaded": 3}
     assert dict(filled.mattermost) == {"name": "Grace", "more": [1]}
@@ -194,14 +194,14 @@ def test_values_are_added(filled: kvfake.Double, control: Control) -> None:
 
 
 def test_values_are_replaced(filled: kvfake.Double, control: Control) -> None:
-    """Of every owner."""
+    """The values of every owner are deleted first."""
     assert control("PUT", "/data", {"kvfake": 1, "persist": {"project": {"new": "x"}}}).json() == {"loaded": 1}
     assert control("GET", "/data?owner=project&service=persist&key=new").json()["persist"] == {"project": {"new": record("x")}}
     assert dict(filled.mattermost) == dict(filled.persist.project("other")) == {}
 
 
 def test_a_whole_world_is_deleted(filled: kvfake.Double, control: Control) -> None:
-    """Its values; not its checkpoints."""
+    """All its values, but not its checkpoints."""
     mark = control("POST", "/checkpoints").json()["checkpoint"]
     assert control("DELETE", "/data").json() == {"deleted": 5}
     assert dict(filled.persist) == {}
@@ -225,7 +225,7 @@ def test_a_whole_world_is_deleted(filled: kvfake.Double, control: Control) -> No
     ],
 )
 def test_a_file_that_is_not_right(filled: kvfake.Double, control: Control, method: str, body: Any, error: str) -> None:
-    """It is refused with the place and the reason, before anything is loaded or deleted."""
+    """The refusal says where and why, and no value is loaded or deleted."""
     before = control("GET", "/data").json()
     assert words(control(method, "/data", body)).startswith(error)
     assert control("GET", "/data").json() == before
@@ -243,7 +243,7 @@ def test_a_file_that_is_not_right(filled: kvfake.Double, control: Control, metho
     ],
 )
 def test_a_query_that_names_nothing(filled: kvfake.Double, control: Control, method: str, query: str, error: str) -> None:
-    """It does not mean everything."""
+    """It is refused, rather than taken as a query for everything."""
     assert words(control(method, f"/data?{query}")) == error
     assert control("DELETE", "/data").json() == {"deleted": 5}
 
@@ -253,7 +253,7 @@ def test_a_query_that_names_nothing(filled: kvfake.Double, control: Control, met
     [("PUT", "/data"), ("POST", "/data"), ("POST", "/reset"), ("DELETE", "/faults"), ("DELETE", "/journal"), ("DELETE", "/routes")],
 )
 def test_what_takes_no_query(filled: kvfake.Double, control: Control, method: str, path: str) -> None:
-    """It refuses one, and does not do to everything what was meant for a part."""
+    """A route that deletes or replaces everything refuses a filter, which it would ignore."""
     assert words(control(method, f"{path}?key=k", {"kvfake": 1})) == "'key' is not known in the query: expected no names"
     assert dict(filled.persist) == {"k": "v"}
 
@@ -270,7 +270,7 @@ def test_what_takes_no_query(filled: kvfake.Double, control: Control, method: st
 def test_nothing_comes_between(
     filled: kvfake.Double, control: Control, monkeypatch: pytest.MonkeyPatch, sent: tuple[Any, ...], part: str, step: str
 ) -> None:
-    """While several steps belong together, nobody else can reach the world."""
+    """The world is locked during the steps of one request."""
     world = filled._world
     kind = type(getattr(world, part))
     original, could_enter = getattr(kind, step), []
@@ -293,7 +293,7 @@ def test_nothing_comes_between(
 
 
 def test_a_prefix_that_cannot_be(control: Control) -> None:
-    """As the service refuses it."""
+    """It is refused, as the service refuses it."""
     assert "prefix" in words(control("POST", "/data", {"kvfake": 1, "mattermost": {"app/bot": {"..": {"k": 1}}}}))
 
 
@@ -308,7 +308,7 @@ def _exporting(tmp_path: Path) -> Iterator[tuple[ServerDouble, Path]]:
 
 
 def test_values_are_exported(exporting: tuple[ServerDouble, Path]) -> None:
-    """On demand, in place of what the file held."""
+    """Each request replaces the content of the file."""
     double, file = exporting
     for value in ("one", "two"):
         double.persist["k"] = value
@@ -317,7 +317,7 @@ def test_values_are_exported(exporting: tuple[ServerDouble, Path]) -> None:
 
 
 def test_the_file_is_of_the_servers_own_world(exporting: tuple[ServerDouble, Path]) -> None:
-    """Another one's values do not land there."""
+    """No other world's values are written to it."""
     double, file = exporting
     world = asked(double.url + "/_kvfake/worlds", "POST").json()["address"]
     error = words(asked(world + "/_kvfake/data/export", "POST"), 409)
@@ -326,7 +326,7 @@ def test_the_file_is_of_the_servers_own_world(exporting: tuple[ServerDouble, Pat
 
 
 def test_a_file_that_cannot_be_written(exporting: tuple[ServerDouble, Path]) -> None:
-    """The reason is said, and the server goes on."""
+    """The response has the reason, and the next request works."""
     double, file = exporting
     file.mkdir()
     assert words(asked(double.url + "/_kvfake/data/export", "POST"), 500) == f"cannot write {file}: Is a directory"
@@ -334,12 +334,12 @@ def test_a_file_that_cannot_be_written(exporting: tuple[ServerDouble, Path]) -> 
 
 
 def test_there_is_no_file_to_export_to(control: Control) -> None:
-    """The flag that names one is said."""
+    """The refusal names the flag that sets one."""
     assert words(control("POST", "/data/export"), 409) == "there is no file to write: start the server with --export FILE"
 
 
 def test_a_world_begins_with_the_servers_seed(tmp_path: Path) -> None:
-    """As long as the file is there."""
+    """If the file is gone, no world is opened."""
     seed = tmp_path / "seed.json"
     seed.write_text('{"kvfake": 1, "persist": {"project": {"k": "seeded"}}}')
     with kvfake.start(seed=str(seed)) as double:
@@ -376,7 +376,7 @@ def test_a_world_begins_with_the_servers_seed(tmp_path: Path) -> None:
     ids=json.dumps,
 )
 def test_a_fault_is_shown_as_it_was_asked_for(control: Control, fault: dict[str, Any]) -> None:
-    """With its number, its hits and whether it can still strike; by itself and in the list."""
+    """The arguments of the request, with number, hits and whether it can still strike; by itself and in the list."""
     made = control("POST", "/faults", fault)
     assert made.status == 201
     assert made.json() == {"id": 1, "hits": 0, "active": True, **fault}
@@ -385,13 +385,13 @@ def test_a_fault_is_shown_as_it_was_asked_for(control: Control, fault: dict[str,
 
 
 def test_what_is_null_was_not_asked_for(control: Control) -> None:
-    """But for `times`, where it means until the fault is removed."""
+    """``null`` is the default, except for `times`, where it means: until the fault is removed."""
     made = control("POST", "/faults", {"status": 503, "sever": None, "key": None, "body": None, "headers": None, "times": None})
     assert made.json() == {"id": 1, "hits": 0, "active": True, "status": 503, "times": None}
 
 
 def test_a_status_strikes(double: kvfake.Double, control: Control) -> None:
-    """So often, in the service's own form; it counts its hits, and then it is one that was."""
+    """`times` requests get the service's own form of the status. Then the fault is shown as no longer active."""
     control("POST", "/faults", {"status": 503, "times": 2, "key": {"matches": "^convo::"}})
     assert [got(double, key).status for key in ("convo::1", "k", "convo::2", "convo::3")] == [503, 404, 503, 404]
     assert control("GET", "/faults/1").json() == {
@@ -409,7 +409,7 @@ def test_a_status_strikes(double: kvfake.Double, control: Control) -> None:
     ("delay", "least"), [(0.2, 0.2), ([0.2, 0.3], 0.2), ({"median": 0.2, "sigma": 0}, 0.2), ({"over": 0.2}, 0.1)], ids=str
 )
 def test_a_delay_holds_an_answer_back(double: kvfake.Double, control: Control, delay: Any, least: float) -> None:
-    """Whichever way it is given."""
+    """In each form that a delay may have."""
     control("POST", "/faults", {"delay": delay})
     began = time.monotonic()
     assert got(double).status == 404
@@ -417,7 +417,7 @@ def test_a_delay_holds_an_answer_back(double: kvfake.Double, control: Control, d
 
 
 def test_an_acknowledgement_is_lost(double: kvfake.Double, control: Control) -> None:
-    """It was done, and nobody is told."""
+    """The value is stored, and the client gets no response."""
     control("POST", "/faults", {"sever": "after"})
     with pytest.raises(ConnectionError):
         put(double, "done")
@@ -425,7 +425,7 @@ def test_an_acknowledgement_is_lost(double: kvfake.Double, control: Control) -> 
 
 
 def test_what_is_answered_is_chosen(double: kvfake.Double, control: Control) -> None:
-    """A text, or what JSON can hold, and headers."""
+    """The body is a text or JSON, and headers can be given."""
     control("POST", "/faults", {"status": 418, "body": {"short": "stout"}, "headers": {"X-Pot": "tea"}})
     control("POST", "/faults", {"body": "not JSON"})
     teapot = got(double)
@@ -434,7 +434,7 @@ def test_what_is_answered_is_chosen(double: kvfake.Double, control: Control) -> 
 
 
 def test_a_whole_number_may_have_a_point(control: Control) -> None:
-    """JSON has one kind of number, and some languages write 503 as 503.0; a half is refused as ever."""
+    """JSON has one kind of number, and some languages write 503 as 503.0. 503.5 is refused."""
     fault = control(
         "POST", "/faults", b'{"status": 503.0, "times": 2.0, "after": 1e1, "every": 3.0, "seed": 7.0, "body": 1.0}'
     ).json()
@@ -450,7 +450,7 @@ def test_a_whole_number_may_have_a_point(control: Control) -> None:
 
 
 def test_faults_are_removed(double: kvfake.Double, control: Control) -> None:
-    """One, which stays known with its hits; or all, which are forgotten."""
+    """One that is removed is still shown with its hits. After all are removed, none is shown."""
     for status in (500, 502, 503):
         control("POST", "/faults", {"status": status, "times": None})
     assert got(double).status == 500
@@ -466,7 +466,7 @@ def test_faults_are_removed(double: kvfake.Double, control: Control) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_a_fault_that_is_not_there(control: Control, method: str) -> None:
-    """It is said where they are listed."""
+    """The refusal names the path that lists them."""
     assert words(control(method, "/faults/7"), 404) == "there is no fault 7; GET /_kvfake/faults lists them"
 
 
@@ -516,18 +516,18 @@ def test_a_fault_that_is_not_there(control: Control, method: str) -> None:
     ids=json.dumps,
 )
 def test_a_fault_that_is_not_possible(control: Control, fault: Any, error: str) -> None:
-    """It is refused with what would be, and there is none."""
+    """The refusal says what is possible, and no fault is added."""
     assert words(control("POST", "/faults", fault)).startswith(error)
     assert control("GET", "/faults").json() == {"faults": []}
 
 
 def test_a_pattern_that_python_warns_of(control: Control) -> None:
-    """It is refused where warnings are errors, as in this suite."""
+    """It is a refusal where warnings are errors, as in this suite."""
     assert words(control("POST", "/faults", {"status": 503, "key": {"matches": "[[a]"}})).startswith("Possible nested set")
 
 
 def test_faults_without_end(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There are so many, and no more."""
+    """There is a limit for a world's faults."""
     monkeypatch.setattr(faults_module, "MAX_FAULTS", 2)
     for _ in range(2):
         assert control("POST", "/faults", {"status": 503}).status == 201
@@ -535,7 +535,7 @@ def test_faults_without_end(control: Control, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_fault_from_python_is_shown_too(double: kvfake.Double, control: Control) -> None:
-    """As well as JSON can."""
+    """What JSON cannot hold is shown as text."""
     double.faults.add(
         delay=MappingProxyType({"over": 0.01}), headers=MappingProxyType({"X": "y"}), body=b"\xff", when=bool, key=re.compile("k")
     )
@@ -550,7 +550,7 @@ def test_a_fault_from_python_is_shown_too(double: kvfake.Double, control: Contro
 
 
 def test_an_exchange_is_shown(double: kvfake.Double, control: Control) -> None:
-    """With all that was asked and answered."""
+    """The whole request and response."""
     control("POST", "/faults", {"status": 503})
     put(double)
     (exchange,) = control("GET", "/journal").json()["exchanges"]
@@ -596,7 +596,7 @@ def test_an_exchange_is_shown(double: kvfake.Double, control: Control) -> None:
     ],
 )
 def test_the_journal_is_asked(double: kvfake.Double, control: Control, query: str, numbers: list[int]) -> None:
-    """By what its exchanges are, and for those that came since."""
+    """The query selects exchanges by their fields, and those after a number."""
     put(double)
     double.persist.clear()
     got(double)
@@ -609,7 +609,7 @@ def test_the_journal_is_asked(double: kvfake.Double, control: Control, query: st
 
 
 def test_the_journal_says_what_it_dropped(control: Control) -> None:
-    """A world that keeps two."""
+    """In a world that keeps two exchanges."""
     world = control("POST", "/worlds", {"journal_exchanges": 2}).json()["address"]
     for _ in range(5):
         asked(world + PERSIST + "k")
@@ -618,7 +618,7 @@ def test_the_journal_says_what_it_dropped(control: Control) -> None:
 
 
 def test_the_journal_is_cleared(double: kvfake.Double, control: Control) -> None:
-    """What comes after that goes on counting."""
+    """The numbers of later exchanges go on from there."""
     got(double)
     got(double)
     assert control("DELETE", "/journal").json() == {"forgotten": 2}
@@ -638,12 +638,12 @@ def test_the_journal_is_cleared(double: kvfake.Double, control: Control) -> None
     ],
 )
 def test_a_question_that_cannot_be_asked(control: Control, query: str, error: str) -> None:
-    """It is refused with what can."""
+    """The refusal says what is possible."""
     assert words(control("GET", f"/journal?{query}")).startswith(error)
 
 
 def test_tokens_are_hidden(double: kvfake.Double, control: Control) -> None:
-    """In headers and in bodies, in the path, and wherever they are echoed."""
+    """In headers, bodies and paths of requests, and where a response repeats them."""
     double.token("of-the-app-itself", "app/bot")
     tokens = [double.mattermost.token, double.persist.token, "of-the-app-itself"]
     for token in tokens:
@@ -659,7 +659,7 @@ def test_tokens_are_hidden(double: kvfake.Double, control: Control) -> None:
 
 
 def test_what_is_no_text_is_shown_in_base64(double: kvfake.Double, control: Control) -> None:
-    """A body that is no UTF-8 comes back to the byte."""
+    """A body that is not UTF-8 is shown with all its bytes."""
     body = b'"\xff\xfe"'
     asked(double.mattermost.url_for("k"), "PUT", body, double.mattermost.headers)
     asked(double.mattermost.url_for("k"), headers=double.mattermost.headers)
@@ -676,7 +676,7 @@ def parsed(text: str) -> datetime:
 
 
 def test_the_clock_is_the_machines(control: Control) -> None:
-    """Until it is set."""
+    """As long as it is not set."""
     shown = control("GET", "/clock").json()
     assert abs(parsed(shown["time"]) - datetime.now(timezone.utc)) < timedelta(seconds=30)
     assert shown["frozen"] is False
@@ -684,7 +684,7 @@ def test_the_clock_is_the_machines(control: Control) -> None:
 
 @pytest.mark.parametrize("moment", ["2016-12-31T23:59:59.5Z", "2017-01-01T00:59:59.500+01:00", 1483228799.5])
 def test_an_app_at_the_turn_of_a_year(double: kvfake.Double, control: Control, moment: Any) -> None:
-    """The clock is moved and stands still; a second later it is another year."""
+    """The clock is frozen half a second before it, and then moved by one second."""
     assert control("POST", "/clock", {"move_to": moment, "freeze": True}).json() == {"time": MOMENT, "frozen": True}
     assert put(double).json()["updated"] == MOMENT
     assert control("POST", "/clock", {"shift": 1}).json() == {"time": "2017-01-01T00:00:00.500000Z", "frozen": True}
@@ -693,14 +693,14 @@ def test_an_app_at_the_turn_of_a_year(double: kvfake.Double, control: Control, m
 
 
 def test_the_clock_is_moved_and_goes_on(control: Control) -> None:
-    """And back, with what is not whole."""
+    """A clock that is not frozen goes on from the new time. Seconds may be negative, and fractions."""
     moved = parsed(control("POST", "/clock", {"move_to": "2000-01-01", "shift": -0.5}).json()["time"])
     assert timedelta() <= moved - datetime(1999, 12, 31, 23, 59, 59, 500_000, timezone.utc) < timedelta(seconds=30)
     assert parsed(control("GET", "/clock").json()["time"]) > moved
 
 
 def test_the_clock_is_the_machines_again(control: Control) -> None:
-    """Before anything else that is asked for with it."""
+    """`resume` is carried out before the other moves of the same request."""
     control("POST", "/clock", {"move_to": "2000-01-01", "freeze": True})
     shown = control("POST", "/clock", {"freeze": True, "shift": 3600, "resume": True}).json()
     ahead = parsed(shown["time"]) - datetime.now(timezone.utc)
@@ -730,7 +730,7 @@ def test_the_clock_is_the_machines_again(control: Control) -> None:
     ids=lambda value: json.dumps(value)[:50],
 )
 def test_a_time_that_cannot_be(control: Control, asked_for: dict[str, Any], error: str) -> None:
-    """It is refused as a whole: the clock is as it was."""
+    """None of the moves is carried out: the clock is as it was."""
     control("POST", "/clock", {"move_to": MOMENT, "freeze": True})
     assert words(control("POST", "/clock", asked_for)).startswith(error)
     assert control("GET", "/clock").json() == {"time": MOMENT, "frozen": True}
@@ -740,7 +740,7 @@ def test_a_time_that_cannot_be(control: Control, asked_for: dict[str, Any], erro
 
 
 def test_a_world_is_rolled_back(double: kvfake.Double, control: Control) -> None:
-    """Values, clock, faults and journal; as often as one likes."""
+    """Values, clock, faults and journal are as they were at the checkpoint, each time."""
     double.persist["k"] = "before"
     control("POST", "/clock", {"move_to": MOMENT, "freeze": True})
     mark = control("POST", "/checkpoints")
@@ -758,7 +758,7 @@ def test_a_world_is_rolled_back(double: kvfake.Double, control: Control) -> None
 
 
 def test_later_marks_are_gone(control: Control) -> None:
-    """Once an earlier one was rolled back to; and none is left after a reset."""
+    """A rollback deletes the later checkpoints; a reset deletes all."""
     one, two, three = (control("POST", "/checkpoints").json()["checkpoint"] for _ in range(3))
     assert control("GET", "/checkpoints").json() == {"checkpoints": [one, two, three]}
     control("POST", f"/checkpoints/{two}/rollback")
@@ -773,7 +773,7 @@ def test_later_marks_are_gone(control: Control) -> None:
 
 
 def test_a_neighbour_answers(double: kvfake.Double, control: Control) -> None:
-    """What an app asks of the same site beside the store: JSON, a text, headers, a status."""
+    """For requests to the same site outside the stores: JSON, a text, headers, a status."""
     made = control("POST", "/routes", {"method": "post", "path": "/api/v4/posts", "status": 201, "json": {"id": "é"}})
     assert (made.status, made.json()) == (201, {"method": "POST", "path": "/api/v4/posts", "status": 201})
     control("POST", "/routes", {"path": "/ping", "body": "pong", "headers": {"X-Pong": "1"}})
@@ -786,7 +786,7 @@ def test_a_neighbour_answers(double: kvfake.Double, control: Control) -> None:
 
 
 def test_a_neighbour_answers_for_many_paths(double: kvfake.Double, control: Control) -> None:
-    """A pattern of the whole path; of two that meet a request, the later answers."""
+    """A pattern must match the whole path. Of two routes that match, the later one answers."""
     control("POST", "/routes", {"path": {"matches": "/api/v4/users/[a-z]+"}, "json": []})
     control("POST", "/routes", {"method": "GET", "path": "/api/v4/users/ada", "status": 204})
     assert control("GET", "/routes").json() == {
@@ -805,14 +805,14 @@ def test_a_neighbour_answers_for_many_paths(double: kvfake.Double, control: Cont
 
 
 def test_a_neighbour_says_much(double: kvfake.Double, control: Control) -> None:
-    """Thousands of objects and arrays are no trouble."""
+    """Its JSON may have thousands of objects and arrays."""
     posts = [{"id": number, "props": {}} for number in range(5000)]
     assert control("POST", "/routes", {"path": "/posts", "json": posts}).status == 201
     assert asked(double.url + "/posts").json() == posts
 
 
 def test_neighbours_are_removed(double: kvfake.Double, control: Control) -> None:
-    """Also those that were mounted from Python, which are listed."""
+    """Mounts from Python are listed, and are removed too."""
     double.mount("/app", double.wsgi_app)
     control("POST", "/routes", {"path": "/ping"})
     assert control("GET", "/routes").json()["mounts"] == ["/app"]
@@ -846,7 +846,7 @@ def test_neighbours_are_removed(double: kvfake.Double, control: Control) -> None
     ids=json.dumps,
 )
 def test_a_neighbour_that_is_not_possible(control: Control, route: dict[str, Any], error: str) -> None:
-    """It is refused with what would be, and there is none."""
+    """The refusal says what is possible, and no route is added."""
     assert words(control("POST", "/routes", route)).startswith(error)
     assert control("GET", "/routes").json() == {"routes": [], "mounts": []}
 
@@ -855,7 +855,7 @@ def test_a_neighbour_that_is_not_possible(control: Control, route: dict[str, Any
 
 
 def test_a_reset_forgets_every_power(double: kvfake.Double, control: Control) -> None:
-    """Values, faults, journal, checkpoints, clock; neighbours stay."""
+    """Values, faults, journal and checkpoints are gone, the clock is the machine's; routes stay."""
     put(double)
     for path, body in (
         ("/faults", {"status": 503}),

@@ -1,4 +1,4 @@
-"""``kvfake explain``, and all that is made from the rows: none of it drifts from the others."""
+"""``kvfake explain``, and everything else that is made from the rows: it agrees with them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def explain(capsysbinary: pytest.CaptureFixture[bytes], *words: str) -> str:
 
 
 def test_every_row_is_told(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    """Of both services, in their order, each with its source, what both profiles do, and the tests; then what a source is."""
+    """In the order of the services, each with its source, what both profiles do, and its tests; then the meaning of each source."""
     *rows, sources = explain(capsysbinary).split("\n\n")
     assert [row[:3] for row in rows] == list(ROWS)
     for text, row in zip(rows, ROWS.values(), strict=True):
@@ -47,7 +47,7 @@ def test_every_row_is_told(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
 
 
 def test_a_row_in_full() -> None:
-    """As it is piped: 100 letters wide."""
+    """In a pipe: 100 columns wide."""
     first, *others = shown_by()["M15"]
     assert kvfake("explain", "M15", COLUMNS="0").out == (
         'M15  A prefix over 2 bytes: 500, text, `prefix "ABC" is longer than the limit of 2 ASCII\n'
@@ -61,12 +61,12 @@ def test_a_row_in_full() -> None:
 
 
 def test_rows_are_told_as_they_are_asked_for(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    """In that order, and in any case."""
+    """In the order of the arguments, which may be in any case."""
     assert re.findall("^[MP][0-9]+", explain(capsysbinary, "p03", "M07", "m15"), re.MULTILINE) == ["P03", "M07", "M15"]
 
 
 def test_an_unknown_row_is_told() -> None:
-    """In one line that says which there are; nothing is explained."""
+    """The one line of the error says which rows there are; no row is printed."""
     ended = kvfake("explain", "M01", "m99", "x")
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == "kvfake: no row is called m99, x; there are M01 to M28 (Mattermost), P01 to P15 (Persist)\n"
@@ -76,7 +76,7 @@ def test_an_unknown_row_is_told() -> None:
 def test_it_is_as_wide_as_the_terminal(
     columns: int, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    """No line is longer, but for names that would be parted."""
+    """No line is longer, except for names of tests, which are not split."""
     monkeypatch.setenv("COLUMNS", str(columns))
     lines = explain(capsysbinary).splitlines()
     assert not [line for line in lines if len(line) > columns and "::" not in line]
@@ -84,20 +84,20 @@ def test_it_is_as_wide_as_the_terminal(
 
 
 def test_a_narrow_terminal_is_not_a_failure(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    """A line is as long as its words."""
+    """The text is then 40 columns wide."""
     monkeypatch.setenv("COLUMNS", "1")
     assert explain(capsysbinary, "M28").startswith("M28  Below HTTP (")
 
 
 def test_it_can_be_read_anywhere() -> None:
-    """What a terminal has no letters for is written as Python would."""
+    """A character that the encoding of stdout does not have is an escape, as in Python."""
     ended = kvfake("explain", "M25", PYTHONIOENCODING="ascii")
     assert (ended.code, ended.err) == (0, "")
     assert r"`\u20ac` is three and is refused" in " ".join(ended.out.split())
 
 
 def test_it_can_be_piped_to_what_stops_reading() -> None:
-    """As in ``kvfake explain | head``: it ends, and complains of nothing."""
+    """As in ``kvfake explain | head``: the exit code is 1, and stderr is empty."""
     process = subprocess.Popen([*KVFAKE, "explain"], env=environment({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.close()
@@ -112,7 +112,7 @@ def test_it_can_be_piped_to_what_stops_reading() -> None:
 
 @pytest.mark.once
 def test_the_names_of_the_tests_are_those_that_pytest_collects() -> None:
-    """``make names`` would change nothing: the names that ``explain`` tells are tests, and all of them."""
+    """``make names`` would change nothing."""
     env = {name: value for name, value in environment({}).items() if not name.startswith(("COVERAGE", "PYTEST"))}
     words = [sys.executable, "-m", "tests.rows.names"]
     done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
@@ -121,7 +121,7 @@ def test_the_names_of_the_tests_are_those_that_pytest_collects() -> None:
 
 
 def test_every_row_has_a_test() -> None:
-    """Among them one that asks the double for it alone."""
+    """One of them is in ``test_rows.py``, which has a test for each row alone."""
     assert list(shown_by()) == list(ROWS)
     for id, tests in shown_by().items():
         assert any(test.startswith("tests/test_rows.py::") for test in tests), id
@@ -131,7 +131,7 @@ def test_every_row_has_a_test() -> None:
 
 
 def test_the_rows_are_the_fact_list() -> None:
-    """Word for word, but for bold letters and what marks code."""
+    """Word for word, apart from the marks for bold letters and code."""
     facts = re.findall(r"^\| ([MP]\d\d) \| (.*) \| (.*?) \|$", (ROOT / "tests" / "rows" / "facts.md").read_text(), re.MULTILINE)
     assert [(row.id, row.sentence.replace("``", "`"), row.source) for row in ROWS.values()] == [
         (id, sentence.replace("**", ""), {"–": "ours"}.get(source, source.replace("`", ""))) for id, sentence, source in facts
@@ -145,7 +145,7 @@ def test_every_source_is_one_of_those_that_are_explained() -> None:
 
 
 def test_the_page_of_rows_is_up_to_date() -> None:
-    """``docs/fidelity.md`` says what the rows say; ``make names`` writes it."""
+    """``make names`` would write ``docs/fidelity.md`` as it is."""
     assert (ROOT / "docs" / "fidelity.md").read_text() == page()
 
 
@@ -153,7 +153,7 @@ def test_the_page_of_rows_is_up_to_date() -> None:
 
 
 def test_a_row_has_a_mark_where_the_profiles_differ() -> None:
-    """And there alone. What marks is a row that marks itself."""
+    """And no other row. A row that is a mark has itself as its mark."""
     assert [row for row in ROWS.values() if row.mark is not None] == DIFFER
     for row in DIFFER:
         assert row.mark is not None
@@ -162,7 +162,7 @@ def test_a_row_has_a_mark_where_the_profiles_differ() -> None:
 
 
 def test_the_services_mark_what_the_rows_say() -> None:
-    """Every row that is named in their code, not in their comments, is a mark; and every mark is named."""
+    """Their code names exactly the rows that are marks; comments do not count."""
     files = [file for file in Path(facts.__file__).parent.glob("*.py") if file.name != "facts.py"]
     named = {
         node.value
@@ -173,7 +173,7 @@ def test_the_services_mark_what_the_rows_say() -> None:
     assert named == {row.mark for row in DIFFER}
 
 
-KINDER = {  # a request that `documented` answers more kindly, at the latest when it is made again
+KINDER = {  # a request for which `documented` is kinder, at the latest when it is repeated
     "M15": ("GET", "ABC/key", ""),
     "M16": ("GET", "my-app/my-key", ""),
     "M17": ("PUT", "key", "1"),
@@ -184,7 +184,7 @@ KINDER = {  # a request that `documented` answers more kindly, at the latest whe
 
 @pytest.mark.parametrize("row", DIFFER, ids=lambda row: row.id)
 def test_a_kind_answer_is_marked(row: Row) -> None:
-    """In its header, and in the journal. The plugin's is another one, and has no mark."""
+    """In its header and in the journal. The response of the plugin's profile differs, and has no mark."""
     documented, plugin = Double(), Double(profile="plugin-1.2")
     kind, strict = answered(documented, *KINDER[row.id]), answered(plugin, *KINDER[row.id])
     assert (kind.status_code, kind.content) != (strict.status_code, strict.content)
@@ -193,7 +193,7 @@ def test_a_kind_answer_is_marked(row: Row) -> None:
 
 
 def answered(double: Double, method: str, rest: str, body: str) -> httpx.Response:
-    """What is said the second time."""
+    """The response to the second of two equal requests."""
     with httpx.Client(transport=double.httpx_transport(), trust_env=False) as client:
         for _ in range(2):
             answer = client.request(method, f"{double.mattermost.url}/{rest}", content=body, headers=double.mattermost.headers)

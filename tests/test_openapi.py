@@ -29,7 +29,7 @@ from kvfake.control.handlers import CLOCK_FIELDS, FAULT_FIELDS, ROUTE_FIELDS, WO
 from kvfake.control.routes import ROUTES
 from kvfake.services import go, mattermost, persist
 from kvfake.services.facts import ROWS
-from kvfake.services.messages import Response, Sever
+from kvfake.services.messages import FIDELITY_HEADER, Response, Sever
 from kvfake.settings import PROJECT_MARK
 from kvfake.world.backend import WORLD_MARK
 from kvfake.world.clock import FIRST, LAST
@@ -39,6 +39,7 @@ from tests.support import excused
 from tests.support.process import environment
 
 HOOKS = Path(excused.__file__)
+OPENAPI = Path(kvfake.__file__).parent / "contract" / "openapi.json"
 METHODS = ("get", "post", "put", "delete")
 BOUND_SECONDS = 100
 CONTROL_TOKEN = "control"
@@ -48,7 +49,7 @@ pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 
 
 def operations(described: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Path, method, operation."""
+    """Path, method and description of each operation."""
     for path, item in described["paths"].items():
         yield from ((path, method, item[method]) for method in METHODS if method in item)
 
@@ -57,7 +58,7 @@ def operations(described: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
 
 
 def test_it_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """JSON on stdout, and nothing else; the same each time."""
+    """Stdout has the JSON and nothing else."""
     assert main(["openapi"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out) == description()
@@ -66,14 +67,14 @@ def test_it_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_it_is_valid() -> None:
-    """OpenAPI 3.1."""
+    """As OpenAPI 3.1, with kvfake's version."""
     assert description()["openapi"].startswith("3.1")
     assert description()["info"]["version"] == kvfake.__version__
     validate(description())
 
 
 def test_all_of_control_is_described() -> None:
-    """The very paths and methods of its table, and every name that a body may have."""
+    """Exactly the paths and methods of its table, and every name that a body may have."""
     described = description()
     base = "/_kvfake"
     control = {(path, method) for path, method, _ in operations(described) if path.startswith(base)}
@@ -91,7 +92,7 @@ def test_all_of_control_is_described() -> None:
 
 
 def test_both_services_are_described() -> None:
-    """Each with its methods, and with the limits of its code."""
+    """All their paths and methods."""
     found = {(path, method) for path, method, _ in operations(description()) if not path.startswith("/_kvfake")}
     kv, api = mattermost.KV, persist.API + "/persist"
     assert found == {
@@ -106,7 +107,7 @@ def test_both_services_are_described() -> None:
 
 
 def test_every_operation_has_a_name_and_every_row_is_told() -> None:
-    """Names are unique; the services' operations say which rows they reproduce."""
+    """Names are unique. Each operation of a service has the rows that it reproduces; every row is somewhere."""
     described = description()
     names = [operation["operationId"] for _, _, operation in operations(described)]
     assert len(set(names)) == len(names)
@@ -129,7 +130,7 @@ TEXTS: dict[str, tuple[Response, ...]] = {  # the refusals whose texts the descr
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_refusals_have_the_texts_of_the_services(name: str) -> None:
-    """Content type, body, and the headers that each of them has."""
+    """Content type, body, and the headers that every one of them has."""
     described = description()["components"]["responses"][name]
     ((kind, content),) = described["content"].items()
     headers = {name: header["schema"]["const"] for name, header in described.get("headers", {}).items()}
@@ -143,7 +144,7 @@ def test_refusals_have_the_texts_of_the_services(name: str) -> None:
 
 
 def test_limits_are_those_of_the_code() -> None:
-    """Wherever the description names one."""
+    """All that the description names."""
     described = description()
     responses, schemas = described["components"]["responses"], described["components"]["schemas"]
     prefixed = responses["Mattermost500"]["content"]["text/plain"]["schema"]
@@ -157,10 +158,33 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"At most {persist.MAX_VALUE_BYTES} bytes" in value["description"]
     assert described["components"]["securitySchemes"]["mattermostCookie"]["name"] == mattermost.COOKIE.decode()
     assert [server["url"] for server in described["servers"]] == [DEFAULT_URL, f"{DEFAULT_URL}{WORLD_MARK}{{id}}"]
+    paths = described["paths"]
+    prefixed_path, record_path = paths[mattermost.KV + "/{prefix}/{key}"], paths[persist.API + "/persist/kv/{key}"]
+    assert f" takes {mattermost.MAX_PREFIX_BYTES} bytes at most" in prefixed_path["parameters"][0]["description"]
+    for method in ("put", "post"):
+        assert f"at most {mattermost.MAX_VALUE_BYTES} bytes" in prefixed_path[method]["requestBody"]["description"]
+    body = record_path["put"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body["properties"]["value"] == value
+    body = paths[persist.API + "/persist/mget"]["post"]["requestBody"]
+    assert body["content"]["application/json"]["schema"]["properties"]["keys"]["maxItems"] == persist.MAX_MGET_KEYS
+    assert f"At most {persist.MAX_MGET_KEYS} keys" in body["description"]
+
+
+def test_the_paths_of_mattermost_differ_in_the_prefix_alone() -> None:
+    """In the ids of the operations, the path parameter and the rows."""
+    services = json.loads(OPENAPI.read_bytes())["paths"]
+    plain, prefixed = services[mattermost.KV + "/{key}"], services[mattermost.KV + "/{prefix}/{key}"]
+    assert prefixed["parameters"][1:] == plain["parameters"]
+    for method in METHODS:
+        assert list(plain[method]["responses"]["200"]["headers"]) == [FIDELITY_HEADER]
+        text = json.dumps(plain[method]).replace('"M20", "M21"', '"M06", "M15", "M20", "M21", "M25"')
+        text = re.sub('("operationId": "[^"]*)', r"\1Prefixed", text)
+        text = text.replace('{"key": "$request.path.key"}', '{"prefix": "$request.path.prefix", "key": "$request.path.key"}')
+        assert prefixed[method] == json.loads(text)
 
 
 def cases() -> Iterator[tuple[str, str, dict[str, Any], bool]]:
-    """Path, schema of its body, body, whether it is a good one: where the description holds limits and names that the code has."""
+    """Path, schema of the body, body, and whether it is valid. The cases are at limits and names that the code has too."""
     for seconds, is_good in ((MAX_DELAY_SECONDS, True), (MAX_DELAY_SECONDS + 1, False)):
         for delay in (seconds, [0, seconds], {"median": seconds, "sigma": 1}, {"over": seconds}):
             yield "/faults", "NewFault", {"delay": delay}, is_good
@@ -191,7 +215,7 @@ def cases() -> Iterator[tuple[str, str, dict[str, Any], bool]]:
 
 @pytest.mark.parametrize(("path", "schema", "body", "is_good"), list(cases()), ids=repr)
 def test_the_description_and_control_agree(path: str, schema: str, body: dict[str, Any], is_good: bool) -> None:
-    """A body that fits the description is taken, and one that does not fit is refused."""
+    """Control accepts a body that fits the description, and refuses one that does not."""
     whole = {"$ref": f"#/components/schemas/{schema}", "components": description()["components"]}
     assert jsonschema_rs.Draft202012Validator(whole).is_valid(body) is is_good
     double = kvfake.Double()
@@ -210,7 +234,7 @@ FEW_EXAMPLES = hypothesis_settings(
 
 
 def succeeds(described: dict[str, Any], path: str, method: str) -> bool:
-    """Whether a new double, which has what the path names, answers one of the first valid requests with a 2xx."""
+    """Whether a new double answers one of the first valid requests with a 2xx. It has what the path names."""
 
     def is_success(case: Any) -> bool:
         double = kvfake.Double()
@@ -235,13 +259,13 @@ def succeeds(described: dict[str, Any], path: str, method: str) -> bool:
 
 
 def test_every_operation_has_a_valid_request() -> None:
-    """One that fits its description and is answered with a 2xx."""
+    """A request that fits the description gets a 2xx."""
     described = description()
     assert [found[:2] for found in operations(described) if not succeeds(described, *found[:2])] == []
 
 
 def narrowed(described: dict[str, Any], operation: dict[str, Any]) -> Iterator[str]:
-    """Change the description to require one part of the request, of one kind, and yield its name; then the next part."""
+    """For each part of the request and each kind of value: the description requires it, and its name is yielded."""
     for parameter in operation.get("parameters", ()):
         parameter["required"] = True
         yield parameter["name"]
@@ -266,7 +290,7 @@ def narrowed(described: dict[str, Any], operation: dict[str, Any]) -> Iterator[s
 
 
 def test_every_part_of_a_request_can_be_given() -> None:
-    """Each parameter, each name of a body, and each kind of value that it may have: a valid request with it can be made."""
+    """Each parameter, each name of a body, and each kind of value that it may have is in some valid request."""
     described = description()
     wrong = [
         (path, method, part)
@@ -283,7 +307,7 @@ def test_every_part_of_a_request_can_be_given() -> None:
 def fuzzed(
     double: kvfake.Double, described: dict[str, Any], folder: Path, run: str, *options: str
 ) -> subprocess.CompletedProcess[str]:
-    """schemathesis, with every check, the same each time; ``tests/support/excused.py`` says which failures of the run are none."""
+    """A deterministic run of schemathesis with every check. ``tests/support/excused.py`` has the failures that are excused."""
     (folder / "kvfake.json").write_text(json.dumps(described))
     tokens = {"mattermostBearer": double.mattermost.token, "persistBearer": double.persist.token, "controlToken": CONTROL_TOKEN}
     bearers = [f'{name} = {{ bearer = "{token}" }}' for name, token in tokens.items()]
@@ -314,14 +338,14 @@ DRAWN = ("--phases", "fuzzing,stateful", "-n", "6")
 
 each_profile = pytest.mark.parametrize(
     ("profile", "phases"), [("documented", DRAWN), ("plugin-1.2", COVERAGE)], ids=["documented", "plugin-1.2"]
-)  # to ask everything under both takes twice as long, and their difference is in the excuses
+)  # all phases under both profiles would take twice as long; the profiles differ only in what is excused
 
 
 @pytest.mark.timeout(BOUND_SECONDS)
 @each_profile
 @pytest.mark.once
 def test_the_services_are_as_described(tmp_path: Path, profile: str, phases: tuple[str, ...]) -> None:
-    """Whatever schemathesis asks, with a token and without, also with values at the limits; the profiles share a description."""
+    """With and without tokens, also for values at the limits. Both profiles have the same description."""
     described = description()
     for item in (
         described["paths"][mattermost.KV + "/{key}"]["post"],
@@ -341,7 +365,7 @@ def test_the_services_are_as_described(tmp_path: Path, profile: str, phases: tup
 @each_profile
 @pytest.mark.once
 def test_control_is_as_described(tmp_path: Path, profile: str, phases: tuple[str, ...]) -> None:
-    """Also that it refuses, where it has a token, whoever does not bring it."""
+    """Also that a server with a control token refuses requests without it."""
     described = description()
     for _, _, operation in operations(described):
         if {"controlToken": []} in operation["security"]:
@@ -355,7 +379,7 @@ def test_control_is_as_described(tmp_path: Path, profile: str, phases: tuple[str
 @pytest.mark.timeout(BOUND_SECONDS)
 @pytest.mark.once
 def test_a_description_that_is_wrong_is_noticed(tmp_path: Path) -> None:
-    """So the runs above do look: a status that is not described, a field of another type."""
+    """The runs above would fail for a missing status and for a field of another type."""
     described = description()
     del described["paths"]["/api/v1/persist/kv/{key}"]["put"]["responses"]["401"]
     described["components"]["schemas"]["PersistRecord"]["properties"]["updated"] = {"type": "number"}
@@ -370,7 +394,7 @@ def test_a_description_that_is_wrong_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.timeout(BOUND_SECONDS)
 @pytest.mark.once
 def test_a_server_that_is_wrong_is_noticed(tmp_path: Path) -> None:
-    """What is excused is what the plugin's rows say and nothing else: a 500 with another text is a failure."""
+    """Only what the rows of the plugin say is excused: a 500 with another text is a failure."""
     with kvfake.start(strict=True) as double:
         double.faults.add(status=418, method="GET", times=None)
         double.faults.add(status=500, body="another text", method="DELETE", times=None)
@@ -383,7 +407,7 @@ def test_a_server_that_is_wrong_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_description_is_the_callers_own() -> None:
-    """Whoever changes one changes no other."""
+    """A caller who changes one does not change the next."""
     described = description()
     described["components"]["schemas"]["Error"].clear()
     assert description()["components"]["schemas"]["Error"]

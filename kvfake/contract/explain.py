@@ -16,8 +16,8 @@ from kvfake.errors import CommandError
 from kvfake.services.facts import ROWS, SOURCES, Row
 from kvfake.services.messages import FIDELITY_HEADER
 
-_PIPE_COLUMNS, _MIN_COLUMNS = 100, 40  # the width where stdout is no terminal; the least width of a terminal
-_ID_COLUMNS, _LABEL_COLUMNS = 5, 12  # with the spaces behind them
+_PIPE_COLUMNS, _MIN_COLUMNS = 100, 40  # the width where stdout is no terminal; the least width
+_ID_COLUMNS, _LABEL_COLUMNS = 5, 12  # with the spaces after them
 _USAGE_ERROR = 2  # the exit code of argparse for a wrong argument
 
 

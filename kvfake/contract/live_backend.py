@@ -1,8 +1,8 @@
-"""A suite of tests before a real server: worlds whose values, clock and tokens are the real service's.
+"""A suite of tests against a real server: worlds whose values, clock and tokens are the real service's.
 
-Law: the double still reads what a request asks for, so that journal and faults know it; the response is the real server's, which is
-asked as an app would ask it, with the real token of the owner. What a world sets there it deletes when it ends. What the real
-service cannot do is `Unsupported`, and said so; nothing is made up in its place.
+Law: the double still reads each request, for its journal and its faults; the response is the real server's. Values are read and
+written with an app's requests, with the real token of the owner. A world deletes at its end every key that it set. What the real
+service cannot do raises `Unsupported`; nothing is imitated.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from kvfake.world.journal import IncomingRequest
 from kvfake.world.tokens import TokenIssuer, TokenTable
 from kvfake.world.world import APP, BOT, PROJECT, World
 
-TIMEOUT_SECONDS = 30.0  # of a silence
+TIMEOUT_SECONDS = 30.0  # without a byte from the server
 PROFILE = "plugin-1.2"
 
 BOT_TOKEN, USER_TOKEN, PROJECT_TOKEN = (TOKEN_OPTIONS[flag][0] for flag in ("--bot-token", "--user-token", "--project-token"))
@@ -43,37 +43,35 @@ _CALLERS = {
 _HOLDER = {BOT_TOKEN: "bot", USER_TOKEN: "user", PROJECT_TOKEN: "project"}
 _CREDENTIALS = (b"authorization", b"cookie", b"x-csrf-token", b"x-requested-with")  # M10, M26
 _SETTING_METHODS = ("PUT", "POST")
-_NO_ANSWER = 502  # with this status or a higher one the server may have done it
+_NO_ANSWER = 502  # with this status or a higher one the server may have done what the request says
 _UNSUPPORTED_SETTINGS = {
     "token": "the real service knows its own tokens alone",
     "seed": "the real service begins with what it holds",
     "mattermost_missing": "the real service answers a missing key in its own way",
 }
-_OTHER_PROFILE = "the real service answers as it does, not as its documentation says"
 _CLOCK = "the real service's clock cannot be set"
 _CHECKPOINTS = "the real service has no checkpoints"
 
-CreatedKey = tuple[bytes, tuple[tuple[bytes, bytes], ...]]
-"""The target that a key was set at, and the credentials it was set with."""
-
 
 class Unsupported(Exception):
-    """The real service cannot do this, or nobody gave what it needs. The text says what."""
+    """The real service cannot do this, or a token that it needs is missing. The text says what."""
 
 
 class LiveServerError(RuntimeError):
-    """The real server did not do what a test asked of a mapping. The text says what it answered."""
+    """A request that a mapping makes, or that deletes a key at the end, failed. The text has the response."""
 
 
 class LiveBackend:
-    """The real server of a session, and the tokens for it. ``unsupported`` is what the current test asked for in vain."""
+    """The real server of a session, and the tokens for it. ``unsupported`` is what the current test could not have."""
+
+    error = Unsupported
 
     def __init__(self, upstream: HttpClient, tokens: Mapping[str, str]) -> None:
         self.upstream, self.tokens = upstream, tokens
         self.unsupported: list[str] = []
 
     def refuse(self, reason: str) -> NoReturn:
-        """Note the reason, and raise `Unsupported`."""
+        """Keep the reason in ``unsupported``, and raise `Unsupported`."""
         self.unsupported.append(reason)
         raise Unsupported(reason)
 
@@ -83,7 +81,7 @@ class LiveBackend:
             if settings.get(name):
                 self.refuse(reason)
         if settings.get("profile") not in (None, PROFILE):
-            self.refuse(_OTHER_PROFILE)
+            self.refuse("the real service answers as it does, not as its documentation says")
 
     def make_world(self, id: str, serial: int, url: str, settings: Mapping[str, Any], issuer: TokenIssuer) -> World:
         """A test's view of the real server."""
@@ -91,12 +89,12 @@ class LiveBackend:
         settings = {**settings, "token": (), "seed": None, "fallback": fallback, "profile": PROFILE}
         tokens = LiveTokens(self, issuer, serial)
         executor = LiveExecutor(self, tokens)
-        store, clock = LiveStore(self, executor, tokens), LiveClock(self)
-        return World(id, serial, url, settings, tokens, store=store, clock=clock, executor=executor)
+        store = LiveStore(self, executor, tokens)
+        return World(id, serial, url, settings, tokens, store=store, clock=LiveClock(self), executor=executor)
 
 
 class LiveTokens(TokenTable):
-    """The real tokens. The one user's token stands for the first user that a test names."""
+    """The real tokens. There is one user's token: the first user that a test names has it."""
 
     __slots__ = ("_backend", "_unused")
 
@@ -112,16 +110,10 @@ class LiveTokens(TokenTable):
             self._set_issued(service, owner, token)
 
     def issue(self, service: str, owner: str) -> bytes:
-        """The real token of that owner. Where there is none, a token that the real server does not know: `check` tells it."""
+        """The real token of that owner. Where there is none, a token of our own, which `check` refuses."""
         if service == mattermost.NAME and owner.startswith(f"{APP}/") and owner != BOT and (service, owner) not in self._issued:
             self._assign(service, owner, USER_TOKEN)
         return super().issue(service, owner)
-
-    def real(self, service: str, owner: str) -> bytes:
-        """The real token of that owner. Raises `Unsupported` where there is none."""
-        token = self.issue(service, owner)
-        self.check(service, owner, token)
-        return token
 
     def check(self, service: str, owner: str, token: bytes) -> None:
         """Raises `Unsupported` for a token that was made here."""
@@ -134,14 +126,16 @@ class LiveTokens(TokenTable):
 
 
 class LiveExecutor:
-    """Has the real server do the operations of one world, and remembers the keys that were set there, to delete them at the end."""
+    """Sends the operations of one world to the real server, and remembers the keys that they set, to delete them at its end."""
 
     def __init__(self, backend: LiveBackend, tokens: LiveTokens) -> None:
         self._upstream, self._tokens = backend.upstream, tokens
         self._lock = Lock()
-        self._created: dict[CreatedKey, bool] = {}  # and whether it may be there
+        # Target of the key and the credentials that set it: whether the key may be there.
+        self._created: dict[tuple[bytes, tuple[tuple[bytes, bytes], ...]], bool] = {}
 
     def execute(self, service: ModuleType, request: IncomingRequest) -> Response:
+        """The real server's response; 501 where the request's token was made here, so that the real server cannot know it."""
         message = request.message
         try:
             if request.operation is not None:
@@ -151,7 +145,7 @@ class LiveExecutor:
         return self.send(message, message.path + b"?" + message.query if message.query else message.path)
 
     def send(self, request: Request, target: bytes) -> Response:
-        """Ask the server. A key that the request is about to set is remembered first."""
+        """The server's response. A key that the request sets is remembered before it is sent."""
         if request.method not in _SETTING_METHODS or target.partition(b"?")[0].endswith(b"/mget"):
             return self._upstream.forward(request, target)
         created = (target, tuple((name, value) for name, value in request.headers.items() if name in _CREDENTIALS))
@@ -164,20 +158,19 @@ class LiveExecutor:
         return response
 
     def close(self) -> None:
-        """Delete every key that was set. Raises `LiveServerError` where the server does not, or does not answer."""
+        """Delete every key that was set. Raises `LiveServerError` where the server does not delete one, or does not answer."""
         while self._created:
-            created, may_be_there = next(iter(self._created.items()))
-            target, credentials = created
+            (target, credentials), may_be_there = next(iter(self._created.items()))
             response = self._upstream.forward(Request("DELETE", target, dict(credentials)), target)
             if response.status >= 300 and may_be_there:
                 left = f"{len(self._created)} keys may be left"
                 raise LiveServerError(f"{left}: DELETE {_redacted(target)} was answered {_shown(response)}")
             with self._lock:
-                self._created.pop(created, None)
+                self._created.pop((target, credentials), None)
 
 
 class LiveStore:
-    """The values that the real server holds, read and written with requests of the owner's."""
+    """The values that the real server holds, read and written with requests of their owners."""
 
     def __init__(self, backend: LiveBackend, executor: LiveExecutor, tokens: LiveTokens) -> None:
         self._backend, self._executor, self._tokens = backend, executor, tokens
@@ -195,7 +188,7 @@ class LiveStore:
         self._send("PUT", namespace, _target(namespace, key), body)
 
     def delete(self, namespace: Namespace, key: bytes) -> bool:
-        was_there = self.get(namespace, key) is not None  # the answer to a delete does not say
+        was_there = self.get(namespace, key) is not None  # the response to a DELETE does not say
         self._send("DELETE", namespace, _target(namespace, key))
         return was_there
 
@@ -216,7 +209,7 @@ class LiveStore:
         self._backend.refuse("no request lists whose values there are")
 
     def clear(self) -> None:
-        """Delete what was set through this world; nothing else there is this test's."""
+        """Delete what was set through this world. Other values there are not this test's."""
         self._executor.close()
 
     def checkpoint(self) -> int:
@@ -228,7 +221,9 @@ class LiveStore:
     def _send(
         self, method: str, namespace: Namespace, target: bytes, body: bytes = b"", expected: tuple[int, ...] = (200,)
     ) -> Response:
-        token = self._tokens.real(namespace[0], namespace[1])
+        service, owner, _ = namespace
+        token = self._tokens.issue(service, owner)
+        self._tokens.check(service, owner, token)
         headers = {b"authorization": b"Bearer " + token, b"content-type": b"application/json"}
         response = self._executor.send(Request(method, target, headers, body), target)
         if response.status not in expected:

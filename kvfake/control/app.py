@@ -98,7 +98,8 @@ class Control:
         if request.path.rstrip("/") not in _OPEN_PATHS and not self._has_token(request):
             raise Unauthorized("expected the control token: Authorization: Bearer <token>, as --control-token says")
         route, request.path_values = _match(request)
-        request.query_names = tuple(route.query)
+        if route.query is not None:
+            request.read_query(tuple(route.query))
         return _json(route.status, route.handler(request))
 
     def _has_token(self, request: ControlRequest) -> bool:

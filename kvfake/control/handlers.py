@@ -2,13 +2,13 @@
 
 Law: a handler takes a `ControlRequest` and returns the JSON object of the response, or raises an exception of werkzeug's to refuse.
 Handlers translate between JSON and the world; the world does the work and words what is wrong. Which path and method has which
-handler, and which status its response has, is said in `kvfake.control.routes`.
+handler, and which status its response has, stands in `kvfake.control.routes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -31,11 +31,11 @@ from kvfake.world.world import APP, BOT, PROJECT, World
 
 MAX_WORLDS = 100_000  # a world takes a few kilobytes of memory
 
-# The names that a request's JSON object may have.
+# The names that the JSON object of a request may have.
 WORLD_FIELDS = tuple(setting.name for setting in of(WORLD) if setting.name != "seed")  # seed names a file of this machine
 FAULT_FIELDS = tuple(name for name in FaultArguments._fields if name not in FUNCTIONS)
 ROUTE_FIELDS = ("method", "path", "status", "json", "body", "headers")
-CLOCK_FIELDS = ("resume", "freeze", "move_to", "shift")  # carried out in this order: a move acts on a clock that is already frozen
+CLOCK_FIELDS = ("resume", "freeze", "move_to", "shift")  # carried out in this order, so that a frozen clock is what is moved
 
 _FLAGS = ("resume", "freeze")
 _PATTERNS = ("method", "key", "owner")  # a fault's fields that may be {"matches": "..."}
@@ -46,14 +46,14 @@ Payload: TypeAlias = Mapping[str, Any]
 
 
 class ControlRequest(Request):
-    """A request to control: what werkzeug parsed, the server and the world that it is for, and what its route knows of it."""
+    """A request to control: werkzeug's request, with the backend of the server and the world that the request addresses."""
 
     def __init__(self, environ: dict[str, Any], backend: Backend) -> None:
         super().__init__(environ)
         self.backend = backend
         self.world: World = environ["kvfake.world"]
         self.path_values: Mapping[str, Any] = {}  # the variable parts of the path
-        self.query_names: tuple[str, ...] = ()  # the names that the query may have
+        self.query: dict[str, str] = {}  # the parameters of the query; filled by `read_query`
 
     def read_object(self, *names: str) -> dict[str, Any]:
         """The body: nothing, or a JSON object with no other names than these. Raises ``BadRequest``."""
@@ -71,23 +71,20 @@ class ControlRequest(Request):
                 raise BadRequest(f"{name!r} is not known here: expected {_listed(names)}")
         return payload
 
-    def read_query(self) -> dict[str, str]:
-        """The query, with no other names than ``query_names``. Raises ``BadRequest``.
+    def read_query(self, names: tuple[str, ...]) -> None:
+        """Set ``query``, which may have no other names than these. Raises ``BadRequest``.
 
-        A handler that deletes calls this also where its route has no query: else it would ignore a filter and delete everything.
         Bytes that are not UTF-8 are decoded with ``surrogateescape``, as keys are in Python.
         """
         try:
             unescape(self.query_string)
         except BadEscape as error:
             raise BadRequest(f"bad percent-encoding in the query: {quoted(error.args[0])}") from None
-        query: dict[str, str] = {}
         text = self.query_string.decode("latin-1")
         for name, value in parse_qsl(text, keep_blank_values=True, errors="surrogateescape"):
-            if name not in self.query_names:
-                raise BadRequest(f"{name!r} is not known in the query: expected {_listed(self.query_names)}")
-            query[name] = value
-        return query
+            if name not in names:
+                raise BadRequest(f"{name!r} is not known in the query: expected {_listed(names)}")
+            self.query[name] = value
 
 
 Handler: TypeAlias = Callable[[ControlRequest], Payload]
@@ -111,14 +108,6 @@ def _integer(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _query_integer(query: Mapping[str, str], name: str) -> int | None:
-    if name not in query:
-        return None
-    with suppress(ValueError):
-        return int(query[name])
-    raise BadRequest(f"{name}: expected a whole number, got {query[name]!r}")
-
-
 # ---------------------------------------------------------------------------------------------------------------- the worlds
 
 
@@ -132,7 +121,6 @@ def environment(request: ControlRequest) -> Payload:
 
 
 def reset(request: ControlRequest) -> Payload:
-    request.read_query()
     request.world.reset()
     return {"reset": request.world.id}
 
@@ -182,10 +170,7 @@ def _world_payload(world: World) -> Payload:
     return {
         "id": world.id,
         "address": world.url,
-        "tokens": {
-            mattermost.NAME: world.token(mattermost.NAME, BOT),
-            persist.NAME: world.token(persist.NAME, PROJECT),
-        },
+        "tokens": {service: world.token(service, owner) for service, owner in ((mattermost.NAME, BOT), (persist.NAME, PROJECT))},
         "env": world.env,
         "context": world.context(APP, "ada", {}),
     }
@@ -196,7 +181,7 @@ def _world_payload(world: World) -> Payload:
 
 def _values_query(request: ControlRequest) -> dict[str, str]:
     """The values that the query selects. Only Mattermost has prefixes, so a prefix selects no value of Persist."""
-    query = request.read_query()
+    query = request.query
     if "service" in query and query["service"] not in SERVICES:
         raise BadRequest(f"service: expected one of {', '.join(SERVICES)}, got {query['service']!r}")
     if query.get("prefix") and query.setdefault("service", mattermost.NAME) == persist.NAME:
@@ -209,18 +194,10 @@ def show_values(request: ControlRequest) -> Payload:
         return datafile.dump(request.world, **_values_query(request))
 
 
-def add_values(request: ControlRequest) -> Payload:
-    return _load_values(request, replace=False)
-
-
-def replace_values(request: ControlRequest) -> Payload:
-    return _load_values(request, replace=True)
-
-
-def _load_values(request: ControlRequest, replace: bool) -> Payload:
-    request.read_query()
+def load_values(request: ControlRequest) -> Payload:
+    """Add the values of the body to those of the world; PUT replaces them."""
     with bad_request_on(DataError):
-        return {"loaded": datafile.load(request.world, datafile.parse(request.get_data(), "the body"), replace)}
+        return {"loaded": datafile.load(request.world, parse(request.get_data(), "the body"), request.method == "PUT")}
 
 
 def delete_values(request: ControlRequest) -> Payload:
@@ -251,16 +228,14 @@ def export_values(request: ControlRequest) -> Payload:
 
 
 def list_faults(request: ControlRequest) -> Payload:
-    faults = request.world.faults
-    active = faults.active
-    return {"faults": [_fault_payload(fault, fault in active) for fault in faults.known]}
+    return {"faults": [_fault_payload(request, fault) for fault in request.world.faults.known]}
 
 
 def add_fault(request: ControlRequest) -> Payload:
     fields = request.read_object(*FAULT_FIELDS)
     with bad_request_on(*_INVALID):
         given = {name: _fault_argument(name, value) for name, value in fields.items()}
-        return _fault_payload(request.world.faults.add(**given), True)
+        return _fault_payload(request, request.world.faults.add(**given))
 
 
 def _fault_argument(name: str, value: Any) -> Any:
@@ -268,18 +243,16 @@ def _fault_argument(name: str, value: Any) -> Any:
 
 
 def show_fault(request: ControlRequest) -> Payload:
-    fault = _fault_of_path(request)
-    return _fault_payload(fault, fault in request.world.faults.active)
+    return _fault_payload(request, _fault_of_path(request))
 
 
 def remove_fault(request: ControlRequest) -> Payload:
     fault = _fault_of_path(request)
     fault.remove()
-    return _fault_payload(fault, False)
+    return _fault_payload(request, fault)
 
 
 def clear_faults(request: ControlRequest) -> Payload:
-    request.read_query()
     count = len(request.world.faults)
     request.world.faults.clear()
     return {"removed": count}
@@ -293,9 +266,9 @@ def _fault_of_path(request: ControlRequest) -> Fault:
     return found
 
 
-def _fault_payload(fault: Fault, is_active: bool) -> Payload:
+def _fault_payload(request: ControlRequest, fault: Fault) -> Payload:
     given = {name: _json_value(value) for name, value in fault.arguments.given.items()}
-    return {"id": fault.number, "hits": fault.hits, "active": is_active, **given}
+    return {"id": fault.number, "hits": fault.hits, "active": fault in request.world.faults.active, **given}
 
 
 def _json_value(value: Any) -> Any:
@@ -309,18 +282,20 @@ def _json_value(value: Any) -> Any:
 
 
 def show_journal(request: ControlRequest) -> Payload:
-    query, world = request.read_query(), request.world
-    since, status = _query_integer(query, "since") or 0, _query_integer(query, "status")
-    wanted = {name: value for name, value in query.items() if name not in ("since", "status")}
+    world, query = request.world, dict[str, Any](request.query)
+    for name in [name for name in ("since", "status") if name in query]:
+        try:
+            query[name] = int(query[name])
+        except ValueError:
+            raise BadRequest(f"{name}: expected a whole number, got {query[name]!r}") from None
+    since = query.pop("since", 0)
     with world.lock:
-        exchanges = [exchange for exchange in world.journal.filter(status=status, **wanted) if exchange.number > since]
+        exchanges = [exchange for exchange in world.journal.filter(**query) if exchange.number > since]
         dropped, seen = world.journal.dropped, world.journal.seen
-    redact = world.tokens.redact
-    return {"exchanges": [exchange.to_dict(redact) for exchange in exchanges], "dropped": dropped, "seen": seen}
+    return {"exchanges": [exchange.to_dict(world.tokens.redact) for exchange in exchanges], "dropped": dropped, "seen": seen}
 
 
 def clear_journal(request: ControlRequest) -> Payload:
-    request.read_query()
     with request.world.lock:
         count = len(request.world.journal)
         request.world.journal.clear()
@@ -381,7 +356,7 @@ def roll_back(request: ControlRequest) -> Payload:
 
 def list_routes(request: ControlRequest) -> Payload:
     routes = request.world.routes
-    return {"routes": [_route_payload(one) for one in routes.routes], "mounts": list(routes.mounts)}
+    return {"routes": [_route_payload(route) for route in routes.routes], "mounts": list(routes.mounts)}
 
 
 def add_route(request: ControlRequest) -> Payload:
@@ -395,11 +370,10 @@ def add_route(request: ControlRequest) -> Payload:
 
 
 def clear_routes(request: ControlRequest) -> Payload:
-    request.read_query()
     count = len(request.world.routes.routes)
     request.world.routes.clear()
     return {"removed": count}
 
 
-def _route_payload(one: Route) -> Payload:
-    return {"method": one.method, "path": to_json(one.path), "status": one.response.status}
+def _route_payload(route: Route) -> Payload:
+    return {"method": route.method, "path": to_json(route.path), "status": route.response.status}

@@ -1,4 +1,4 @@
-"""The routes of ``/_kvfake/``: each path and method, its handler, and what the OpenAPI description says of it.
+"""The routes of ``/_kvfake/``: each path and method, its handler, and what the OpenAPI description says about it.
 
 Law: one table. `kvfake.control.app` makes its URL rules from it, and `kvfake.contract.openapi` the description. The larger schemas
 stand in ``kvfake/contract/openapi.json`` and are referred to by name.
@@ -7,7 +7,6 @@ stand in ``kvfake/contract/openapi.json`` and are referred to by name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from kvfake import __version__
@@ -29,7 +28,7 @@ def array_schema(items: Schema) -> Schema:
 
 
 def object_schema(**properties: Schema) -> Schema:
-    """An object with these names and no others, all of them required."""
+    """An object that has exactly these names."""
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
@@ -51,7 +50,8 @@ class ControlRoute(NamedTuple):
     """One method of one path.
 
     ``refusals`` are the statuses of refusals beside those that follow from the other fields: 403 always, 401 unless ``is_open``,
-    400 with a query or a body, 413 with a body.
+    400 with a ``query`` or a body, 413 with a body. A method that deletes or replaces has a ``query``, at least ``{}``, which takes
+    no parameter: if it ignored a filter, it would delete everything.
     """
 
     path: str  # below /_kvfake; variable parts in werkzeug's notation
@@ -62,7 +62,7 @@ class ControlRoute(NamedTuple):
     response: Schema  # the body of a response with ``status``
     description: str = ""
     refusals: tuple[int, ...] = ()
-    query: Mapping[str, Schema] = MappingProxyType({})  # the parameters that the query may have, all of them optional
+    query: Mapping[str, Schema] | None = None  # the optional parameters that it may have; with ``None`` it is ignored
     body: RequestBody | None = None
     status: int = 200
     links: Links | None = None
@@ -110,7 +110,7 @@ ROUTES = (
                  ref("Environment")),
     ControlRoute("/reset", "POST", handlers.reset, "reset", "Forget values, faults, journal and checkpoints",
                  object_schema(reset={**_TEXT, "description": "The world's id."}),
-                 "The clock is the machine's again; tokens, neighbours and settings stay.", refusals=(400,)),
+                 "The clock is the machine's again; tokens, neighbours and settings stay.", query={}),
     ControlRoute("/worlds", "GET", handlers.list_worlds, "listWorlds", "List the worlds", _WORLDS),
     ControlRoute("/worlds", "POST", handlers.open_world, "openWorld", "Open a world", ref("World"),
                  "It shares nothing with others, and ends when it is deleted.", refusals=(409, 429), status=201,
@@ -120,9 +120,10 @@ ROUTES = (
     ControlRoute("/worlds/<id>", "DELETE", handlers.end_world, "endWorld", "End a world", object_schema(ended=_TEXT),
                  "From then on it refuses. The server's own stays.", refusals=(404, 409, 410)),
     ControlRoute("/data", "GET", handlers.show_values, "showValues", "Show values", ref("FileOfValues"), query=_VALUES_QUERY),
-    ControlRoute("/data", "POST", handlers.add_values, "addValues", "Set values beside what is there", _LOADED, body=_FILE),
-    ControlRoute("/data", "PUT", handlers.replace_values, "replaceValues", "Set values in place of what is there", _LOADED,
-                 body=_FILE),
+    ControlRoute("/data", "POST", handlers.load_values, "addValues", "Set values beside what is there", _LOADED,
+                 query={}, body=_FILE),
+    ControlRoute("/data", "PUT", handlers.load_values, "replaceValues", "Set values in place of what is there", _LOADED,
+                 query={}, body=_FILE),
     ControlRoute("/data", "DELETE", handlers.delete_values, "deleteValues", "Delete values", object_schema(deleted=_COUNT),
                  "With no query: all of them.", query=_VALUES_QUERY),
     ControlRoute("/data/export", "POST", handlers.export_values, "exportValues", "Write the values to the file of --export",
@@ -133,14 +134,14 @@ ROUTES = (
                  "A request meets the first fault whose turn it is; each counts every request that it means.", status=201,
                  body=RequestBody(ref("NewFault"), "What happens, to which requests, and when."),
                  links=Links("id", "number", ("showFault", "removeFault"))),
-    ControlRoute("/faults", "DELETE", handlers.clear_faults, "clearFaults", "Remove all faults", _REMOVED, refusals=(400,)),
+    ControlRoute("/faults", "DELETE", handlers.clear_faults, "clearFaults", "Remove all faults", _REMOVED, query={}),
     ControlRoute("/faults/<int:number>", "GET", handlers.show_fault, "showFault", "Show a fault", ref("Fault"), refusals=(404,)),
     ControlRoute("/faults/<int:number>", "DELETE", handlers.remove_fault, "removeFault", "Remove a fault", ref("Fault"),
                  "It strikes no more; what it did can still be shown.", refusals=(404,)),
     ControlRoute("/journal", "GET", handlers.show_journal, "showJournal", "Show what was asked and answered", _JOURNAL,
                  query=_JOURNAL_QUERY),
     ControlRoute("/journal", "DELETE", handlers.clear_journal, "clearJournal", "Forget the exchanges",
-                 object_schema(forgotten=_COUNT), refusals=(400,)),
+                 object_schema(forgotten=_COUNT), query={}),
     ControlRoute("/clock", "GET", handlers.show_clock, "showClock", "Show the world's time", ref("Clock")),
     ControlRoute("/clock", "POST", handlers.set_clock, "setClock", "Hold or move the world's time", ref("Clock"),
                  body=RequestBody(ref("ClockMove"), "The moves.")),
@@ -155,7 +156,7 @@ ROUTES = (
     ControlRoute("/routes", "POST", handlers.add_route, "addRoute", "Answer a request beside the stores", ref("Route"),
                  "Of two that meet a request the later answers.", status=201,
                  body=RequestBody(ref("NewRoute"), "The request, and its answer.")),
-    ControlRoute("/routes", "DELETE", handlers.clear_routes, "clearRoutes", "Remove all neighbours", _REMOVED, refusals=(400,)),
+    ControlRoute("/routes", "DELETE", handlers.clear_routes, "clearRoutes", "Remove all neighbours", _REMOVED, query={}),
 )
 # fmt: on
 
