@@ -219,17 +219,10 @@ def _skipping_unsupported(item: pytest.Item) -> Iterator[None]:
         yield
     except Exception as wrong:
         factory = item.config.stash.get(_FACTORY, None)
-        unsupported = [*factory.unsupported, *_unsupported_in(wrong)] if factory is not None else []
-        if unsupported:
-            pytest.skip(f"kvfake against a real server: {unsupported[0]}")
+        reasons = factory.unsupported_in(wrong) if factory is not None else []
+        if reasons:
+            pytest.skip(f"kvfake against a real server: {reasons[0]}")
         raise
-
-
-def _unsupported_in(wrong: Exception) -> list[str]:
-    """The reason, if that is what failed: a fixture of a wider scope fails again in each test that uses it."""
-    from kvfake.contract.live_backend import Unsupported
-
-    return [str(wrong)] if isinstance(wrong, Unsupported) else []
 
 
 def _warn_of_kinder_answers(item: pytest.Item) -> None:
@@ -271,9 +264,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     factory = config.stash.get(_FACTORY, None)
     requests = config.stash.get(_REQUESTS_AFTER_END, []) + (factory.requests_after_end if factory is not None else [])
     if requests:
-        from kvfake.session import requests_after_end
+        from kvfake.session import listed
 
         terminalreporter.section("kvfake")
         title = "asked of doubles whose test had ended, and refused (a thread that outlived its test?):"
-        for line in requests_after_end(title, requests):
+        for line in listed(title, requests):
             terminalreporter.line(line)

@@ -22,55 +22,33 @@ from kvfake.world.world import World
 MAX_EXCHANGES = 30
 MAX_CHARACTERS = 200  # of a body, a path, a key
 MAX_KEYS = 20
-MAX_STORES = 20
-MAX_REQUESTS_AFTER_END = 20
-MAX_FAULTS = 20
-
-
-def refusals_of(double: Double, exchanges: list[Exchange]) -> Iterator[str]:
-    """The requests that were refused, or that nothing answers."""
-    refused = [exchange for exchange in exchanges if exchange.unmatched or (exchange.service in SERVICES and exchange.verb is None)]
-    yield from _listed(double, "refused or unmatched:", refused)
+MAX_LINES = 20  # of stores, of faults, of requests after the end
 
 
 def exchanges_of(double: Double, exchanges: list[Exchange]) -> Iterator[str]:
-    """Every exchange in its order, and what the stores hold at the end."""
-    yield from _listed(double, f"{len(exchanges)} exchanges:", exchanges)
+    """Every exchange in its order, what the stores hold at the end, and the faults that no request met."""
+    yield from _exchange_lines(double, f"{len(exchanges)} exchanges:", exchanges)
     if not exchanges:
         yield "no request came"
     holdings = double.holdings()
-    for name, owner, keys in holdings[:MAX_STORES]:
+    for name, owner, keys in holdings[:MAX_LINES]:
         more = ", ..." if len(keys) > MAX_KEYS else ""
         yield f"{name} of {short(owner)} holds {len(keys)}: {', '.join(map(short, keys[:MAX_KEYS]))}{more}"
-    if len(holdings) > MAX_STORES:
-        yield f"({len(holdings) - MAX_STORES} more stores)"
+    if len(holdings) > MAX_LINES:
+        yield f"({len(holdings) - MAX_LINES} more stores)"
+    yield from listed("faults that never struck:", [str(fault) for fault in double.faults.unused])
 
 
-def unused_faults_of(double: Double) -> Iterator[str]:
-    """The faults that no request met."""
-    faults = double.faults.unused
-    if faults:
-        yield "faults that never struck:"
-        yield from (f"  {short(str(fault))}" for fault in faults[:MAX_FAULTS])
-        if len(faults) > MAX_FAULTS:
-            yield f"  (and {len(faults) - MAX_FAULTS} more)"
-
-
-def misrouted_requests(server: Double, exchanges: list[Exchange]) -> Iterator[str]:
-    """The requests to a server that several doubles share, which belong to none of them."""
-    yield from _listed(server, "asked of no double (an address without /~ID, no token of a double):", exchanges)
-
-
-def requests_after_end(title: str, requests: list[str]) -> Iterator[str]:
-    """The requests to doubles that had ended."""
-    if requests:
+def listed(title: str, lines: list[str]) -> Iterator[str]:
+    """The title and the lines, or nothing where there are no lines."""
+    if lines:
         yield title
-        yield from (f"  {short(line)}" for line in requests[:MAX_REQUESTS_AFTER_END])
-        if len(requests) > MAX_REQUESTS_AFTER_END:
-            yield f"  (and {len(requests) - MAX_REQUESTS_AFTER_END} more)"
+        yield from (f"  {short(line)}" for line in lines[:MAX_LINES])
+        if len(lines) > MAX_LINES:
+            yield f"  (and {len(lines) - MAX_LINES} more)"
 
 
-def _listed(double: Double, title: str, exchanges: list[Exchange]) -> Iterator[str]:
+def _exchange_lines(double: Double, title: str, exchanges: list[Exchange]) -> Iterator[str]:
     if exchanges:
         yield title
     if len(exchanges) > MAX_EXCHANGES:
@@ -98,9 +76,10 @@ _SHARED_WORLD = {"strict": True, "token": (), "seed": None, "fallback": None}
 
 
 class LiveService(Protocol):
-    """A real server that a session runs against."""
+    """A real server that a session runs against. ``unsupported`` is what was asked for in vain, and raised ``error``."""
 
     unsupported: list[str]
+    error: type[Exception]
 
     def check_settings(self, settings: Mapping[str, Any]) -> None: ...
 
@@ -149,10 +128,13 @@ class DoubleFactory:
         """The requests to doubles that had ended, as far as they are remembered."""
         return self._server.requests_after_end() if self._server is not None else []
 
-    @property
-    def unsupported(self) -> list[str]:
-        """What the current test asked for, and the real service cannot do."""
-        return self._live.unsupported if self._live is not None else []
+    def unsupported_in(self, failed: Exception) -> list[str]:
+        """What the current test asked for and the real service cannot do. A fixture of a wider scope failed in an earlier test, and
+        raises the same exception again.
+        """
+        if self._live is None:
+            return []
+        return self._live.unsupported or ([str(failed)] if isinstance(failed, self._live.error) else [])
 
     def begin_test(self) -> None:
         """Forget the doubles that have ended. Requests from now on belong to another test."""
@@ -161,7 +143,8 @@ class DoubleFactory:
             self._seen = {double: double.journal.seen for double in open_doubles}
             self._server.journal.clear()
             self._after_end_seen = self._server.after_end_count
-        self.unsupported.clear()
+        if self._live is not None:
+            self._live.unsupported.clear()
 
     def exchanges(self) -> dict[Double, list[Exchange]]:
         """What this test asked of each double that it made or used."""
@@ -174,15 +157,16 @@ class DoubleFactory:
         if self._server is None or not by_double:
             return
         for double, exchanges in by_double.items():
-            yield from refusals_of(double, exchanges)
-        yield from misrouted_requests(self._server, list(self._server.journal))
+            refused = [one for one in exchanges if one.unmatched or (one.service in SERVICES and one.verb is None)]
+            yield from _exchange_lines(double, "refused or unmatched:", refused)
+        title = "asked of no double (an address without /~ID, no token of a double):"
+        yield from _exchange_lines(self._server, title, list(self._server.journal))
         after_end = self._server.requests_after_end(self._after_end_seen)
-        yield from requests_after_end("asked of doubles that had ended, and refused:", after_end)
+        yield from listed("asked of doubles that had ended, and refused:", after_end)
         for double, exchanges in by_double.items():
             if len(by_double) > 1:
                 yield f"{double.url}:"
             yield from exchanges_of(double, exchanges)
-            yield from unused_faults_of(double)
 
     def close(self) -> None:
         """End every double, and then the server."""

@@ -64,7 +64,7 @@ class LiveServerError(RuntimeError):
 class LiveBackend:
     """The real server of a session, and the tokens for it. ``unsupported`` is what the current test could not have."""
 
-    error = Unsupported
+    error: type[Exception] = Unsupported
 
     def __init__(self, upstream: HttpClient, tokens: Mapping[str, str]) -> None:
         self.upstream, self.tokens = upstream, tokens
