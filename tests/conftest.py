@@ -1,4 +1,4 @@
-"""What many files share; pytester: suites that run inside a test."""
+"""What many files share; pytester: suites that run inside a test; the watchdog: no test hangs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import settings
 
 from tests.support.process import steers_kvfake
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "tests.support.watchdog"]
 
 # The same examples at each run, and none is failed for its time: machines differ. --hypothesis-profile=explore looks further.
 settings.register_profile("explore", settings.get_profile("ci"), derandomize=False, max_examples=2000)

@@ -1,0 +1,99 @@
+"""The set-up of these tests: whatever a test does, the run comes to its end, and its end names the test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BOUND_SECONDS = 50  # of a run whose test hangs; the watchdog of the run is set to one second
+
+pytestmark = pytest.mark.once
+
+HANGS = """
+    import signal, threading, time
+    import pytest
+    from hypothesis import given, strategies
+
+    pytestmark = pytest.mark.timeout(1)
+
+    def wait_for_ever():
+        lock = threading.Lock()
+        lock.acquire()
+        while True:  # whatever is raised here is swallowed, as a library may do it that cleans up
+            try:
+                lock.acquire()
+            except BaseException:
+                pass
+"""
+SUITES = {
+    "a lock": """
+    def test_it():
+        wait_for_ever()
+""",
+    "Hypothesis": """
+    @given(strategies.integers())
+    def test_it(number):
+        wait_for_ever()
+""",
+    "the teardown of a test that failed": """
+    @pytest.fixture
+    def slow():
+        yield
+        wait_for_ever()
+
+    def test_it(slow):
+        assert 0
+""",
+    "a loop that never lets go of the interpreter": """
+    def test_it():
+        all(0 == 0 for _ in iter(int, 1))
+""",
+}
+
+
+@pytest.fixture(autouse=True)
+def _a_suite_of_its_own(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which has this watchdog and no other plugin but those that a test names."""
+    for name in [name for name in os.environ if name.startswith(("COVERAGE", "PYTEST_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    pytester.makeini("[pytest]\naddopts = -p no:faulthandler -p no:cacheprovider -p tests.support.watchdog")
+
+
+def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
+    return pytester.runpytest_subprocess(*args, timeout=BOUND_SECONDS)
+
+
+@pytest.mark.parametrize("where", SUITES)
+def test_a_test_that_hangs_is_ended(pytester: pytest.Pytester, where: str) -> None:
+    """And its process with it; the stack names the test."""
+    pytester.makepyfile(test_suite=HANGS + SUITES[where])
+    result = run(pytester)
+    assert result.ret == 1
+    result.stderr.fnmatch_lines(["Timeout (0:00:01)!", "*test_suite.py*"])
+    assert " in test_it\n" in result.stderr.str() or where.startswith("the teardown")
+
+
+@pytest.mark.parametrize("where", SUITES)
+def test_a_test_that_hangs_in_a_worker_is_named(pytester: pytest.Pytester, where: str) -> None:
+    """And the other tests go on in a new worker."""
+    others = "\n    @pytest.mark.parametrize('n', range(6))\n    def test_other(n):\n        pass\n"
+    pytester.makepyfile(test_suite=HANGS + SUITES[where] + others)
+    result = run(pytester, "-p", "xdist", "-n2")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["FAILED test_suite.py::test_it*", "*6 passed*"])
+    assert "crashed while running 'test_suite.py::test_it'" in result.stdout.str()
+
+
+def test_a_process_that_does_not_end_is_ended(pytester: pytest.Pytester) -> None:
+    """All tests have passed, and a thread goes on."""
+    pytester.makeconftest("import tests.support.watchdog as watchdog\n\nwatchdog.EXIT_SECONDS = 1\n")
+    pytester.makepyfile("import threading\n\ndef test_it():\n    threading.Thread(target=threading.Event().wait).start()\n")
+    result = run(pytester)
+    result.assert_outcomes(passed=1)
+    assert result.ret == 1
+    result.stderr.fnmatch_lines(["Timeout (0:00:01)!", "*threading.py*"])
