@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
 from tests.support.process import steers_kvfake
+from tests.support.suites import restore_modules
 
 pytest_plugins = ["pytester", "tests.support.watchdog"]
 
@@ -16,8 +19,32 @@ settings.register_profile("explore", settings.get_profile("ci"), derandomize=Fal
 settings.load_profile("ci")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_signal_is_ignored() -> Iterator[None]:
+    """A job in the background of a shell begins with SIGINT and SIGQUIT ignored, and so does every process that it starts."""
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT: signal.SIG_DFL}
+    ignored = [number for number in defaults if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, defaults[number])
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @pytest.fixture
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable of the shell's steers kvfake."""
     for name in [name for name in os.environ if steers_kvfake(name)]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def _modules_stay_loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    yield
+    restore_modules(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def pytester(_modules_stay_loaded: None, pytester: pytest.Pytester) -> pytest.Pytester:
+    """pytest's own. It has come to its end, and has forgotten its modules, when they are put back."""
+    return pytester

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests  # noqa: F401 - here: pytester forgets what a test is the first to import, and kvfake's adapter does not
 
 import kvfake
 from kvfake.cli import main
 from kvfake.double import Double
 from kvfake.settings import COMMAND, REAL, SERVER, WORLD, of
+from tests.support import suites
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -52,7 +52,7 @@ def test_the_python_examples_run(pytester: pytest.Pytester) -> None:
     plain, *in_a_suite = blocks("python")
     exec(compile(plain, "README.md", "exec"), {})
     pytester.makepyfile(BOT + "\n\n".join(in_a_suite))
-    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio").assert_outcomes(passed=2)
+    suites.run(pytester).assert_outcomes(passed=2)
 
 
 def test_the_curl_session_is_what_it_shows(double: Double) -> None:

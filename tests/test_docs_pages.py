@@ -13,6 +13,7 @@ import pytest
 import kvfake
 from kvfake.services.message import SEVERS
 from tests.support.process import KVFAKE, environment
+from tests.support.suites import run
 
 DOCS = Path(__file__).parent.parent / "docs"
 POWERS, CONTRACT = (DOCS / "powers.md").read_text(), (DOCS / "contract.md").read_text()
@@ -34,7 +35,7 @@ def test_the_python_examples_run(example: str) -> None:
 def test_the_suites_run(pytester: pytest.Pytester, example: str) -> None:
     """Each as it stands, as a suite of its own."""
     pytester.makepyfile("import pytest\n\n" + example)
-    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio").assert_outcomes(passed=2)
+    run(pytester).assert_outcomes(passed=2)
 
 
 SESSIONS = re.findall(r"```console\n(\$ curl.*?)```", POWERS, re.DOTALL)

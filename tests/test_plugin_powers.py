@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_plugin import INI, run, section_of, text_of
+from tests.support.suites import INI, run, section_of, text_of
 
 APP = """
     import pytest
