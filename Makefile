@@ -1,19 +1,36 @@
-# Everything here works from a bare clone: it makes its own environment in .venv.
-PYTHON ?= python3
+# Everything here works from a bare clone: it makes its own environment in .venv, and leaves data and caches nowhere else.
 BIN := .venv/bin
 BENCH_DIR ?= .bench
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))  # many tests wait: for processes, or for time to pass
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+BUILD := --build-constraint constraints.txt --editable .
 
-.PHONY: serve test lint types names bench clean
+# The Python of .venv. One that is named (make test PYTHON=python3.12) makes .venv anew where it is another.
+PYTHON ?= $(firstword $(wildcard $(BIN)/python) python3)
+
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/cache/bytecode
+
+.PHONY: serve test test-all measured once lint types names pins bench clean FORCE
 
 serve: .venv/serve
 	$(BIN)/kvfake serve
 
+# What a developer needs between two edits: every test but those marked `once`, and nothing is measured.
 test: .venv/test
+	$(PYTEST) -m "not once"
+
+# Every test. Coverage must be 100 %, and the tests of `make test` must reach it: those marked `once` are not measured.
+test-all: measured once
+
+measured: .venv/test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $(WORKERS)
+	$(BIN)/coverage run -m pytest -n $(WORKERS) -m "not once"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+once: .venv/test
+	$(PYTEST) -m once
 
 lint: .venv/lint
 	$(BIN)/ruff check .
@@ -28,27 +45,35 @@ names: .venv/test
 	mv .venv/names kvfake/contract/shown_by.json
 	$(BIN)/python -c 'from kvfake.contract.explaining import page; print(page(), end="")' > docs/fidelity.md
 
+# Moves the versions of all that is installed here to the newest that go together.
+pins: .venv/of
+	$(BIN)/python .ci/pins.py
+
 # For a first guess: make bench BENCH=--quick
 bench:
 	$(PYTHON) bench/install.py "$(BENCH_DIR)"
 	"$(BENCH_DIR)/venv/bin/python" -m bench --beside "$(BENCH_DIR)" $(BENCH)
 
 clean:
-	rm -rf .venv build dist *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist *.egg-info
 
-$(BIN)/python:
+# Which Python .venv is of; its time is that of the environment, so that a new environment gets everything anew.
+.venv/of: FORCE
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "kvfake needs Python 3.10 or newer: make PYTHON=python3.12 ..."; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	@of=$$($(PYTHON) -c 'import sys; print(sys.base_prefix, sys.version)'); [ "$$of" = "$$(cat $@ 2>/dev/null)" ] || { \
+		rm -rf .venv && $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip && \
+		echo "$$of" > $@; }
 
-.venv/serve: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable .
+.venv/serve: pyproject.toml constraints.txt .venv/of
+	@rm -rf build *.egg-info  # modules that are gone would be packed again
+	$(PIP) $(BUILD)
+	@rm -rf build *.egg-info
 	@touch $@
 
-.venv/test: pyproject.toml .venv/serve
-	$(BIN)/python -m pip install --quiet --group test
+.venv/test: .venv/serve
+	$(PIP) --group test
 	@touch $@
 
-.venv/lint: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --group lint
+.venv/lint: pyproject.toml constraints.txt .venv/of
+	$(PIP) --group lint
 	@touch $@

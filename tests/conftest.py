@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import configuration, settings
 
 from tests.support.process import steers_kvfake
 from tests.support.suites import restore_modules
@@ -17,6 +18,7 @@ pytest_plugins = ["pytester", "tests.support.watchdog"]
 # The same examples at each run, and none is failed for its time: machines differ. --hypothesis-profile=explore looks further.
 settings.register_profile("explore", settings.get_profile("ci"), derandomize=False, max_examples=2000)
 settings.load_profile("ci")
+configuration.set_hypothesis_home_dir(Path(__file__).parents[1] / ".venv" / "cache" / "hypothesis")
 
 
 @pytest.fixture(scope="session", autouse=True)

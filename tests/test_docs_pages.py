@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 import kvfake
 from kvfake.services.message import SEVERS
+from tests.support.missing import tool
 from tests.support.process import KVFAKE, environment
 from tests.support.suites import run
 
@@ -42,14 +42,13 @@ SESSIONS = re.findall(r"```console\n(\$ curl.*?)```", POWERS, re.DOTALL)
 _VARYING = re.compile(r'"20[2-9]\d-.*Z"|"duration": .*|curl/[\w.]+|127\.0\.0\.1:\d+')
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 @pytest.mark.parametrize("session", SESSIONS, ids=range(len(SESSIONS)))
 def test_the_curl_sessions_are_what_they_show(session: str) -> None:
     """But for the port, the version of curl, and what takes its time."""
     with kvfake.start() as double:
         for command, shown in re.findall(r"^\$ (curl .*)\n([^$]*)", session, re.MULTILINE):
-            words = shlex.split(command.replace("http://127.0.0.1:8065", double.url))
-            printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+            _, *words = shlex.split(command.replace("http://127.0.0.1:8065", double.url))
+            printed = subprocess.run([tool("curl"), *words], capture_output=True, text=True, check=True).stdout
             assert _VARYING.sub("", printed.strip()) == _VARYING.sub("", shown.strip())
 
 
