@@ -1,4 +1,4 @@
-"""Writes constraints.txt: the newest versions that go together, of all that a clone installs, for every Python that kvfake supports.
+"""Writes constraints.txt: the newest versions of all that a clone installs, such as go together, for every supported Python.
 
 ``make pins`` runs it. It needs each of these Pythons on this machine: a version may exist for some of them
 only. What a distribution needs under another system than this one is not pinned.
@@ -22,8 +22,9 @@ HEAD = """\
 
 def resolved(python: str) -> dict[str, str]:
     """The name and the version of each distribution that pip would install for that Python into an empty environment."""
-    words = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--dry-run", "--ignore-installed", "--report", "-"]
-    done = subprocess.run([*words, *WANTED], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--python", python]
+    words = ["install", "--dry-run", "--ignore-installed", "--report", "-", *WANTED]
+    done = subprocess.run([*pip, *words], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     found = (item["metadata"] for item in json.loads(done.stdout)["install"])
     return {re.sub("[-_.]+", "-", item["name"]).lower(): item["version"] for item in found if item["name"] != "kvfake"}
 

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import configuration, settings
@@ -24,7 +25,7 @@ configuration.set_hypothesis_home_dir(Path(__file__).parents[1] / ".venv" / "cac
 @pytest.fixture(scope="session", autouse=True)
 def _no_signal_is_ignored() -> Iterator[None]:
     """A job in the background of a shell begins with SIGINT and SIGQUIT ignored, and so does every process that it starts."""
-    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT: signal.SIG_DFL}
+    defaults: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT: signal.SIG_DFL}
     ignored = [number for number in defaults if signal.getsignal(number) is signal.SIG_IGN]
     for number in ignored:
         signal.signal(number, defaults[number])
@@ -41,9 +42,9 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def _modules_stay_loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _modules_stay_loaded() -> Iterator[None]:
     yield
-    restore_modules(tmp_path_factory.getbasetemp())
+    restore_modules()
 
 
 @pytest.fixture

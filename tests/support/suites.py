@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sys
 import warnings
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -23,22 +24,30 @@ INI = """
 
 
 class _Modules:
-    """A plugin of such a suite: it knows which modules are loaded at the end."""
+    """A plugin of such a suite: it notes what is loaded at the end, but for the suite's own files."""
 
     loaded: ClassVar[dict[str, ModuleType]] = {}
 
+    def __init__(self, suite: Path) -> None:
+        self._suite = str(suite)
+
     def pytest_unconfigure(self) -> None:
-        self.loaded.update(sys.modules)
+        for name, module in sys.modules.items():
+            if not (getattr(module, "__file__", None) or "").startswith(self._suite):
+                self.loaded.setdefault(name, module)
 
 
-def restore_modules(suites: Path) -> None:
-    """pytester forgets every module that a suite was the first to import. It may do so with the suite's own, which lie in this
-    folder: a library that is loaded a second time has every class twice.
+def restore_modules() -> None:
+    """pytester forgets every module that a suite was the first to import, at the end of the suite and of the test. A library that
+    would be loaded a second time would have every class twice.
     """
-    for name, module in _Modules.loaded.items():
-        if not (getattr(module, "__file__", None) or "").startswith(str(suites)):
-            sys.modules.setdefault(name, module)
-    _Modules.loaded.clear()
+    sys.modules.update(_Modules.loaded)
+
+
+def _plugin() -> Any:
+    """The plugin itself: by its name pytest would look for it anew, and warn that it cannot rewrite what is loaded already."""
+    (found,) = entry_points(group="pytest11", name="kvfake")
+    return found.load()
 
 
 def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
@@ -49,8 +58,10 @@ def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
         environment.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         warnings.resetwarnings()  # here every warning is an error
         # Without pytest's own faulthandler plugin: it stops the timer of the outer session, the watchdog's, when a test fails.
-        words = (*ALONE, *QUIET, "-p", "no:faulthandler", *args)
-        return pytester.runpytest_inprocess(*words, plugins=[_Modules()])
+        words = (*QUIET, "-p", "no:faulthandler", *args)
+        result = pytester.runpytest_inprocess(*words, plugins=[_plugin(), _Modules(pytester.path)])
+    restore_modules()
+    return result
 
 
 def run_process(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
