@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import configuration, settings
 
+from tests.rows.names import Collected
 from tests.support.process import steers_kvfake
 from tests.support.suites import restore_modules
 
@@ -20,6 +21,10 @@ pytest_plugins = ["pytester", "tests.support.watchdog"]
 settings.register_profile("explore", settings.get_profile("ci"), derandomize=False, max_examples=2000)
 settings.load_profile("ci")
 configuration.set_hypothesis_home_dir(Path(__file__).parents[1] / ".venv" / "cache" / "hypothesis")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Collected())
 
 
 @pytest.fixture(scope="session", autouse=True)
