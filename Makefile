@@ -2,35 +2,34 @@
 BIN := .venv/bin
 BENCH_DIR ?= .bench
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))  # many tests wait: for processes, or for time to pass
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 BUILD := --build-constraint constraints.txt --editable .
 
 # The Python of .venv. One that is named (make test PYTHON=python3.12) makes .venv anew where it is another.
 PYTHON ?= $(firstword $(wildcard $(BIN)/python) python3)
 
+# Bytecode is kept, whatever the shell says: many tests start processes, which would each compile everything anew.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/cache/bytecode
+unexport PYTHONDONTWRITEBYTECODE
+FORGET := rm -rf "$(PYTHONPYCACHEPREFIX)$${TMPDIR:-/tmp}"  # that of suites which tests wrote
 
-.PHONY: serve test test-all measured once lint types names pins bench clean FORCE
+.PHONY: serve test test-all lint types names pins bench clean FORCE
 
 serve: .venv/serve
 	$(BIN)/kvfake serve
 
 # What a developer needs between two edits: every test but those marked `once`, and nothing is measured.
 test: .venv/test
-	$(PYTEST) -m "not once"
+	@$(FORGET)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not once"
 
-# Every test. Coverage must be 100 %, and the tests of `make test` must reach it: those marked `once` are not measured.
-test-all: measured once
-
-measured: .venv/test
+# Every test, with coverage, which must be 100 %. Tests marked `once` are measured, the processes that they start are not.
+test-all: .venv/test
+	@$(FORGET)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $(WORKERS) -m "not once"
+	$(BIN)/coverage run -m pytest -n $(WORKERS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
-
-once: .venv/test
-	$(PYTEST) -m once
 
 lint: .venv/lint
 	$(BIN)/ruff check .

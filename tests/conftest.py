@@ -27,6 +27,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Collected())
 
 
+@pytest.fixture(autouse=True)
+def _processes_of_what_runs_once_are_not_measured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """By coverage, which makes each of them slower by half. What they run is measured elsewhere."""
+    with pytest.MonkeyPatch.context() as environment:
+        if request.node.get_closest_marker("once") is not None:
+            environment.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_signal_is_ignored() -> Iterator[None]:
     """A job in the background of a shell begins with SIGINT and SIGQUIT ignored, and so does every process that it starts."""

@@ -768,6 +768,7 @@ def test_a_session_leaves_nothing_behind(pytester: pytest.Pytester, monkeypatch:
     assert result.stderr.str() == ""
 
 
+@pytest.mark.once
 def test_a_thousand_tests_leave_memory_where_it_was(pytester: pytest.Pytester) -> None:
     """What a test stored and asked goes with it."""
     pytester.makepyfile("""
