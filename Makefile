@@ -5,25 +5,25 @@ WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))  # many tests wait: 
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 BUILD := --build-constraint constraints.txt --editable .
 
-# The Python of .venv. One that is named (make test PYTHON=python3.12) makes .venv anew where it is another.
-PYTHON ?= $(firstword $(wildcard $(BIN)/python) python3)
+# The Python of .venv. Naming another one (make test PYTHON=python3.12) makes .venv anew.
+PYTHON ?= $(firstword $(if $(wildcard .venv/of),$(wildcard $(BIN)/python)) python3)
 
-# Bytecode is kept, whatever the shell says: many tests start processes, which would each compile everything anew.
+# Bytecode is kept, whatever the shell says: many tests start processes, and each would compile everything anew.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/cache/bytecode
 unexport PYTHONDONTWRITEBYTECODE
-FORGET := rm -rf "$(PYTHONPYCACHEPREFIX)$${TMPDIR:-/tmp}"  # that of suites which tests wrote
+FORGET := rm -rf "$(PYTHONPYCACHEPREFIX)$${TMPDIR:-/tmp}"  # bytecode of the suites that tests write, each in a new folder
 
 .PHONY: serve test test-all lint types names pins bench clean FORCE
 
 serve: .venv/serve
 	$(BIN)/kvfake serve
 
-# What a developer needs between two edits: every test but those marked `once`, and nothing is measured.
+# What a developer needs between two edits: every test but those marked `once`, without coverage.
 test: .venv/test
 	@$(FORGET)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not once"
 
-# Every test, with coverage, which must be 100 %. Tests marked `once` are measured, the processes that they start are not.
+# Every test, with coverage, which must be 100 %. Processes that are started by tests marked `once` are not measured.
 test-all: .venv/test
 	@$(FORGET)
 	$(BIN)/coverage erase
@@ -56,7 +56,7 @@ bench:
 clean:
 	rm -rf .venv build dist *.egg-info
 
-# Which Python .venv is of; its time is that of the environment, so that a new environment gets everything anew.
+# Says which Python .venv is made of. It is written when .venv is made, so that everything is installed again then.
 .venv/of: FORCE
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "kvfake needs Python 3.10 or newer: make PYTHON=python3.12 ..."; exit 1; }
 	@of=$$($(PYTHON) -c 'import sys; print(sys.base_prefix, sys.version)'); [ "$$of" = "$$(cat $@ 2>/dev/null)" ] || { \
@@ -64,7 +64,7 @@ clean:
 		echo "$$of" > $@; }
 
 .venv/serve: pyproject.toml constraints.txt .venv/of
-	@rm -rf build *.egg-info  # modules that are gone would be packed again
+	@rm -rf build *.egg-info  # setuptools packs what it finds there again
 	$(PIP) $(BUILD)
 	@rm -rf build *.egg-info
 	@touch $@

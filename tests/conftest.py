@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _processes_of_what_runs_once_are_not_measured(request: pytest.FixtureRequest) -> Iterator[None]:
-    """By coverage, which makes each of them slower by half. What they run is measured elsewhere."""
+    """coverage makes each process slower by half, and these run what is measured in other tests, too."""
     with pytest.MonkeyPatch.context() as environment:
         if request.node.get_closest_marker("once") is not None:
             environment.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
@@ -63,5 +63,5 @@ def _modules_stay_loaded() -> Iterator[None]:
 
 @pytest.fixture
 def pytester(_modules_stay_loaded: None, pytester: pytest.Pytester) -> pytest.Pytester:
-    """pytest's own. It has come to its end, and has forgotten its modules, when they are put back."""
+    """pytest's own fixture. It ends, and drops the modules that its suites loaded, before they are put back."""
     return pytester

@@ -1,4 +1,4 @@
-"""The set-up of these tests: whatever a test does, the run comes to its end, and its end names the test."""
+"""The watchdog of these tests: whatever a test does, the run ends and names the test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BOUND_SECONDS = 50  # of a run whose test hangs; the watchdog of the run is set to one second
+BOUND_SECONDS = 50  # for one run; the watchdog inside it ends a test after one second
 
 pytestmark = pytest.mark.once
 
@@ -22,7 +22,7 @@ HANGS = """
     def wait_for_ever():
         lock = threading.Lock()
         lock.acquire()
-        while True:  # whatever is raised here is swallowed, as a library may do it that cleans up
+        while True:  # no exception from outside ends this
             try:
                 lock.acquire()
             except BaseException:
@@ -56,7 +56,7 @@ SUITES = {
 
 @pytest.fixture(autouse=True)
 def _a_suite_of_its_own(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which has this watchdog and no other plugin but those that a test names."""
+    """Each run has the watchdog, and no other plugin that a test does not name."""
     for name in [name for name in os.environ if name.startswith(("COVERAGE", "PYTEST_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
@@ -70,7 +70,7 @@ def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
 
 @pytest.mark.parametrize("where", ["a lock", "Hypothesis"])
 def test_a_test_that_hangs_is_ended(pytester: pytest.Pytester, where: str) -> None:
-    """And its process with it; the stack names the test."""
+    """Its process ends, and the stack on stderr names the test."""
     pytester.makepyfile(test_suite=HANGS + SUITES[where])
     result = run(pytester)
     assert result.ret == 1
@@ -78,7 +78,7 @@ def test_a_test_that_hangs_is_ended(pytester: pytest.Pytester, where: str) -> No
 
 
 def test_a_test_that_hangs_in_a_worker_is_named(pytester: pytest.Pytester) -> None:
-    """Wherever it hangs; the other tests go on, in another worker."""
+    """pytest-xdist names the test wherever it hangs, and runs the other tests in another worker."""
     others = "    @pytest.mark.parametrize('number', range(4))\n    def test_other(number):\n        pass\n"
     pytester.makepyfile(**{f"test_{number}": HANGS + suite + others for number, suite in enumerate(SUITES.values())})
     result = run(pytester, "-p", "xdist", "-n2")
@@ -89,7 +89,7 @@ def test_a_test_that_hangs_in_a_worker_is_named(pytester: pytest.Pytester) -> No
 
 
 def test_a_process_that_does_not_end_is_ended(pytester: pytest.Pytester) -> None:
-    """All tests have passed, and a thread goes on."""
+    """Also where all tests have passed, and a thread of theirs goes on."""
     pytester.makeconftest("import tests.support.watchdog as watchdog\n\nwatchdog.EXIT_SECONDS = 1\n")
     pytester.makepyfile("import threading\n\ndef test_it():\n    threading.Thread(target=threading.Event().wait).start()\n")
     result = run(pytester)

@@ -37,8 +37,8 @@ class Collected:
 
 
 def names_of_this_run(config: pytest.Config) -> dict[str, list[str]] | None:
-    """The names, if this run has collected every test, as to collect them again takes seconds."""
-    has_all = {Path(arg).resolve() for arg in config.args} <= {TESTS, TESTS.parent} and not config.getoption("lf")
+    """The names, if this run has collected every test: to collect them again takes seconds. Else ``None``."""
+    has_all = {Path(arg).resolve() for arg in config.args} <= {TESTS, TESTS.parent} and not config.getoption("lf", False)
     items = config.stash[COLLECTED]
     return names(items) if has_all else None
 

@@ -1,7 +1,7 @@
-"""Suites that a test writes with pytester, and how they are run: with kvfake's plugin and no other that they do not name.
+"""Runs a suite that a test has written with pytester: with kvfake's plugin, and no other that the test does not name.
 
-Law: in this process, where a suite does nothing to it. A process costs ten times as much, and is for suites that raise signals,
-have workers (``-n``), look at memory or at what is loaded.
+Law: `run` works in this process, which costs a tenth of a new one. `run_process` is for suites that would disturb this process or
+be disturbed by it: those that send signals, have workers, or look at memory and at what is loaded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INI = """
 
 
 class _Modules:
-    """A plugin of such a suite: it notes what is loaded at the end, but for the suite's own files."""
+    """A plugin for `run`: it remembers which modules are loaded when the suite ends, but for the suite's own files."""
 
     loaded: ClassVar[dict[str, ModuleType]] = {}
 
@@ -38,25 +38,25 @@ class _Modules:
 
 
 def restore_modules() -> None:
-    """pytester forgets every module that a suite was the first to import, at the end of the suite and of the test. A library that
-    would be loaded a second time would have every class twice.
+    """pytester drops from ``sys.modules`` what a suite was the first to import, at the end of the suite and of the test. The next
+    import would load a second copy of the library, whose classes are not those of the first.
     """
     sys.modules.update(_Modules.loaded)
 
 
 def _plugin() -> Any:
-    """The plugin itself: by its name pytest would look for it anew, and warn that it cannot rewrite what is loaded already."""
+    """kvfake's plugin as an object: for ``-p kvfake`` pytest would warn that it cannot rewrite a module that is loaded already."""
     (found,) = entry_points(group="pytest11", name="kvfake")
     return found.load()
 
 
 def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
-    """In this process; with workers of pytest-xdist, where ``-n`` asks for them, in one of its own."""
+    """Run the suite in this process; with ``-n``, for pytest-xdist, in one of its own."""
     if any(arg.startswith("-n") for arg in args):
         return run_process(pytester, "-p", "xdist", *args)
     with pytest.MonkeyPatch.context() as environment, warnings.catch_warnings():
         environment.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-        warnings.resetwarnings()  # here every warning is an error
+        warnings.resetwarnings()  # the outer session makes an error of every warning
         # Without pytest's own faulthandler plugin: it stops the timer of the outer session, the watchdog's, when a test fails.
         words = (*QUIET, "-p", "no:faulthandler", *args)
         result = pytester.runpytest_inprocess(*words, plugins=[_plugin(), _Modules(pytester.path)])
@@ -65,7 +65,7 @@ def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
 
 
 def run_process(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
-    """In a process of its own."""
+    """Run the suite in a process of its own."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         return pytester.runpytest_subprocess(*ALONE, *QUIET, *args, timeout=BOUND_SECONDS)

@@ -1,13 +1,13 @@
-"""The watchdog: a test that does not end is ended, together with its process.
+"""The watchdog: a test that hangs is ended, together with its process.
 
-Law: a pytest plugin that knows no test and nothing of kvfake. It relies on nothing that a hanging test can hold. The timer is the
-one of `faulthandler`: a thread of C that needs no lock, no signal and no interpreter. It writes the stacks of all threads to stderr
-and ends the process. pytest-xdist then reports the test by name ("worker 'gw0' crashed while running ...") and starts a new worker.
+Law: a pytest plugin that knows no test and nothing of kvfake, and relies on nothing that a hanging test can hold. Its timer is that
+of `faulthandler`: a thread of C that needs no lock, no signal and no interpreter. It writes the stacks of all threads to stderr and
+ends the process. pytest-xdist then reports the test by name ("worker 'gw0' crashed while running ...") and starts a new worker.
 
-Why not pytest-timeout: it raises an exception from the handler of an alarm. That exception can come while a library holds a lock,
-which then stays locked. coverage's `Collector.lock_data` is such a place: the next file to be measured waited for ever. Hypothesis
-moreover takes the exception for a failing example and runs the test again, now without an alarm. Its other method, a thread of
-Python, is measured too and waits for the same lock.
+Why not pytest-timeout: its alarm raises an exception in whatever code is running. Where that code had just taken a lock, the lock
+stayed locked: coverage's `Collector.lock_data` did, and then waited for ever at the next file that it had not yet measured. And
+Hypothesis takes the exception for a failing example and runs the test again, now without an alarm. pytest-timeout's other method
+is a thread of Python: coverage measures it too, and it waits for the same lock.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from collections.abc import Generator
 
 import pytest
 
-DEFAULT_SECONDS = 60
-"""For one test with its fixtures. `@pytest.mark.timeout(seconds)` gives a test another bound."""
+DEFAULT_SECONDS = 120
+"""For one test with its fixtures, on a busy machine. `@pytest.mark.timeout(seconds)` gives a test another bound."""
 
 EXIT_SECONDS = 60
 """From the end of the session to the end of the process."""
