@@ -1,15 +1,31 @@
-# Everything here works from a bare clone: it makes its own environment in .venv.
-PYTHON ?= python3
+# Everything here works from a bare clone: it makes its own environment in .venv, and leaves data and caches nowhere else.
 BIN := .venv/bin
 BENCH_DIR ?= .bench
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))  # many tests wait: for processes, or for time to pass
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+BUILD := --build-constraint constraints.txt --editable .
 
-.PHONY: serve test lint types names bench clean
+# The Python of .venv. Naming another one (make test PYTHON=python3.12) makes .venv anew.
+PYTHON ?= $(firstword $(if $(wildcard .venv/of),$(wildcard $(BIN)/python)) python3)
+
+# Bytecode is kept, whatever the shell says: many tests start processes, and each would compile everything anew.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/cache/bytecode
+unexport PYTHONDONTWRITEBYTECODE
+FORGET := rm -rf "$(PYTHONPYCACHEPREFIX)$${TMPDIR:-/tmp}"  # bytecode of the suites that tests write, each in a new folder
+
+.PHONY: serve test test-all lint types names pins bench clean FORCE
 
 serve: .venv/serve
 	$(BIN)/kvfake serve
 
+# What a developer needs between two edits: every test but those marked `once`, without coverage.
 test: .venv/test
+	@$(FORGET)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not once"
+
+# Every test, with coverage, which must be 100 %. Processes that are started by tests marked `once` are not measured.
+test-all: .venv/test
+	@$(FORGET)
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n $(WORKERS)
 	$(BIN)/coverage combine --quiet
@@ -28,27 +44,35 @@ names: .venv/test
 	mv .venv/names kvfake/services/shown_by.json
 	$(BIN)/python -m tests.rows.page > docs/fidelity.md
 
+# Moves the versions of all that is installed here to the newest that go together.
+pins: .venv/of
+	$(BIN)/python .ci/pins.py
+
 # For a first guess: make bench BENCH=--quick
 bench:
 	$(PYTHON) bench/install.py "$(BENCH_DIR)"
 	"$(BENCH_DIR)/venv/bin/python" -m bench --beside "$(BENCH_DIR)" $(BENCH)
 
 clean:
-	rm -rf .venv build dist *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist *.egg-info
 
-$(BIN)/python:
+# Says which Python .venv is made of. It is written when .venv is made, so that everything is installed again then.
+.venv/of: FORCE
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "kvfake needs Python 3.10 or newer: make PYTHON=python3.12 ..."; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	@of=$$($(PYTHON) -c 'import sys; print(sys.base_prefix, sys.version)'); [ "$$of" = "$$(cat $@ 2>/dev/null)" ] || { \
+		rm -rf .venv && $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip && \
+		echo "$$of" > $@; }
 
-.venv/serve: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable .
+.venv/serve: pyproject.toml constraints.txt .venv/of
+	@rm -rf build *.egg-info  # setuptools packs what it finds there again
+	$(PIP) $(BUILD)
+	@rm -rf build *.egg-info
 	@touch $@
 
-.venv/test: pyproject.toml .venv/serve
-	$(BIN)/python -m pip install --quiet --group test
+.venv/test: .venv/serve
+	$(PIP) --group test
 	@touch $@
 
-.venv/lint: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --group lint
+.venv/lint: pyproject.toml constraints.txt .venv/of
+	$(PIP) --group lint
 	@touch $@

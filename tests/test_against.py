@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,11 @@ import pytest
 import kvfake
 from kvfake.double import Double
 from tests.support.strangers import dead_port, http, stranger, url_of
-from tests.test_plugin import run, text_of
+from tests.support.suites import run, run_process, text_of
 
 BOT, USER, PROJECT = "bot-token-of-the-real-server", "user-token-of-the-real-server", "project-token-of-the-real-server"
 OWNERS = {BOT: "real-app/bot", USER: "real-app/ada", PROJECT: "project:real-project"}
 FOREIGN = "a key that no test made"
-
-pytestmark = pytest.mark.once
 
 
 @pytest.fixture
@@ -52,7 +50,9 @@ def nothing_is_left(real: Double) -> bool:
     )
 
 
-def run_against(pytester: pytest.Pytester, real: Double | str, suite: str, *args: str) -> pytest.RunResult:
+def run_against(
+    pytester: pytest.Pytester, real: Double | str, suite: str, *args: str, run: Callable[..., pytest.RunResult] = run
+) -> pytest.RunResult:
     pytester.makepyfile("import pytest, requests\n" + re.sub(r"^        ", "", suite, flags=re.MULTILINE))
     url = real if isinstance(real, str) else real.url
     return run(pytester, "--kvfake-against", url, "-rs", *args)
@@ -123,6 +123,7 @@ def test_a_session_that_is_told_to_end_leaves_nothing(
         def test_that_never_begins(kvfake):
             pass
         """,
+        run=run_process,
     )
     assert result.ret == {signal.SIGINT: pytest.ExitCode.INTERRUPTED, signal.SIGTERM: 128 + signal.SIGTERM}[number]
     assert [exchange.method for exchange in real.journal if exchange.key == "name"] == ["PUT", "GET", "DELETE"]
@@ -161,6 +162,7 @@ def test_a_suite_that_hears_sigterm_itself_goes_on_to(real: Double, pytester: py
             os.kill(os.getpid(), signal.SIGTERM)
             assert heard
         """,
+        run=run_process,
     )
     result.assert_outcomes(passed=1)
 

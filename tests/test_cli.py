@@ -327,10 +327,13 @@ def test_a_journal_shows_no_token(tmp_path: Path) -> None:
     with served(KVFAKE_JOURNAL=str(file), KVFAKE_TOKEN="a-secret-of-mine=app/bot") as (process, url):
         asked(url + KV + "name?access_token=a-secret-of-mine", "PUT", "it is a-secret-of-mine")
         asked(url + KV + "name", headers=bearer("a-secret-of-mine"))
+        world = asked(url + "/_kvfake/worlds", "POST").json()
+        asked(world["address"] + PERSIST + "name", headers=bearer(world["tokens"]["persist"]))
         process.signal(signal.SIGTERM)
         assert process.end() == Ended(0, "", "")
-    assert len(lines_of(file)) == 2
+    assert len(lines_of(file)) == 3
     assert "secret-of-mine" not in file.read_text()
+    assert world["tokens"]["persist"] not in file.read_text()
 
 
 def test_a_journal_beside_a_command(tmp_path: Path) -> None:

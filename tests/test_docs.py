@@ -9,16 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests  # noqa: F401 - here: pytester forgets what a test is the first to import, and kvfake's adapter does not
 
 import kvfake
 from kvfake.cli import main
 from kvfake.double import Double
 from kvfake.settings import COMMAND, REAL, SERVER, WORLD, of
+from tests.support import suites
+from tests.support.missing import tool
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 CONTRACT = ("verify", "explain", "openapi", "record", "compare")
+MADE = re.compile(r"(^|/)(\.(?!ci/|gitignore)[^/]+|node_modules|__pycache__|build|dist|[^/]+\.egg-info)/|\.(gz|sum|pyc)$")
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_the_python_examples_run(pytester: pytest.Pytester) -> None:
     plain, *in_a_suite = blocks("python")
     exec(compile(plain, "README.md", "exec"), {})
     pytester.makepyfile(BOT + "\n\n".join(in_a_suite))
-    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio").assert_outcomes(passed=2)
+    suites.run(pytester).assert_outcomes(passed=2)
 
 
 def test_the_curl_session_is_what_it_shows(double: Double) -> None:
@@ -70,10 +72,7 @@ def test_the_curl_session_is_what_it_shows(double: Double) -> None:
 
 def run(command: str, double: Double) -> str:
     words = shlex.split(command.replace("http://127.0.0.1:8065", double.url))
-    try:
-        return subprocess.run([words[0], "-sS", *words[1:]], capture_output=True, text=True, check=True).stdout
-    except FileNotFoundError:
-        pytest.skip("there is no curl")
+    return subprocess.run([tool(words[0]), "-sS", *words[1:]], capture_output=True, text=True, check=True).stdout
 
 
 def test_the_commands_of_values_work(double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,11 +103,21 @@ def test_every_command_and_setting_is_documented(capsys: pytest.CaptureFixture[s
 
 
 def test_no_host_of_a_registry_and_no_path_of_a_machine_is_named() -> None:
-    """The project works on any machine."""
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
-    for name in listed:
-        file = ROOT / name
-        if file.suffix in (".gz", ".sum") or not file.is_file():
-            continue
-        text = file.read_text(errors="replace")
+    """The project works on any machine. Outside of git every file is looked at, but for what a tool made."""
+    git = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    names = git.stdout.split() or [f"{file.relative_to(ROOT)}" for file in ROOT.rglob("*")]
+    files = [name for name in names if not MADE.search(name) and (ROOT / name).is_file()]
+    assert "tests/test_docs.py" in files
+    for name in files:
+        text = (ROOT / name).read_text(errors="replace")
         assert not re.search(r"registry\.npmjs|pypi\.org|proxy\.golang|/root/|/work/", text) or name == "tests/test_docs.py", name
+
+
+def test_everything_that_a_clone_installs_is_pinned() -> None:
+    """``make pins`` adds what is new in pyproject.toml to constraints.txt."""
+    project = (ROOT / "pyproject.toml").read_text()
+    lists = re.findall(r"^(?:dependencies|test|lint) = \[(.*?)\]$", project, re.DOTALL | re.MULTILINE)
+    wanted = {name for names in lists for name in re.findall(r'"([a-z0-9-]+)', names)}
+    assert {"httptools", "pytest", "ruff"} <= wanted
+    pinned = re.findall(r"^([a-z0-9-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert wanted <= set(pinned)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 import kvfake
+from tests.support.missing import tool
 from tests.support.process import KVFAKE, environment
+from tests.support.suites import run
 from tests.support.troubled import SEVERS
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -34,21 +35,20 @@ def test_the_python_examples_run(example: str) -> None:
 def test_the_suites_run(pytester: pytest.Pytester, example: str) -> None:
     """Each as it stands, as a suite of its own."""
     pytester.makepyfile("import pytest\n\n" + example)
-    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio").assert_outcomes(passed=2)
+    run(pytester).assert_outcomes(passed=2)
 
 
 SESSIONS = re.findall(r"```console\n(\$ curl.*?)```", POWERS, re.DOTALL)
 _VARYING = re.compile(r'"20[2-9]\d-.*Z"|"duration": .*|curl/[\w.]+|127\.0\.0\.1:\d+')
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 @pytest.mark.parametrize("session", SESSIONS, ids=range(len(SESSIONS)))
 def test_the_curl_sessions_are_what_they_show(session: str) -> None:
     """But for the port, the version of curl, and what takes its time."""
     with kvfake.start() as double:
         for command, shown in re.findall(r"^\$ (curl .*)\n([^$]*)", session, re.MULTILINE):
-            words = shlex.split(command.replace("http://127.0.0.1:8065", double.url))
-            printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+            _, *words = shlex.split(command.replace("http://127.0.0.1:8065", double.url))
+            printed = subprocess.run([tool("curl"), *words], capture_output=True, text=True, check=True).stdout
             assert _VARYING.sub("", printed.strip()) == _VARYING.sub("", shown.strip())
 
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-INI = """
-    [pytest]
-"""
-QUIET = ("-p", "no:cacheprovider", "-p", "no:randomly")  # in the order in which it is written
-BOUND = 60  # seconds for one suite
+from tests.support.suites import BOUND_SECONDS, INI, QUIET, run, run_process, section_of, text_of
 
 
 @pytest.fixture(autouse=True)
@@ -17,27 +13,6 @@ def _a_clean_shell(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -
     for name in ("KVFAKE_URL", "KVFAKE_PORT", "KVFAKE_PROFILE", "KVFAKE_STRICT", "KVFAKE_TOKEN", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
     pytester.makefile(".ini", pytest=INI)
-
-
-def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
-    """With this plugin alone, and pytest-xdist where it is asked for: loading all that are installed takes as long as the rest."""
-    plugins = ("-p", "kvfake", "-p", "xdist") if any(arg.startswith("-n") for arg in args) else ("-p", "kvfake")
-    with pytest.MonkeyPatch.context() as alone:
-        alone.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-        return pytester.runpytest_subprocess(*plugins, *QUIET, *args, timeout=BOUND)
-
-
-def text_of(result: pytest.RunResult) -> str:
-    return result.stdout.str() + result.stderr.str()
-
-
-def section_of(result: pytest.RunResult) -> list[str]:
-    """The lines of the one section ``kvfake`` of a failing test's report."""
-    lines = result.stdout.lines
-    begins = [number for number, line in enumerate(lines) if line.strip("- ") == "kvfake" and line.startswith("-")]
-    assert len(begins) == 1, text_of(result)
-    rest = lines[begins[0] + 1 :]
-    return rest[: next(number for number, line in enumerate(rest) if line.startswith(("---", "===", "___")))]
 
 
 # ------------------------------------------------------------------------------------------------------------------- fixtures
@@ -345,9 +320,8 @@ def test_a_suite_that_does_not_use_it_pays_nothing(pytester: pytest.Pytester) ->
     """)
     pytester.makepyfile("def test_it(): pass")
     for args in (["--co"], []):
-        run(pytester, "-p", "no:pytest_httpserver", *args).stdout.fnmatch_lines(
-            ["loaded: kvfake kvfake.pytest_plugin kvfake.settings"]
-        )
+        loaded = "loaded: kvfake kvfake.pytest_plugin kvfake.settings"
+        run_process(pytester, "-p", "no:pytest_httpserver", *args).stdout.fnmatch_lines([loaded])
 
 
 # ----------------------------------------------------------------------------------------------------------------------- time
@@ -788,13 +762,14 @@ def test_a_session_leaves_nothing_behind(pytester: pytest.Pytester, monkeypatch:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     result = pytester.run(
         *(pytester._getpytestargs()[0], "-X", "dev", "-W", "error", "-m", "pytest", "-p", "kvfake", *QUIET, "-W", "error"),
-        timeout=BOUND,
+        timeout=BOUND_SECONDS,
     )
     result.assert_outcomes(passed=5)
     result.stdout.fnmatch_lines(["threads: [[]'MainThread'[]]", "sockets: [[][]]"])
     assert result.stderr.str() == ""
 
 
+@pytest.mark.once
 def test_a_thousand_tests_leave_memory_where_it_was(pytester: pytest.Pytester) -> None:
     """What a test stored and asked goes with it."""
     pytester.makepyfile("""
@@ -825,7 +800,7 @@ def test_a_thousand_tests_leave_memory_where_it_was(pytester: pytest.Pytester) -
             grown = HELD[999] - HELD[100]
             assert grown < 15, f"{grown} MB more: all together they stored 56"
     """)
-    result = run(pytester, "-q")
+    result = run_process(pytester, "-q")
     result.assert_outcomes(passed=1001)
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.suites import BOUND_SECONDS
+
 pytestmark = pytest.mark.once
-BOUND = 60  # seconds for one suite
-INI = """
-    [pytest]
-    asyncio_default_fixture_loop_scope = function
-"""
+SCOPE = ("-o", "asyncio_default_fixture_loop_scope=function")  # pytest-asyncio may warn where it is not said
 SUITE = """
     import pytest, requests
 
@@ -34,38 +32,52 @@ SUITE = """
 def _a_suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("KVFAKE_URL", "KVFAKE_PORT", "KVFAKE_PROFILE", "KVFAKE_STRICT", "KVFAKE_TOKEN", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
-    pytester.makefile(".ini", pytest=INI)
+    pytester.makeini("[pytest]")
     pytester.makepyfile(test_suite=SUITE)
 
 
-def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
+def run(pytester: pytest.Pytester, *args: str, beside: str = "") -> pytest.RunResult:
+    """With kvfake's plugin and the plugins of these names: to load all that are installed takes four times as long."""
+    names = [word for name in ("kvfake", *beside.split()) for word in ("-p", name)]
+    scope = SCOPE if "asyncio" in beside else ()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        return pytester.runpytest_subprocess(*names, *scope, *args, timeout=BOUND_SECONDS)
+
+
+def run_with_everything(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
     """With every plugin that is installed but one, which takes as long to load as all others."""
-    return pytester.runpytest_subprocess("-p", "no:schemathesis", *args, timeout=BOUND)
+    return pytester.runpytest_subprocess("-p", "no:schemathesis", *SCOPE, *args, timeout=BOUND_SECONDS)
 
 
 @pytest.mark.parametrize(
-    "args",
-    [
-        [],
-        ["-W", "error"],
-        ["--strict-markers", "--strict-config"],
-        ["-p", "no:cacheprovider"],
-        ["-p", "kvfake"],
-        ["-p", "no:randomly"],
-        ["--import-mode=importlib"],
-        ["--timeout=20"],
-        ["--timeout=20", "--timeout-method=thread"],
-        ["--disable-socket", "--allow-hosts=127.0.0.1"],
-        ["--disable-socket", "--allow-hosts=127.0.0.1", "-n2"],
-        ["-n2"],
-        ["-n2", "-W", "error", "--dist=worksteal"],
-        ["--asyncio-mode=auto"],
-    ],
-    ids=lambda args: " ".join(args) or "alone",
+    "args", [[], ["-W", "error"], ["-n2", "-W", "error", "--dist=worksteal"]], ids=lambda args: " ".join(args) or "alone"
 )
-def test_a_suite_runs_with(pytester: pytest.Pytester, args: list[str]) -> None:
-    """These options, and every installed plugin."""
-    run(pytester, *args).assert_outcomes(passed=7)
+def test_a_suite_runs_beside_every_plugin(pytester: pytest.Pytester, args: list[str]) -> None:
+    """They are loaded because they are installed, as kvfake's own is."""
+    run_with_everything(pytester, *args).assert_outcomes(passed=7)
+
+
+@pytest.mark.parametrize(
+    ("beside", "args"),
+    [
+        ("", ["--strict-markers", "--strict-config"]),
+        ("", ["-p", "no:cacheprovider"]),
+        ("", ["-p", "kvfake"]),
+        ("asyncio anyio hypothesispytest socket timeout time_machine xdist", ["-p", "no:randomly"]),
+        ("randomly", ["--import-mode=importlib"]),
+        ("timeout", ["--timeout=20"]),
+        ("timeout", ["--timeout=20", "--timeout-method=thread"]),
+        ("socket", ["--disable-socket", "--allow-hosts=127.0.0.1"]),
+        ("socket xdist", ["--disable-socket", "--allow-hosts=127.0.0.1", "-n2"]),
+        ("randomly xdist", ["-n2"]),
+        ("asyncio", ["--asyncio-mode=auto"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_suite_runs_with(pytester: pytest.Pytester, beside: str, args: list[str]) -> None:
+    """These options, and the plugins that know them."""
+    run(pytester, *args, beside=beside).assert_outcomes(passed=7)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -83,7 +95,7 @@ def test_in_any_order(pytester: pytest.Pytester, seed: int) -> None:
             SEEN.update([kvfake.mattermost.token, kvfake.url])
     """
     )
-    run(pytester, f"--randomly-seed={seed}").assert_outcomes(passed=12)
+    run(pytester, f"--randomly-seed={seed}", beside="randomly").assert_outcomes(passed=12)
 
 
 def test_xdist_with_variables_left_in_the_shell(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +113,7 @@ def test_xdist_with_variables_left_in_the_shell(pytester: pytest.Pytester, monke
             print(f"{worker_id} at {urlsplit(kvfake.url).netloc}")
     """
     )
-    result = run(pytester, "-n2", "-rP", "-p", "no:randomly")
+    result = run(pytester, "-n2", "-rP", beside="xdist")
     result.assert_outcomes(passed=15)
     workers = {tuple(line.split(" at ")) for line in result.stdout.lines if line.startswith("gw") and " at 127" in line}
     assert len({worker for worker, _ in workers}) == len({address for _, address in workers}) == len(workers) == 2
@@ -135,7 +147,7 @@ ASYNC = """
 def test_pytest_asyncio(pytester: pytest.Pytester, mode: str, fixture: str, mark: str) -> None:
     """A sync fixture in async tests, and an async client in the same loop."""
     pytester.makepyfile(test_async=ASYNC.format(fixture=fixture, mark=mark))
-    run(pytester, f"--asyncio-mode={mode}", "-W", "error").assert_outcomes(passed=9)
+    run(pytester, f"--asyncio-mode={mode}", "-W", "error", beside="asyncio").assert_outcomes(passed=9)
 
 
 def test_anyio(pytester: pytest.Pytester) -> None:
@@ -148,7 +160,7 @@ def test_anyio(pytester: pytest.Pytester) -> None:
             return "asyncio"
     """)
     pytester.makepyfile(test_async=ASYNC.format(fixture="pytest.fixture", mark="@pytest.mark.anyio"))
-    run(pytester, "-W", "error").assert_outcomes(passed=9)
+    run(pytester, "-W", "error", beside="anyio").assert_outcomes(passed=9)
 
 
 def test_pytest_socket_refuses_other_hosts_still(pytester: pytest.Pytester) -> None:
@@ -163,7 +175,7 @@ def test_pytest_socket_refuses_other_hosts_still(pytester: pytest.Pytester) -> N
             assert requests.get(kvfake.url + "/_kvfake/health", timeout=10).status_code == 200
     """
     )
-    run(pytester, "--disable-socket", "--allow-hosts=127.0.0.1").assert_outcomes(passed=8)
+    run(pytester, "--disable-socket", "--allow-hosts=127.0.0.1", beside="socket").assert_outcomes(passed=8)
 
 
 def test_pytest_timeout_ends_a_test_and_not_the_double(pytester: pytest.Pytester) -> None:
@@ -178,25 +190,28 @@ def test_pytest_timeout_ends_a_test_and_not_the_double(pytester: pytest.Pytester
             time.sleep(30)
     """
     )
-    result = run(pytester, "-p", "no:randomly")
+    result = run(pytester, beside="timeout")
     result.assert_outcomes(passed=7, failed=1)
     result.stdout.fnmatch_lines(["*kv/before-it-hung by no token: 401"])
 
 
 def test_switched_off(pytester: pytest.Pytester) -> None:
     """``-p no:kvfake``: no fixture of that name, no option, no marker."""
-    result = run(pytester, "-p", "no:kvfake")
+    words = [word for name in ("kvfake", "hypothesispytest", "anyio", "asyncio") for word in ("-p", f"no:{name}")]
+    result = pytester.runpytest_subprocess("-p", "no:schemathesis", *words, timeout=BOUND_SECONDS)
     result.assert_outcomes(errors=7)
     result.stdout.fnmatch_lines(["*fixture 'kvfake' not found*"])
-    assert "kvfake" not in run(pytester, "-p", "no:kvfake", "--help").stdout.str().replace("no:kvfake", "")
+    told = pytester.runpytest_subprocess("-p", "no:schemathesis", *words, "--help", timeout=BOUND_SECONDS).stdout.str()
+    assert "--strict-markers" in told
+    assert "kvfake" not in told.replace("no:kvfake", "")
 
 
 def test_switched_on_by_name_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """``-p kvfake``, where plugins are not loaded on their own."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    (pytester.path / "pytest.ini").unlink()
-    run(pytester, "-p", "kvfake", "-W", "error").assert_outcomes(passed=7)
-    run(pytester).assert_outcomes(errors=7)
+    (pytester.path / "tox.ini").unlink()
+    pytester.runpytest_subprocess("-p", "kvfake", "-W", "error", timeout=BOUND_SECONDS).assert_outcomes(passed=7)
+    pytester.runpytest_subprocess(timeout=BOUND_SECONDS).assert_outcomes(errors=7)
 
 
 def test_classes_of_unittest_in_parallel(pytester: pytest.Pytester) -> None:
@@ -230,8 +245,8 @@ def test_classes_of_unittest_in_parallel(pytester: pytest.Pytester) -> None:
                 self.assertEqual(answer.text, "{}")
     """
     )
-    for args in ([], ["-n2"]):
-        run(pytester, "-W", "error", *args).assert_outcomes(passed=11)
+    run(pytester, "-W", "error").assert_outcomes(passed=11)
+    run(pytester, "-W", "error", "-n2", beside="xdist").assert_outcomes(passed=11)
 
 
 def test_a_double_in_a_doctest(pytester: pytest.Pytester) -> None:

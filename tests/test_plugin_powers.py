@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_plugin import INI, run, section_of, text_of
+from tests.support.missing import unavailable
+from tests.support.suites import INI, run, section_of, text_of
 
 APP = """
     import pytest
@@ -214,7 +215,7 @@ def test_a_switch_of_the_ini_file(pytester: pytest.Pytester) -> None:
 def test_the_ini_options_are_texts(pytester: pytest.Pytester) -> None:
     """Also in a TOML file of pytest's own kind; anything else is a usage error that names the option."""
     if pytest.version_tuple < (9,):
-        pytest.skip("this pytest has no TOML files of its own")
+        unavailable("this pytest has no TOML files of its own")
     (pytester.path / "pytest.ini").unlink()
     pytester.makefile(".toml", pytest="[pytest]\nkvfake_strict = true\n")
     suite(pytester, "")

@@ -21,6 +21,7 @@ from kvfake.http.connection import Connection
 from kvfake.http.server import Poller, Server
 from kvfake.services.messages import Request, Response
 from tests.support.doors import serving
+from tests.support.missing import unavailable
 from tests.support.process import PATIENCE_SECONDS
 from tests.support.wire import Wire, request_bytes
 
@@ -101,7 +102,7 @@ def test_ipv6() -> None:
     try:
         double = kvfake.start(host="::1")
     except OSError:
-        pytest.skip("this machine has no IPv6 loopback")
+        unavailable("this machine has no IPv6 loopback")
     with double:
         assert double.url.startswith("http://[::1]:")
         with socket.create_connection(("::1", port_of(double))) as sock:

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.cookies import SimpleCookie
-from importlib.util import find_spec
 from typing import Any, NamedTuple, TypeVar
 
 import anyio
@@ -55,9 +54,7 @@ def door(client: str) -> ClientDoor:
     return made
 
 
-@pytest.fixture(
-    params=["asyncio", pytest.param("trio", marks=pytest.mark.skipif(not find_spec("trio"), reason="there is no trio"))]
-)
+@pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name

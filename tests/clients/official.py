@@ -7,26 +7,14 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
 
-import pytest
+from tests.support.missing import tool, unavailable
 
 HERE = Path(__file__).parent
 
 # Together they are less than the timeout of the test that is the first to need a client.
 DOWNLOAD_SECONDS = 330
 BUILD_SECONDS = 240
-
-
-def unavailable(reason: str) -> NoReturn:
-    """Skip for that reason; where ``CI=true`` says that everything must be there, fail."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
-
-
-def tool(name: str) -> str:
-    return shutil.which(name) or unavailable(f"there is no {name} on the PATH")
 
 
 def copied(name: str, where: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import kvfake
 from kvfake.double import Double
 from tests.clients.official import GoStories, NodeStories
 from tests.clients.sessions import Session
+from tests.support.missing import tool
 
 ADA = {
     "user_id": "7q7kaakokfdsdycy3pr9ctkc5r",
@@ -331,7 +331,6 @@ class Said(NamedTuple):
     """What ``--verbose`` shows."""
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on the PATH")
 class TestCurl:
     """`curl`; after ``--next`` it asks again on the same connection."""
 
@@ -428,6 +427,6 @@ def curl(*arguments: str, said: str = "") -> Said:
     """Run curl on its own: no settings file, no proxy. Options before a ``--next`` are forgotten after it; these here are not."""
     own = ["--silent", "--show-error", "--verbose", "--noproxy", "*", "--max-time", "30"]
     rest = [part for argument in arguments for part in ([argument, *own] if argument == "--next" else [argument])]
-    done = subprocess.run(["curl", "-q", *own, *rest], input=said, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([tool("curl"), "-q", *own, *rest], input=said, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return Said(done.stdout, done.stderr)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import kvfake
-from tests.clients.official import build, copied, download, output, tool
+from tests.clients.official import build, copied, download, output
+from tests.support.missing import tool
 from tests.support.process import KVFAKE
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.once]

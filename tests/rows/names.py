@@ -8,14 +8,19 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 CHECKS = "test_the_row_holds"
 MARK = "shows"
+
+TESTS = Path(__file__).parents[1]
+COLLECTED = pytest.StashKey[list[pytest.Item]]()
+"""Where a run keeps what it has collected, in its order and before anything is deselected."""
 
 
 class Collected:
@@ -24,8 +29,18 @@ class Collected:
     def __init__(self) -> None:
         self.items: list[pytest.Item] = []
 
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.items = session.items
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+        self.items = [*items]
+        config.stash[COLLECTED] = self.items
+        return (yield)
+
+
+def names_of_this_run(config: pytest.Config) -> dict[str, list[str]] | None:
+    """The names, if this run has collected every test: to collect them again takes seconds. Else ``None``."""
+    has_all = {Path(arg).resolve() for arg in config.args} <= {TESTS, TESTS.parent} and not config.getoption("lf", False)
+    items = config.stash[COLLECTED]
+    return names(items) if has_all else None
 
 
 def names(items: Iterable[pytest.Item]) -> dict[str, list[str]]:
@@ -46,7 +61,7 @@ def names(items: Iterable[pytest.Item]) -> dict[str, list[str]]:
 def main() -> int:
     collected = Collected()
     with redirect_stdout(sys.stderr):
-        failed = pytest.main(["--collect-only", "-qq", "-p", "no:randomly", "-p", "no:cacheprovider", "tests"], [collected])
+        failed = pytest.main(["--collect-only", "-qq", "-p", "no:randomly", "tests"], [collected])
     if not failed:
         sys.stdout.write(json.dumps(names(collected.items), indent=2) + "\n")
     return failed
