@@ -176,7 +176,10 @@ class Connection:
             blank = len(received) - len(received.lstrip(b"\r\n"))
             self._input = received = received[min(blank, _MAX_BLANK_BYTES_AFTER_POST) :]
             self._follows_post = not received
-        end = self._parser.end_of_same(received) or self._end_of_head(received)
+        end = self._parser.end_of_same(received)
+        if not end:
+            blank_line = _END_OF_HEAD.search(received, self._searched)
+            end = blank_line.end() if blank_line is not None else -1
         if end > MAX_HEAD_BYTES or (end < 0 and len(received) > MAX_HEAD_BYTES):
             return self._refuse(BadRequest(TOO_LARGE))
         try:
@@ -198,11 +201,6 @@ class Connection:
         self._head, self._body = head, (ChunkedBody() if length is None else Body(length))
         actions = self._read_body(self._body) if self._input else _NOTHING
         return (_CONTINUE, *actions) if head.expects and not head.is_old else actions
-
-    def _end_of_head(self, received: bytes | bytearray) -> int:
-        """The position after the first blank line; -1 if there is none yet."""
-        found = _END_OF_HEAD.search(received, self._searched)
-        return found.end() if found is not None else -1
 
     def _wait_for_head(self, received: bytes | bytearray) -> tuple[Action, ...]:
         """Wait for the end of the head. Raises `BadRequest` if no more will come, or if the first line is refused already."""

@@ -1,4 +1,4 @@
-"""Requests of a client in this process, without a socket: what it sends as a `Request`, and what it would get from a socket.
+"""Exchanges without a socket of this package: a `Request` of what a client sends, and the bytes that it would get from a socket.
 
 Law: it knows no client library, and waits for nothing but jobs.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from queue import Empty, SimpleQueue
 from threading import Thread
 
@@ -21,8 +20,8 @@ HeaderLines = Sequence[tuple[str | bytes, str | bytes]]
 
 
 class RequestBuilder:
-    """Makes requests of what a client sends, with headers as `kvfake.http.parser` reads them. Most clients send the same headers
-    again and again, so the last ones are remembered.
+    """Makes requests of what a client sends, with headers as `kvfake.http.parser` reads them. The last headers are kept, because
+    most clients repeat theirs.
     """
 
     def __init__(self) -> None:
@@ -61,35 +60,32 @@ def wait_for_job(job: Job, timeout: float | None) -> Response:
         raise TimeoutError("timed out") from None
 
 
-def reason_and_headers(response: Response) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """The words beside the status, and the headers."""
-    reason, headers = _without_length(response.status, response.headers, response.rows)
-    if response.status in WITHOUT_LENGTH:
-        return reason, headers
-    return reason, [*headers, (b"Content-Length", b"%d" % len(response.body))]
-
-
-@lru_cache(maxsize=512)
-def _without_length(status: int, headers: Headers, rows: tuple[str, ...]) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    if rows:
-        headers = (*headers, (FIDELITY_HEADER, ", ".join(rows)))
-    return reason_phrase(status).encode(), [(name.encode(), value.encode("latin-1")) for name, value in headers]
+def reason_and_headers(response: Response) -> tuple[str, Headers]:
+    """The text after the status, and the headers as they are sent."""
+    headers = response.headers
+    if response.rows:
+        headers = (*headers, (FIDELITY_HEADER, ", ".join(response.rows)))
+    if response.status not in WITHOUT_LENGTH:
+        headers = (*headers, ("Content-Length", str(len(response.body))))
+    return reason_phrase(response.status), headers
 
 
 def sent_body(request: Request, response: Response) -> bytes:
-    """The body as it is sent: none for a HEAD."""
+    """The body as it is sent: none to a HEAD."""
     return b"" if request.method == "HEAD" or response.status in WITHOUT_LENGTH else response.body
 
 
-def wire_actions(request: Request, response: Response) -> tuple[Action, ...]:
-    """What a server would do on the wire."""
+def wire_actions(request: Request, response: Response, keep_alive: bool) -> tuple[Action, ...]:
+    """The actions with which a server sends the response, or carries out its wire fault."""
     body = sent_body(request, response)
-    message = message_of(response, body, keep_alive=True)
+    message = message_of(response, body, keep_alive)
     return apply_wire_fault(response.wire_fault or WireFault(), message, body, response.body)
 
 
 def next_bytes(actions: Iterator[Action], timeout: float | None) -> tuple[float, bytes | OSError]:
-    """The seconds until something comes to a client that waits so long, and what comes. No bytes are the end of the stream."""
+    """The seconds until the next bytes reach a client, and the bytes: none at the end of the stream, or the error that the client
+    gets. ``timeout`` is how many seconds the client waits.
+    """
     seconds = 0.0
     for action in actions:
         if isinstance(action, bytes):

@@ -60,7 +60,7 @@ class Poller:
 
     def close(self) -> None:
         self._calls.clear()
-        if self._unit == 1:
+        if hasattr(self._poller, "close"):  # epoll has one, poll has none
             self._poller.close()
 
 
@@ -94,8 +94,8 @@ _STOP_SECONDS = 0.1  # how long running jobs are waited for at the end
 
 
 class WorkerPool:
-    """Threads that run jobs. A thread is started if none is idle; no thread keeps the server or the process from ending. ``wake`` is
-    called, on any thread, when there is something to `deliver`.
+    """Threads that run jobs. A thread is started if none is idle; no thread keeps the server or the process from ending. ``wake``
+    is called, on any thread, when there is something to `deliver`.
     """
 
     _now = staticmethod(machine_seconds)
@@ -264,8 +264,11 @@ class Server:
         while actions:
             for position, action in enumerate(actions):
                 if isinstance(action, bytes):
-                    sent = self._send(peer.socket, action)
-                    if sent < len(action):
+                    sent = 0
+                    try:
+                        while sent < len(action):
+                            sent += peer.socket.send(action[sent:] if sent else action)
+                    except BlockingIOError:  # the socket takes no more now
                         peer.pending = (action[sent:], *actions[position + 1 :])
                         self._watch(peer, WRITE)
                         return
@@ -284,23 +287,12 @@ class Server:
         if peer.mask != READ:
             self._watch(peer, READ)
 
-    @staticmethod
-    def _send(sock: socket.socket, data: bytes) -> int:
-        """Send what the socket takes now; returns how many bytes."""
-        sent = 0
-        try:  # not `suppress`: it takes as long as a call
-            while sent < len(data):
-                sent += sock.send(data[sent:] if sent else data)
-        except BlockingIOError:
-            pass
-        return sent
-
     def _watch(self, peer: _Peer, mask: int) -> None:
         if mask != peer.mask:
             self._poller.watch(peer.fd, mask, partial(self._serve, peer))
             peer.mask = mask
 
-    # ------------------------------------------------------------------------------------------------------- coming and going
+    # -------------------------------------------------------------------------------------------------- accepting and ending
 
     def _accept(self) -> None:
         for _ in range(_MAX_ACCEPTS_AT_ONCE):
