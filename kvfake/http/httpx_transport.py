@@ -61,9 +61,8 @@ def _timeout(request: httpx.Request) -> Any:
 def _steps(incoming: Request, response: Response, timeout: float | None) -> Iterator[Any]:
     """The seconds to wait until the response begins, in one or more steps, and then the response."""
     if response.wire_fault is None:
-        reason, lines = reason_and_headers(response)
-        headers, extensions = httpx.Headers(lines, encoding="latin-1"), {"reason_phrase": reason.encode()}
-        stream = httpx.ByteStream(sent_body(incoming, response))
+        reason, headers = reason_and_headers(response)
+        stream, extensions = httpx.ByteStream(sent_body(incoming, response)), {"reason_phrase": reason}
         yield httpx.Response(response.status, headers=headers, stream=stream, extensions=extensions)
     else:
         events = _events(incoming, response, timeout)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from queue import Empty, SimpleQueue
 from threading import Thread
 
@@ -60,14 +61,19 @@ def wait_for_job(job: Job, timeout: float | None) -> Response:
         raise TimeoutError("timed out") from None
 
 
-def reason_and_headers(response: Response) -> tuple[str, Headers]:
+def reason_and_headers(response: Response) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     """The text after the status, and the headers as they are sent."""
-    headers = response.headers
-    if response.rows:
-        headers = (*headers, (FIDELITY_HEADER, ", ".join(response.rows)))
-    if response.status not in WITHOUT_LENGTH:
-        headers = (*headers, ("Content-Length", str(len(response.body))))
-    return reason_phrase(response.status), headers
+    reason, headers = _without_length(response.status, response.headers, response.rows)
+    if response.status in WITHOUT_LENGTH:
+        return reason, headers
+    return reason, [*headers, (b"Content-Length", b"%d" % len(response.body))]
+
+
+@lru_cache(maxsize=512)
+def _without_length(status: int, headers: Headers, rows: tuple[str, ...]) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    if rows:
+        headers = (*headers, (FIDELITY_HEADER, ", ".join(rows)))
+    return reason_phrase(status).encode(), [(name.encode(), value.encode("latin-1")) for name, value in headers]
 
 
 def sent_body(request: Request, response: Response) -> bytes:

@@ -61,10 +61,10 @@ def _whole(incoming: Request, response: Response) -> HTTPResponse:
     reason, headers = reason_and_headers(response)
     return HTTPResponse(
         io.BytesIO(sent_body(incoming, response)),
-        HTTPHeaderDict(headers),
+        HTTPHeaderDict([(name.decode(), value.decode("latin-1")) for name, value in headers]),
         response.status,
         version=11,
-        reason=reason,
+        reason=reason.decode(),
         preload_content=False,
         request_method=incoming.method,
     )

@@ -104,7 +104,7 @@ class Router:
             return self._backend.answer(persist, request, world)
         clean = go.clean(decoded) if decoded[:1] == b"/" else decoded
         if not clean.startswith(_MATTERMOST):
-            found = self._answer_beside_stores(request, owner, decoded)
+            found = self._answer_without_service(request, owner, decoded)
             if found is not None:
                 return found
         if decoded.startswith(_PLUGINS) or clean.startswith(_PLUGINS):
@@ -118,9 +118,9 @@ class Router:
         self._backend.record_other(world, None, request, response, self._backend.seconds())
         return response
 
-    # ----------------------------------------------------------------------------------------------- beside the stores
+    # ------------------------------------------------------------------------------- routes, applications and the fallback
 
-    def _answer_beside_stores(self, request: Request, world: World, decoded: bytes) -> Response | Job | None:
+    def _answer_without_service(self, request: Request, world: World, decoded: bytes) -> Response | Job | None:
         """The response of a route, or a job for a mounted application or the fallback; ``None`` if none of them is there."""
         path = decoded.decode("utf-8", "surrogateescape")
         response = world.routes.response_for(request.method, path)

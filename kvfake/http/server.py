@@ -24,8 +24,6 @@ from kvfake.services.mattermost import redact_query
 from kvfake.services.messages import UNEXPECTED, Job, Response
 from kvfake.world.clock import machine_seconds
 
-# ----------------------------------------------------------------------------------------------------------------- polling
-
 READ, WRITE = select.POLLIN, select.POLLOUT  # epoll's are the same numbers
 
 _BEST: Callable[[], Any] = getattr(select, "epoll", select.poll)
@@ -43,7 +41,7 @@ class Poller:
         self._calls: dict[int, Callable[[], None]] = {}
 
     def watch(self, fd: int, mask: int, call: Callable[[], None]) -> None:
-        """From now on wait for `READ` or `WRITE`, or, with 0, no longer; ``call`` is what `wait` returns."""
+        """From now on wait for `READ` or `WRITE` of the file descriptor, or, with 0, for neither. `wait` returns ``call``."""
         if not mask:
             del self._calls[fd]
             self._poller.unregister(fd)
@@ -54,7 +52,9 @@ class Poller:
             self._calls[fd] = call
 
     def wait(self, seconds: float | None) -> list[Callable[[], None]]:
-        """The calls of those that are ready, after so many seconds at most. One whose other side is gone is ready too."""
+        """The calls of the file descriptors that are ready, after so many seconds at most; ready is also one whose other side is
+        gone.
+        """
         calls = self._calls
         return [calls[fd] for fd, _ in self._poller.poll(None if seconds is None else seconds * self._unit)]
 
@@ -105,7 +105,7 @@ class WorkerPool:
         self._waiting: SimpleQueue[tuple[Job, Done] | None] = SimpleQueue()
         self._idle = Semaphore(0)
         self._threads: list[Thread] = []
-        self._finished: deque[tuple[Done, Response]] = deque()
+        self._finished: deque[Callable[[], None]] = deque()
 
     def run(self, job: Job, done: Done) -> None:
         """Run the job on another thread; `deliver` passes its response to ``done``."""
@@ -118,15 +118,14 @@ class WorkerPool:
     def _work(self) -> None:
         while (waiting := self._waiting.get()) is not None:
             job, done = waiting
-            self._finished.append((done, run_job(job)))
+            self._finished.append(partial(done, run_job(job)))
             self._wake()
             self._idle.release()
 
     def deliver(self) -> None:
         """Pass the responses of finished jobs to their ``done``, on the caller's thread."""
         while self._finished:
-            done, response = self._finished.popleft()
-            done(response)
+            self._finished.popleft()()
 
     def stop(self) -> None:
         """End the threads. Jobs that wait are dropped; a thread whose job still runs ends with its job, or with the process."""
@@ -173,12 +172,11 @@ class _Peer:
     def __init__(self, sock: socket.socket, connection: Connection, moment: float) -> None:
         self.socket, self.fd, self.connection, self.moment = sock, sock.fileno(), connection, moment
         self.pending: tuple[Action, ...] = ()
-        self.mask, self.read_bytes = READ, _FEW_BYTES
-        self.is_lingering = False
+        self.mask, self.read_bytes, self.is_lingering = 0, _FEW_BYTES, False
 
 
 class Server:
-    """A listening socket and the loop that serves it. Raises ``OSError`` where it cannot bind."""
+    """A listening socket and the loop that serves it. Raises ``OSError`` if the address cannot be bound."""
 
     def __init__(self, connect: Callable[[], Connection], host: str, port: int) -> None:
         self._connect = connect
@@ -308,12 +306,13 @@ class Server:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = _Peer(sock, self._connect(), self._timers.moment)
             self._peers.add(peer)
-            self._poller.watch(peer.fd, READ, partial(self._serve, peer))
+            self._watch(peer, READ)
 
     def _listen(self) -> None:
         self._poller.watch(self._listener.fileno(), READ, self._accept)
 
     def _end(self, peer: _Peer, end: Close | Hang | Reset) -> None:
+        """Close the socket, or read and drop what the client sends until it is gone or its time is over."""
         if isinstance(end, Reset):
             peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, SO_LINGER_RESET)
         if isinstance(end, Reset) or (isinstance(end, Close) and not end.linger):
@@ -340,6 +339,7 @@ class Server:
             peer.socket.close()
 
     def _sweep(self) -> None:
+        """Drop the clients that were idle for too long."""
         oldest = self._timers.moment - _MAX_IDLE_SECONDS
         for peer in [peer for peer in self._peers if peer.mask and peer.moment < oldest]:
             self._drop(peer)
@@ -347,17 +347,15 @@ class Server:
 
     def _close_everything(self) -> None:
         self._poller.close()  # first: a socket that it knows takes longer to close
-        for peer in self._peers:
-            peer.socket.close()
+        for sock in [*(peer.socket for peer in self._peers), self._listener, self._waker_out, self._waker_in]:
+            sock.close()
         self._peers.clear()
-        self._listener.close()
-        self._waker_out.close()
-        self._waker_in.close()
         self._workers.stop()
 
-    # ---------------------------------------------------------------------------------------------------------- jobs
+    # ---------------------------------------------------------------------------------------------------------------- jobs
 
     def _woken(self) -> None:
+        """`_wake_loop` was called: jobs are finished, or the server is to stop."""
         with suppress(BlockingIOError):
             self._waker_out.recv(4096)
         self._workers.deliver()

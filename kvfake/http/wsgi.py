@@ -61,7 +61,7 @@ class WsgiApp:
 
 
 def request_of(environ: Mapping[str, Any]) -> Request:
-    """The request of an environ."""
+    """The request that a server has put into the environ."""
     headers = {
         name[5:].replace("_", "-").lower().encode(): value.encode("latin-1")
         for name, value in environ.items()
@@ -109,7 +109,7 @@ def _body(environ: Mapping[str, Any]) -> tuple[bytes, str]:
     return bytes(body), UNEXPECTED_END if length and left > 0 else ""
 
 
-# --------------------------------------------------------------------------------------------------------- wire faults
+# -------------------------------------------------------------------------------------------------------------- wire faults
 
 
 def _slowly(body: bytes, seconds: float) -> Iterator[bytes]:
