@@ -236,7 +236,7 @@ def test_a_control_that_breaks_does_not_break_the_server(capfd: pytest.CaptureFi
         raise RuntimeError("control is out of order")
 
     with opened("socket") as door:
-        door.double._router._control = broken
+        door.double._router._control = lambda: broken
         assert door.send("GET", "/_kvfake/health").status == 500
         assert "control is out of order" in capfd.readouterr().err
         assert door.send("GET", "/persist/kv", door.double.persist.headers).json() == []

@@ -1,12 +1,13 @@
 """One connection, without its socket: bytes in, actions out.
 
-Law: it speaks HTTP/1.1 as Go's ``net/http`` does (M28) and holds no rule of a service. It never waits and never blocks: it works
-off the bytes that it gets, one request at a time, and says what is to be done as actions, which `kvfake.http.server` carries out.
-After the actions were carried out, `Connection.advance` gives those for the next request that is there already, if there is one.
+Law: it speaks HTTP/1.1 as Go's ``net/http`` does (M28) and holds no rule of a service. It never waits and never blocks: it reads
+the bytes that it gets, one request at a time, and returns actions, which `kvfake.http.server` carries out. Once they are carried
+out, `Connection.advance` returns those for the next request, if it was received already.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from functools import lru_cache
@@ -28,62 +29,64 @@ from kvfake.services.messages import FIDELITY_HEADER, Headers, Job, Request, Res
 from kvfake.world.journal import redact_headers
 
 Handler = Callable[[Request], Response | Job]
-"""Answers a request: with a response, or with a job that makes one where that may block."""
+"""Answers a request: with a response, or, where that may block, with a job that makes one."""
 
 Log = Callable[[str, bytes, int, int], None]
-"""Called with method, target, status and the bytes of the body; zeros where a fault let no answer out."""
+"""Called with method, target, status and bytes of the body; both numbers are 0 if a fault kept the response from the client."""
 
 WITHOUT_LENGTH = (204, 304)  # RFC 9110, 8.6: no Content-Length, and no body
 MAX_HANG_SECONDS = 300.0
-_MAX_PIECES = 200  # of a response that is spread over time
+_MAX_PIECES = 200  # of a response that a fault spreads over time
 _PIECE_SECONDS = 0.01
-_PROMISED_BYTES = 16  # the Content-Length of an empty body that is truncated
-_MIN_BYTES_OF_A_NEXT_HEAD = 4  # net/http waits for so many before it looks at them
+_PROMISED_BYTES = 16  # the Content-Length of an empty body that a fault truncates
+_MIN_BYTES_OF_A_NEXT_HEAD = 4  # net/http waits for so many before it reads another request
 _MAX_BLANK_BYTES_AFTER_POST = 4  # net/http: RFC 7230 section 3 tolerance for old buggy clients
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _EXPECTATION_FAILED = Response(417, close=True)
+_REASON_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_END_OF_HEAD = re.compile(rb"\n\r?\n")  # a line may end without a carriage return
 
 
 # ------------------------------------------------------------------------------------------------------------------ actions
 
 
 class Wait(NamedTuple):
-    """Do nothing for so long; what follows waits."""
+    """Do nothing for so long, then go on with the next action."""
 
     seconds: float
 
 
 class Hang(NamedTuple):
-    """Send nothing until the client gives up, or for so long; then end the connection."""
+    """Send nothing until the client gives up, at most for so long; then end the connection."""
 
     seconds: float
 
 
 class Reset(NamedTuple):
-    """End the connection with RST, as if this machine were gone."""
+    """End the connection with RST."""
 
 
 class Close(NamedTuple):
-    """End the connection. ``linger`` says to read on until the client is done: closing with unread input would send RST, and the
-    client could lose the answer.
+    """End the connection. ``linger``: first read until the client has ended its side. Closing with unread input would send RST, and
+    the client could lose the response.
     """
 
     linger: bool
 
 
 Action = bytes | Job | Wait | Hang | Reset | Close
-"""Of these ``bytes`` are to be sent, and a job is to be run, its response handed to `Connection.job_done`."""
+"""``bytes`` are to be sent. A job is to be run, and its response passed to `Connection.job_done`; it is the last action."""
 
 _NOTHING: tuple[Action, ...] = ()
 _LINGER = Close(linger=True)
 
 SO_LINGER_RESET = struct.pack("ii", 1, 0)
-"""For SO_LINGER: closing sends RST, and what was not sent yet is lost."""
+"""The value of the socket option SO_LINGER with which closing sends RST; what was not sent yet is lost."""
 
 
 def apply_wire_fault(wire_fault: WireFault, message: bytes, body: bytes, garbage: bytes) -> tuple[Action, ...]:
-    """What is done in place of sending ``message``, which ends with ``body``; ``garbage`` is sent where the fault sends bytes that
-    are no answer. If the last action is not bytes, it ends the connection.
+    """The actions in place of sending ``message``, which ends with ``body``. ``garbage`` is what `Wire.GARBAGE` sends. If the last
+    action is not bytes, it ends the connection.
     """
     waiting: tuple[Action, ...] = (Wait(wire_fault.delay),) if wire_fault.delay else ()
     wire = wire_fault.sever.wire if wire_fault.sever is not None else None
@@ -102,7 +105,7 @@ def apply_wire_fault(wire_fault: WireFault, message: bytes, body: bytes, garbage
 
 
 def in_pieces(message: bytes, seconds: float) -> list[bytes | Wait]:
-    """The message, spread over that time."""
+    """The message in pieces, with waits between them that last ``seconds`` together at most."""
     count = max(1, min(_MAX_PIECES, len(message), int(seconds / _PIECE_SECONDS)))
     size = max(1, -(-len(message) // count))
     pieces: list[bytes | Wait] = [message[:size]]
@@ -121,11 +124,11 @@ class Connection:
         self._handle, self._log = handle, log
         self._parser = HeadParser()
         self._input: bytes | bytearray = b""  # what was received and not used yet
-        self._searched = 0  # so many bytes of it are known not to end a head
+        self._searched = 0  # the end of the head is not in so many of its first bytes
         self._has_checked_line = False
-        self._method, self._target = "", b""  # of the request that was read last
+        self._method, self._target = "", b""  # of the last request
         self._head: Head | None = None  # of the request whose body is being read, or whose job is running
-        self._body: Body | None = None
+        self._body: Body | None = None  # the body that is being read
         self._headers: dict[bytes, bytes] | None = None  # of the last request
         self._redacted_headers: dict[bytes, bytes] = {}  # the same, redacted
         self._has_served = self._follows_post = False
@@ -134,7 +137,7 @@ class Connection:
         self._has_ended = False
 
     def receive(self, data: bytes) -> tuple[Action, ...]:
-        """Take these bytes."""
+        """The actions for these bytes from the client."""
         if not self._input:
             self._input = data
         else:
@@ -144,12 +147,12 @@ class Connection:
         return self.advance()
 
     def eof(self) -> tuple[Action, ...]:
-        """The client will send no more. A request that was begun is answered as far as it came."""
+        """The actions once the client will send no more. A request without its end is answered as far as it came."""
         self._is_half_closed = True
         return self.advance()
 
     def advance(self) -> tuple[Action, ...]:
-        """Go on with what was received."""
+        """The actions for what was received before, once the last ones are carried out."""
         if self._body is not None:
             return self._read_body(self._body)
         if self._head is not None or self._has_ended:
@@ -159,7 +162,7 @@ class Connection:
         return self._end(linger=False) if self._is_half_closed else _NOTHING
 
     def job_done(self, response: Response) -> tuple[Action, ...]:
-        """Go on with the response of the job."""
+        """The actions for the response of the job."""
         head = self._head
         assert head is not None
         self._head = None
@@ -173,7 +176,10 @@ class Connection:
             blank = len(received) - len(received.lstrip(b"\r\n"))
             self._input = received = received[min(blank, _MAX_BLANK_BYTES_AFTER_POST) :]
             self._follows_post = not received
-        end = self._parser.end_of_same(received) or _end_of_head(received, self._searched)
+        end = self._parser.end_of_same(received)
+        if not end:
+            blank_line = _END_OF_HEAD.search(received, self._searched)
+            end = blank_line.end() if blank_line is not None else -1
         if end > MAX_HEAD_BYTES or (end < 0 and len(received) > MAX_HEAD_BYTES):
             return self._refuse(BadRequest(TOO_LARGE))
         try:
@@ -184,20 +190,20 @@ class Connection:
             self._method, self._target, head = self._parser.read(bytes(received[:end]))
         except BadRequest as bad:
             return self._refuse(bad)
+        if head.expects is None:
+            return self._reply(head, _EXPECTATION_FAILED)
         length = head.length
         if length is not None and length <= len(self._input) and not head.expects:
             body = b""
             if length:
                 body, self._input = bytes(self._input[:length]), self._input[length:]
             return self._answer(head, body)
-        self._head, self._body = head, (incoming := ChunkedBody() if length is None else Body(length))
-        if head.expects is None:
-            return self._answer_early(head, incoming)
-        actions = self._read_body(incoming) if self._input else _NOTHING
+        self._head, self._body = head, (ChunkedBody() if length is None else Body(length))
+        actions = self._read_body(self._body) if self._input else _NOTHING
         return (_CONTINUE, *actions) if head.expects and not head.is_old else actions
 
     def _wait_for_head(self, received: bytes | bytearray) -> tuple[Action, ...]:
-        """Wait for more, unless these bytes cannot begin a request, or no more will come."""
+        """Wait for the end of the head. Raises `BadRequest` if no more will come, or if the first line is refused already."""
         if self._is_half_closed and received:
             raise BadRequest(BAD_REQUEST_TEXT)
         if not self._has_checked_line and b"\n" in received:
@@ -212,27 +218,18 @@ class Connection:
         self._input = body.feed(bytes(self._input))
         if self._is_half_closed and not body.is_done and not body.error:
             body.end()
-        if body.is_done:
-            self._head = self._body = None
-            return self._answer(head, body.bytes)
-        return self._answer_early(head, body) if body.error or body.is_too_long else _NOTHING
-
-    # ---------------------------------------------------------------------------------------------------------- responses
-
-    def _answer_early(self, head: Head, body: Body) -> tuple[Action, ...]:
-        """Answer a request whose body has not come to its end, or never will."""
-        self._is_cut_short = True
+        if not (body.is_done or body.error or body.is_too_long):
+            return _NOTHING
+        self._is_cut_short = not body.is_done
         self._head = self._body = None
         return self._answer(head, body.bytes, body.error)
 
+    # ---------------------------------------------------------------------------------------------------------- responses
+
     def _answer(self, head: Head, body: bytes, body_error: str = "") -> tuple[Action, ...]:
-        if head.expects is None:
-            answer: Response | Job = _EXPECTATION_FAILED
-        else:
-            if head.headers is not self._headers:
-                self._headers, self._redacted_headers = head.headers, redact_headers(head.headers)
-            request = Request(self._method, self._target, head.headers, body, body_error, self._redacted_headers)
-            answer = self._handle(request)
+        if head.headers is not self._headers:
+            self._headers, self._redacted_headers = head.headers, redact_headers(head.headers)
+        answer = self._handle(Request(self._method, self._target, head.headers, body, body_error, self._redacted_headers))
         if isinstance(answer, Response):
             return self._reply(head, answer)
         self._head = head
@@ -267,17 +264,8 @@ class Connection:
         return (Close(linger),)
 
 
-def _end_of_head(received: bytes | bytearray, start: int) -> int:
-    """Behind the first blank line; negative where there is none yet. A line may end without a carriage return."""
-    end = received.find(b"\n\r\n", start)
-    bare = received.find(b"\n\n", start, end + 1 if end >= 0 else len(received))
-    if bare >= 0:
-        return bare + 2
-    return end + 3 if end >= 0 else -1
-
-
 def message_of(response: Response, body: bytes, keep_alive: bool, is_old: bool = False) -> bytes:
-    """The response as it is sent, with that body."""
+    """The bytes of the response, with that body. ``is_old``: to an HTTP/1.0 request."""
     start = _start(response.status, response.headers, response.rows, keep_alive, is_old)
     if response.status in WITHOUT_LENGTH:
         return start + b"\r\n"
@@ -289,7 +277,7 @@ def message_of(response: Response, body: bytes, keep_alive: bool, is_old: bool =
 
 @lru_cache(maxsize=512)
 def _start(status: int, headers: Headers, rows: tuple[str, ...], keep_alive: bool, is_old: bool) -> bytes:
-    """The status line and the headers, up to the length that follows where there is a body."""
+    """The status line and the headers, up to the value of Content-Length, or to the blank line if there is no body."""
     lines = [f"HTTP/1.{0 if is_old else 1} {status} {reason_phrase(status)}"]
     lines += [f"{name}: {value}" for name, value in headers]
     if rows:
@@ -303,8 +291,5 @@ def _start(status: int, headers: Headers, rows: tuple[str, ...], keep_alive: boo
 
 
 def reason_phrase(status: int) -> str:
-    """The words beside the status; ``Unknown`` for a status that has none."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
+    """The text after the status in the status line."""
+    return _REASON_PHRASES.get(status, "Unknown")

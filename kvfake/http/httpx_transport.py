@@ -1,6 +1,6 @@
 """A double as a transport of httpx, with no socket: for ``httpx.Client`` and ``httpx.AsyncClient``.
 
-Law: it translates, and decides nothing. What a fault leaves of a response is read by h11, the parser that httpx uses.
+Law: it translates, and decides nothing. A response with a wire fault is read by h11, the parser that httpx uses.
 """
 
 from __future__ import annotations
@@ -27,30 +27,26 @@ class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         self._router, self._builder = router, RequestBuilder()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        incoming = self._incoming(request, request.read())
+        incoming, timeout = self._incoming(request, request.read()), _timeout(request)
         response = self._router.answer(incoming)
         if not isinstance(response, Response):
             with _as_httpx():
-                response = wait_for_job(response, _timeout(request))
-        if response.wire_fault is None:
-            return _whole(incoming, response)
-        events = _events(incoming, response, _timeout(request))
-        while not isinstance(step := next(events), h11.Response):
+                response = wait_for_job(response, timeout)
+        steps = _steps(incoming, response, timeout)
+        while not isinstance(step := next(steps), httpx.Response):
             time.sleep(step)
-        return _streamed(step, events)
+        return step
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        incoming = self._incoming(request, await request.aread())
+        incoming, timeout = self._incoming(request, await request.aread()), _timeout(request)
         response = self._router.answer(incoming)
         if not isinstance(response, Response):
             with _as_httpx():
-                response = await anyio.to_thread.run_sync(wait_for_job, response, _timeout(request), abandon_on_cancel=True)
-        if response.wire_fault is None:
-            return _whole(incoming, response)
-        events = _events(incoming, response, _timeout(request))
-        while not isinstance(step := next(events), h11.Response):
+                response = await anyio.to_thread.run_sync(wait_for_job, response, timeout, abandon_on_cancel=True)
+        steps = _steps(incoming, response, timeout)
+        while not isinstance(step := next(steps), httpx.Response):
             await anyio.sleep(step)
-        return _streamed(step, events)
+        return step
 
     def _incoming(self, request: httpx.Request, body: bytes) -> Request:
         target = request.extensions.get("target") or request.url.raw_path
@@ -58,26 +54,30 @@ class HttpxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
 
 def _timeout(request: httpx.Request) -> Any:
+    """How many seconds the client waits for bytes; ``None`` for ever."""
     return request.extensions.get("timeout", {}).get("read")
 
 
-def _whole(incoming: Request, response: Response) -> httpx.Response:
-    reason, headers = reason_and_headers(response)
-    stream, extensions = httpx.ByteStream(sent_body(incoming, response)), {"reason_phrase": reason}
-    return httpx.Response(response.status, headers=headers, stream=stream, extensions=extensions)
-
-
-def _streamed(head: h11.Response, events: Iterator[Any]) -> httpx.Response:
-    stream, extensions = _Body(events), {"reason_phrase": head.reason}
-    return httpx.Response(head.status_code, headers=head.headers.raw_items(), stream=stream, extensions=extensions)
+def _steps(incoming: Request, response: Response, timeout: float | None) -> Iterator[Any]:
+    """The seconds to wait until the response begins, in one or more steps, and then the response."""
+    if response.wire_fault is None:
+        reason, headers = reason_and_headers(response)
+        stream, extensions = httpx.ByteStream(sent_body(incoming, response)), {"reason_phrase": reason}
+        yield httpx.Response(response.status, headers=headers, stream=stream, extensions=extensions)
+    else:
+        events = _events(incoming, response, timeout)
+        while not isinstance(head := next(events), h11.Response):
+            yield head
+        extensions = {"reason_phrase": head.reason}
+        yield httpx.Response(head.status_code, headers=head.headers.raw_items(), stream=_Body(events), extensions=extensions)
 
 
 def _events(incoming: Request, response: Response, timeout: float | None) -> Iterator[Any]:
-    """Seconds to wait, the head of the response, and pieces of its body, in the order in which they come."""
+    """The seconds to wait, the head of the response, and pieces of its body, in the order in which they come."""
     parser = h11.Connection(h11.CLIENT)
     parser.send(h11.Request(method=incoming.method, target="/", headers=[("Host", "kvfake")]))
     parser.send(h11.EndOfMessage())
-    actions = iter(wire_actions(incoming, response))
+    actions = iter(wire_actions(incoming, response, keep_alive=True))
     with _as_httpx():
         while not isinstance(event := parser.next_event(), (h11.EndOfMessage, h11.PAUSED)):
             if event is h11.NEED_DATA:
@@ -96,17 +96,20 @@ def _events(incoming: Request, response: Response, timeout: float | None) -> Ite
 
 @contextmanager
 def _as_httpx() -> Iterator[None]:
+    """Raise the errors of httpx in place of those of a socket and of h11."""
     try:
         yield
-    except TimeoutError as late:
-        raise httpx.ReadTimeout(str(late)) from late
-    except ConnectionError as broken:
-        raise httpx.ReadError(str(broken)) from broken
-    except h11.RemoteProtocolError as wrong:
-        raise httpx.RemoteProtocolError(str(wrong)) from wrong
+    except TimeoutError as error:
+        raise httpx.ReadTimeout(str(error)) from error
+    except ConnectionError as error:
+        raise httpx.ReadError(str(error)) from error
+    except h11.RemoteProtocolError as error:
+        raise httpx.RemoteProtocolError(str(error)) from error
 
 
 class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """The body of a response, of the pieces and waits that `_events` yields after its head."""
+
     def __init__(self, events: Iterator[Any]) -> None:
         self._events = events
 

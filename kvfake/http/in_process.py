@@ -1,4 +1,4 @@
-"""Requests of a client in this process, without a socket: what it sends as a `Request`, and what it would get from a socket.
+"""Exchanges without a socket of this package: a `Request` of what a client sends, and the bytes that it would get from a socket.
 
 Law: it knows no client library, and waits for nothing but jobs.
 """
@@ -21,8 +21,8 @@ HeaderLines = Sequence[tuple[str | bytes, str | bytes]]
 
 
 class RequestBuilder:
-    """Makes requests of what a client sends, with headers as `kvfake.http.parser` reads them. Most clients send the same headers
-    again and again, so the last ones are remembered.
+    """Makes requests of what a client sends, with headers as `kvfake.http.parser` reads them. The last headers are kept, because
+    most clients repeat theirs.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ def wait_for_job(job: Job, timeout: float | None) -> Response:
 
 
 def reason_and_headers(response: Response) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """The words beside the status, and the headers."""
+    """The text after the status, and the headers as they are sent."""
     reason, headers = _without_length(response.status, response.headers, response.rows)
     if response.status in WITHOUT_LENGTH:
         return reason, headers
@@ -77,19 +77,21 @@ def _without_length(status: int, headers: Headers, rows: tuple[str, ...]) -> tup
 
 
 def sent_body(request: Request, response: Response) -> bytes:
-    """The body as it is sent: none for a HEAD."""
+    """The body as it is sent: none to a HEAD."""
     return b"" if request.method == "HEAD" or response.status in WITHOUT_LENGTH else response.body
 
 
-def wire_actions(request: Request, response: Response) -> tuple[Action, ...]:
-    """What a server would do on the wire."""
+def wire_actions(request: Request, response: Response, keep_alive: bool) -> tuple[Action, ...]:
+    """The actions with which a server sends the response, or carries out its wire fault."""
     body = sent_body(request, response)
-    message = message_of(response, body, keep_alive=True)
+    message = message_of(response, body, keep_alive)
     return apply_wire_fault(response.wire_fault or WireFault(), message, body, response.body)
 
 
 def next_bytes(actions: Iterator[Action], timeout: float | None) -> tuple[float, bytes | OSError]:
-    """The seconds until something comes to a client that waits so long, and what comes. No bytes are the end of the stream."""
+    """The seconds until the next bytes reach a client, and the bytes: none at the end of the stream, or the error that the client
+    gets. ``timeout`` is how many seconds the client waits.
+    """
     seconds = 0.0
     for action in actions:
         if isinstance(action, bytes):

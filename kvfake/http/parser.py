@@ -1,8 +1,8 @@
-"""Reads requests from bytes as Go's ``net/http`` does (M28), and refuses what it refuses, in its words: heads, and bodies.
+"""Reads the heads and bodies of requests as Go's ``net/http`` does (M28), and refuses what it refuses, with the same texts.
 
 Law: bytes in; a `Head`, a body, or `BadRequest` out. It knows neither sockets nor services. httptools reads the header lines. What
-it would judge differently from Go never reaches it: the request line (a method ``get``, raw UTF-8 in a target), continuation lines,
-and the lines that frame the body (two equal lengths, a length beside chunked).
+it would judge differently from Go is read here and never reaches it: the request line (a method ``get``, raw UTF-8 in a target),
+continuation lines, and the lines that frame the body (two equal lengths, a length beside chunked).
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from kvfake.services.go import quoted
 from kvfake.stores import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
 MAX_HEAD_BYTES = (1 << 20) + 4096  # http.DefaultMaxHeaderBytes, and what bufio reads beyond it
 
 
 class BadRequest(Exception):
-    """A head that is refused, and the connection ends. ``text`` is the status line after the version; ``body`` is the same unless
-    given.
+    """A head that is refused; the connection must end. ``text`` is the status line after the version, ``body`` the body of the
+    response, which is the same text if not given.
     """
 
     def __init__(self, text: str, body: str | None = None) -> None:
@@ -33,18 +34,13 @@ class BadRequest(Exception):
 
 
 BAD_REQUEST_TEXT = "400 Bad Request"
-_NO_HOST = "400 Bad Request: missing required Host header"
-_BAD_HOST = "400 Bad Request: malformed Host header"
-_BAD_NAME = "400 Bad Request: invalid header name"
-_BAD_VERSION = "505 HTTP Version Not Supported: unsupported protocol version"
 TOO_LARGE = "431 Request Header Fields Too Large"
-_BAD_CODING = ("501 Not Implemented", "Unsupported transfer encoding")
 
 
 class Head(Record):
-    """What the lines of a head below the first say. The next request of the connection may share it. ``is_old`` is HTTP/1.0;
-    ``length`` is ``None`` for a chunked body; ``expects`` says whether the client waits for ``100 Continue``, and is ``None``
-    where it expects something else.
+    """The headers of a request and what they mean. Requests with the same header lines share one. ``is_old``: HTTP/1.0; ``length``:
+    bytes of the body, ``None`` for a chunked one; ``expects``: whether the client waits for ``100 Continue``, ``None`` if it
+    expects something else.
     """
 
     __slots__ = ("expects", "headers", "is_old", "keep_alive", "length")
@@ -82,7 +78,7 @@ class HeadParser:
         self._parser = self._new_parser()
         self._headers: dict[bytes, bytes] = {}
         self._has_two_hosts = False
-        self._last_read: tuple[bytes, bytes, bytes] | None = None  # the lines of the head that was read last, and its version
+        self._last_read: tuple[bytes, bytes, bytes] | None = None  # the header lines and the version of the last head
         self._last_head = Head({}, False, False, 0, False)
 
     def _new_parser(self) -> HttpRequestParser:
@@ -91,7 +87,7 @@ class HeadParser:
         return parser
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by the parser. Of lines with the same name ``net/http`` takes the first, but for these three names."""
+        """Called by httptools. Of lines with the same name ``net/http`` takes the first, except for three names."""
         name, value = name.lower(), value.strip(b" \t")
         headers = self._headers
         if name not in headers:
@@ -104,27 +100,27 @@ class HeadParser:
             self._has_two_hosts = True
 
     def end_of_same(self, received: bytes | bytearray) -> int:
-        """Where the head ends, if its lines are those of the head that was read last; else 0. It saves the search for the end."""
+        """Where the head ends, if its header lines are those of the last head; else 0. This saves the search for the end."""
         if self._last_read is None:
             return 0
         start, lines = received.find(b"\n") + 1, self._last_read[0]
         return start + len(lines) if received.startswith(lines, start) else 0
 
     def read(self, head: bytes) -> tuple[str, bytes, Head]:
-        """Method, target, and what the other lines say, of a head that ends with its blank line. Raises `BadRequest`, for the first
-        reason that ``net/http`` would find.
+        """Method, target and `Head` of a head, which ends with its blank line. Raises `BadRequest`, for the first reason that
+        ``net/http`` would find.
         """
         line, _, block = head.partition(b"\n")
         method, target, major, minor = request_line(line)
-        if (block, major, minor) != self._last_read:  # most clients repeat their headers
+        if (block, major, minor) != self._last_read:  # most clients repeat their header lines
             self._last_read = None
             self._last_head = self._read(method, major, minor, block)
-            if b"host" in self._last_head.headers:  # else the method decides whether it is refused
+            if b"host" in self._last_head.headers:  # without it, `CONNECT` is read and other methods are refused
                 self._last_read = (block, major, minor)
         return method.decode(), target, self._last_head
 
     def _read(self, method: bytes, major: bytes, minor: bytes, block: bytes) -> Head:
-        """What the lines below the first say."""
+        """The `Head` of the lines below the first."""
         if b"\n " in block or b"\n\t" in block:
             block = _FOLD.sub(b" ", block)
         lowered = block.lower()
@@ -144,15 +140,15 @@ class HeadParser:
         is_old = minor == b"0"
         length = _length(framing, is_old) if framing else 0
         if major != b"1":
-            raise BadRequest(_BAD_VERSION)
+            raise BadRequest("505 HTTP Version Not Supported: unsupported protocol version")
         host = headers.get(b"host")
         if host is None:
             if not is_old and method != b"CONNECT":
-                raise BadRequest(_NO_HOST)
+                raise BadRequest("400 Bad Request: missing required Host header")
         elif not _HOST.fullmatch(host):
-            raise BadRequest(_BAD_HOST)
+            raise BadRequest("400 Bad Request: malformed Host header")
         if has_bad_name:
-            raise BadRequest(_BAD_NAME)
+            raise BadRequest("400 Bad Request: invalid header name")
         keep_alive = not is_old
         if b"connection" in headers:
             tokens = _tokens(headers[b"connection"])
@@ -160,20 +156,17 @@ class HeadParser:
         return Head(headers, is_old, keep_alive, length, _expectation(headers.get(b"expect", b"")))
 
     def _parse(self, block: bytes) -> bool:
-        """Read the lines into ``_headers``. Whether a name had a blank in it, which is refused only after other reasons."""
+        """Read the lines into ``_headers``. Returns whether a name has a blank in it, which is refused only after other reasons."""
         self._headers = {}
         try:
             self._parser.feed_data(_START + block)
             return False
         except HttpParserError:
-            named, count = _BLANK_IN_NAME.subn(b"", block)
-        if not count:
+            block, blanks = _BLANK_IN_NAME.subn(b"", block)
+        if not blanks:
             raise BadRequest(BAD_REQUEST_TEXT)
-        self._headers = {}
-        try:
-            self._new_parser().feed_data(_START + named)
-        except HttpParserError:
-            raise BadRequest(BAD_REQUEST_TEXT) from None
+        self._parser = self._new_parser()
+        self._parse(block)
         return True
 
 
@@ -183,6 +176,7 @@ def _tokens(value: bytes) -> list[bytes]:
 
 
 def _expectation(value: bytes) -> bool | None:
+    """`Head.expects` of an ``Expect`` header."""
     if not value:
         return False
     return True if b"100-continue" in _tokens(value) else None
@@ -200,7 +194,7 @@ def request_line(line: bytes) -> tuple[bytes, bytes, bytes, bytes]:
 
 
 def split_absolute(target: bytes) -> tuple[bytes, bytes]:
-    """Scheme and authority of an absolute target, and the rest; for any other (``*``, ``host:port``) nothing, and the target."""
+    """Scheme and authority of an absolute target, and the rest; for another target (``*``, ``host:port``) ``b""`` and all of it."""
     absolute = _ABSOLUTE.match(target)
     if absolute is None:
         return b"", target
@@ -209,38 +203,27 @@ def split_absolute(target: bytes) -> tuple[bytes, bytes]:
 
 def _length(framing: list[tuple[bytes, bytes]], is_old: bool) -> int | None:
     """The length of the body, or ``None`` for a chunked one (``net/http`` ``readTransfer``)."""
-    codings = [value for name, value in framing if name == b"transfer-encoding"]
-    if codings and not is_old and (len(codings) > 1 or codings[0].lower() != b"chunked"):
-        raise BadRequest(*_BAD_CODING)
-    lengths = {value for name, value in framing if name == b"content-length"}
-    if not lengths:
-        return None if codings and not is_old else 0
+    codings = [] if is_old else [value for name, value in framing if name == b"transfer-encoding"]
+    if codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
+        raise BadRequest("501 Not Implemented", "Unsupported transfer encoding")
+    lengths = {value for name, value in framing if name == b"content-length"} or {b"0"}
     length = lengths.pop()
-    digits = length.lstrip(b"0")
-    if lengths or not length.isdigit() or len(digits) > _MAX_DIGITS or int(digits or b"0") > _MAX_LENGTH:
+    digits = length.lstrip(b"0") or b"0"
+    if lengths or not length.isdigit() or len(digits) > _MAX_DIGITS or int(digits) > _MAX_LENGTH:
         raise BadRequest(BAD_REQUEST_TEXT)
-    return None if codings and not is_old else int(digits or b"0")
+    return None if codings else int(digits)
 
 
-MAX_BODY_BYTES = 64 * 1024 * 1024  # a service reads 2 MiB at most, a neighbour what it likes
+MAX_BODY_BYTES = 64 * 1024 * 1024  # a service reads at most 2 MiB, a mounted application or a fallback any number
 UNEXPECTED_END = "unexpected EOF"
 
-_MAX_LINE_BYTES = 4096  # maxLineLength
-_MAX_TRAILER_BYTES = 4096  # what bufio.Reader holds
-_MAX_EXCESS_BYTES = 16 * 1024
+_MAX_LINE_BYTES = 4096  # net/http/internal: maxLineLength
+_MAX_TRAILER_BYTES = 4096  # the buffer of bufio.Reader
+_MAX_EXCESS_BYTES = 16 * 1024  # net/http/internal: of what is not data, in all chunks
+_MAX_SIZE_DIGITS = 16  # net/http/internal: parseHexUint
 _TRAILER = re.compile(rb"\r?\n|.*?\n\r?\n", re.DOTALL)
 _HEX = re.compile(rb"[0-9A-Fa-f]+")
 
-_BAD_LENGTH = "invalid byte in chunk length"
-_NO_LENGTH = "empty hex number for chunk length"
-_LONG_LENGTH = "http chunk length too large"
-_BARE_LF = "chunked line ends with bare LF"
-_BAD_CR = "invalid CR in chunked line"
-_LONG_LINE = "header line too long"
-_NO_CRLF = "malformed chunked encoding"
-_NO_DATA = "chunked encoding contains too much non-data"
-_NO_COLON = "malformed MIME header: missing colon"
-_NO_TRAILER = "http: unexpected EOF reading trailer"
 _LONG_TRAILER = "http: suspiciously long trailer after chunked body"
 
 
@@ -250,9 +233,8 @@ def _int64(number: int) -> int:
 
 
 class Body:
-    """A body of ``length`` bytes. If it is too long, one byte more than `MAX_BODY_BYTES` is kept.
-
-    A body is kept whole, or it is too long and nobody waits for its end.
+    """A body of ``length`` bytes. ``error`` says, in Go's words, why it has no end; nothing is read after that. Of a body that is
+    too long, one byte more than `MAX_BODY_BYTES` is kept.
     """
 
     def __init__(self, length: int) -> None:
@@ -262,7 +244,7 @@ class Body:
         self.error = ""
 
     def feed(self, data: bytes) -> bytes:
-        """Take what belongs to the body; returns what follows it."""
+        """Read what belongs to the body; returns what follows it."""
         piece, rest = (data, b"") if len(data) <= self._left else (data[: self._left], data[self._left :])
         self._left -= len(piece)
         self._kept.write(piece[: MAX_BODY_BYTES + 1 - self._kept.tell()])
@@ -275,7 +257,7 @@ class Body:
 
     @property
     def is_too_long(self) -> bool:
-        """Whether it has more than `MAX_BODY_BYTES`, so that nobody should wait for its end."""
+        """Whether more than `MAX_BODY_BYTES` came: then do not wait for its end."""
         return self._kept.tell() > MAX_BODY_BYTES
 
     @property
@@ -284,73 +266,63 @@ class Body:
 
 
 class ChunkedBody(Body):
-    """A body in chunks (``net/http/internal`` ``chunkedReader``). ``error`` says, in Go's words, why it has no end; nothing is read
-    after that. httptools reads chunks too, but does not say where a message ends, and its errors have other words.
+    """A body in chunks (``net/http/internal`` ``chunkedReader``). httptools reads chunks too, but does not say where a message
+    ends, and its errors have other texts.
     """
 
     def __init__(self) -> None:
         super().__init__(0)
-        self._line = bytearray()  # the part of a line, or of the two bytes after a chunk, that came so far
+        self._line = bytearray()  # the part that came of a line, or of the two bytes after a chunk
         self._excess = 0
-        self._step = self._size
+        self._step: Callable[[ChunkedBody, bytes], bytes] = ChunkedBody._size  # a bound method would hold its own object alive
 
     def feed(self, data: bytes) -> bytes:
         while data and not self.is_done and not self.error:
-            data = self._step(data)
+            data = self._step(self, data)
         return data
 
-    def _whole_line(self, data: bytes) -> tuple[bytes | None, bytes]:
+    def _size(self, data: bytes) -> bytes:
+        """Read the line with the size of the next chunk."""
         piece, newline, rest = data.partition(b"\n")
         self._line += piece + newline
-        if not newline:
-            if len(self._line) >= _MAX_LINE_BYTES:
-                self.error = _LONG_LINE
-            return None, b""
-        line = bytes(self._line)
-        self._line.clear()
-        return line, rest
-
-    def _size(self, data: bytes) -> bytes:
-        line, rest = self._whole_line(data)
-        if line is None:
-            return rest
-        carriage = line.find(b"\r")
-        if len(line) - 2 >= _MAX_LINE_BYTES:
-            self.error = _LONG_LINE
-        elif carriage != len(line) - 2:
-            self.error = _BARE_LF if carriage < 0 else _BAD_CR
-        else:
-            self._begin(line)
+        if len(self._line) - 2 * len(newline) >= _MAX_LINE_BYTES:
+            self.error = "header line too long"
+        elif newline:
+            self._begin_chunk(bytes(self._line))
+            self._line.clear()
         return rest
 
-    def _begin(self, line: bytes) -> None:
-        size = line[:-2].rstrip(b" \t").partition(b";")[0]
-        if not _HEX.fullmatch(size):
-            self.error = _BAD_LENGTH if size else _NO_LENGTH
-        elif len(size) > 16:
-            self.error = _LONG_LENGTH
+    def _begin_chunk(self, line: bytes) -> None:
+        carriage, size = line.find(b"\r"), line[:-2].rstrip(b" \t").partition(b";")[0]
+        if carriage != len(line) - 2:
+            self.error = "chunked line ends with bare LF" if carriage < 0 else "invalid CR in chunked line"
+        elif not _HEX.fullmatch(size):
+            self.error = "invalid byte in chunk length" if size else "empty hex number for chunk length"
+        elif len(size) > _MAX_SIZE_DIGITS:
+            self.error = "http chunk length too large"
         else:
             self._left = int(size, 16)
             self._excess = max(0, _int64(self._excess + len(line) - _int64(16 + 2 * self._left)))
             if self._excess > _MAX_EXCESS_BYTES:
-                self.error = _NO_DATA
-            self._step = self._data if self._left else self._trailer
+                self.error = "chunked encoding contains too much non-data"
+            self._step = ChunkedBody._data if self._left else ChunkedBody._trailer
 
     def _data(self, data: bytes) -> bytes:
         rest = super().feed(data)
         if self.is_done:
-            self.is_done, self._step = False, self._after_data
+            self.is_done, self._step = False, ChunkedBody._after_data
         return rest
 
     def _after_data(self, data: bytes) -> bytes:
-        wanted = 2 - len(self._line)
-        self._line += data[:wanted]
+        """Read the end of the line after a chunk."""
+        missing = 2 - len(self._line)
+        self._line += data[:missing]
         if len(self._line) == 2:
             if self._line != b"\r\n":
-                self.error = _NO_CRLF
+                self.error = "malformed chunked encoding"
             self._line.clear()
-            self._step = self._size
-        return data[wanted:]
+            self._step = ChunkedBody._size
+        return data[missing:]
 
     def _trailer(self, data: bytes) -> bytes:
         """Read and drop the lines after the last chunk, up to the blank one."""
@@ -363,13 +335,13 @@ class ChunkedBody(Body):
             return b""
         for line in trailer[0].replace(b"\r\n", b"\n").split(b"\n")[:-2]:
             if b":" not in line:
-                self.error = f"{_NO_COLON}: {quoted(line)}"
+                self.error = f"malformed MIME header: missing colon: {quoted(line)}"
                 return b""
         self.is_done = True
         return data[trailer.end() - known :]
 
     def end(self) -> None:
-        if self._step != self._trailer:
+        if self._step != ChunkedBody._trailer:
             super().end()
         else:
-            self.error = _LONG_TRAILER if self._line.strip(b"\r") else _NO_TRAILER
+            self.error = _LONG_TRAILER if self._line.strip(b"\r") else "http: unexpected EOF reading trailer"

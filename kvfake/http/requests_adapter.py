@@ -1,6 +1,7 @@
 """A double as an adapter of requests, with no socket: ``session.mount(double.url, double.requests_adapter())``.
 
-Law: it translates, and decides nothing. Whatever is more than a plain response is read by requests itself, as from a socket.
+Law: it translates, and decides nothing. A response with a wire fault, a cookie or a job is read by requests itself, as from a
+socket.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ class RequestsAdapter(HTTPAdapter):
         answer = self._router.answer(incoming)
         if isinstance(answer, Response) and answer.wire_fault is None:
             raw = _whole(incoming, answer)
-            if "set-cookie" not in raw.headers:  # requests looks for it where only a parser would have put it
+            if "set-cookie" not in raw.headers:  # requests reads cookies only from a response that http.client has parsed
                 return self.build_response(request, raw)
-        return _SocketlessAdapter(_FakeSocket(incoming, answer)).send(request, *args, **more)
+        return _SocketAdapter(_FakeSocket(incoming, answer)).send(request, *args, **more)
 
     def _incoming(self, request: requests.PreparedRequest) -> Request:
         host = urlsplit(request.url or "").netloc.rpartition("@")[2]
-        said = [*request.headers.items(), ("Host", host)]
-        return self._builder.request(request.method or "", request.path_url.encode(), said, _body(request))
+        lines = [*request.headers.items(), ("Host", host)]
+        return self._builder.request(request.method or "", request.path_url.encode(), lines, _body(request))
 
 
 def _body(request: requests.PreparedRequest) -> bytes:
@@ -70,7 +71,7 @@ def _whole(incoming: Request, response: Response) -> HTTPResponse:
 
 
 class _FakeSocket(io.RawIOBase):
-    """Stands where the socket would be. What is sent into it is known already."""
+    """What requests takes for its socket. The request is known already, so what is sent into it is dropped."""
 
     def __init__(self, incoming: Request, answer: Response | Job) -> None:
         self._request, self._answer = incoming, answer
@@ -79,7 +80,8 @@ class _FakeSocket(io.RawIOBase):
 
     def _wire_actions(self) -> Iterator[Action]:
         answer = self._answer
-        yield from wire_actions(self._request, answer if isinstance(answer, Response) else wait_for_job(answer, self._timeout))
+        response = answer if isinstance(answer, Response) else wait_for_job(answer, self._timeout)
+        yield from wire_actions(self._request, response, keep_alive=True)
 
     def settimeout(self, seconds: float | None) -> None:
         self._timeout = seconds
@@ -109,9 +111,9 @@ class _FakeSocket(io.RawIOBase):
 
 
 class _Connection(HTTPConnection):
-    def __init__(self, host: str, *, socket: _FakeSocket, **more: Any) -> None:
+    def __init__(self, host: str, *, socket: Any, **more: Any) -> None:
         super().__init__(host, **more)
-        self._socket: Any = socket
+        self._socket = socket
 
     def connect(self) -> None:
         self.sock = self._socket
@@ -121,8 +123,8 @@ class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
 
 
-class _SocketlessAdapter(HTTPAdapter):
-    """The adapter of requests itself, on a connection without a socket."""
+class _SocketAdapter(HTTPAdapter):
+    """The adapter of requests itself, on a socket that is given."""
 
     def __init__(self, socket: _FakeSocket) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Finds what a request leads to: a world by its address; then a service, control, or what else lies on the world's site.
+"""Finds what answers a request: its world, by the address; then a service, control, or what else the world has at the path.
 
-Law: it looks at the path, sets the location on the request, and hands the request on. It never blocks: what may block is handed
-back as a `Job`.
+Law: it looks at the path, sets the location on the request, and passes the request on. It never blocks: for what may block it
+returns a `Job`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from kvfake.errors import log_exception
@@ -24,7 +24,7 @@ from kvfake.world.world import World
 
 CONTROL = b"/_kvfake"
 RESPOND, MOUNT, FALLBACK = "respond", "mount", "fallback"
-"""What answers a request beside the stores, as the journal names it."""
+"""The names in the journal of what answers a request that no service answers."""
 
 _MATTERMOST = mattermost.KV.encode() + b"/"
 _PLUGINS = mattermost.PLUGINS
@@ -33,23 +33,23 @@ _WORLD_MARKS = (WORLD_MARK.encode(), b"/%7E", b"/%7e")
 
 
 class Router:
-    """One address: a world at its root, the other worlds of its server below ``/~ID``."""
+    """The site at one address: a world at its root, the other worlds of its server below ``/~ID``."""
 
     def __init__(
         self, backend: Backend, make_control: Callable[[], Application] | None, site_path: str = "", root: World | None = None
     ) -> None:
-        """``make_control`` makes the application that lies at ``/_kvfake``, if there is one; ``root`` is the world at the root, if
-        that is not the server's own.
+        """``make_control`` makes the application at ``/_kvfake``, if there is one; it is called for the first request, because the
+        application takes long to import. ``root`` is the world at the root, if that is not the server's own.
         """
-        self._backend, self._make_control, self._site_path, self._root = backend, make_control, site_path.encode(), root
-        self._control: Application | None = None
+        self._backend, self._site_path, self._root = backend, site_path.encode(), root
+        self._control: Callable[[], Application] | None = None if make_control is None else cache(make_control)
 
     def rooted_in(self, world: World) -> Router:
         """The same site with another world at its root."""
-        return Router(self._backend, self.control if self._make_control else None, self._site_path.decode(), world)
+        return Router(self._backend, self._control, self._site_path.decode(), world)
 
     def answer(self, request: Request, base: bytes = b"") -> Response | Job:
-        """The response, or a job that makes it. ``base`` is where the site lies, if not at the root."""
+        """The response, or a job that makes it. ``base`` is the path of the site on its host, encoded."""
         try:
             return self._answer(request, base)
         except WorldEnded as ended:
@@ -89,13 +89,13 @@ class Router:
         if path.startswith(_PERSIST):
             return self._backend.answer(persist, request, world)
         if path == CONTROL or path.startswith(CONTROL + b"/"):
-            if self._make_control is None:
+            if self._control is None:
                 return error_response(404, CONTROL_OFF)
-            return partial(self._call_control, request, world or self._backend.own)
+            return partial(_call_control, self._control, request, world or self._backend.own)
         return self._answer_unusual(request, world)
 
     def _answer_unusual(self, request: Request, world: World | None) -> Response | Job:
-        """A path that is a service's once it is decoded and cleaned, or something beside the stores, or nothing."""
+        """Answer for a path that is a service's once it is decoded and cleaned, or that something else than a service answers."""
         owner = world or self._backend.world_of(mattermost.token(request))
         try:
             decoded = go.unescape(request.path)
@@ -105,7 +105,7 @@ class Router:
             return self._backend.answer(persist, request, world)
         clean = go.clean(decoded) if decoded[:1] == b"/" else decoded
         if not clean.startswith(_MATTERMOST):
-            found = self._answer_beside_stores(request, owner, decoded)
+            found = self._answer_without_service(request, owner, decoded)
             if found is not None:
                 return found
         if decoded.startswith(_PLUGINS) or clean.startswith(_PLUGINS):
@@ -119,32 +119,10 @@ class Router:
         self._backend.record_other(world, None, request, response, self._backend.seconds())
         return response
 
-    # --------------------------------------------------------------------------------------------------------- control
+    # ------------------------------------------------------------------------------- routes, applications and the fallback
 
-    def control(self) -> Application:
-        """The application at ``/_kvfake``, made when it is first needed: it takes long to import."""
-        assert self._make_control is not None
-        if self._control is None:
-            self._control = self._make_control()
-        return self._control
-
-    def _call_control(self, request: Request, world: World) -> Response:
-        refusal = incomplete_body(request)
-        if refusal is not None:
-            return refusal
-        try:
-            path = go.unescape(request.path[len(CONTROL) :])
-            return call_application(self.control(), request, _decoded_base(request) + CONTROL, path, {"kvfake.world": world})
-        except go.BadEscape as bad:
-            return error_response(400, f"bad percent-encoding in the path: {go.quoted(bad.args[0])}")
-        except Exception:
-            log_exception()
-            return UNEXPECTED
-
-    # ----------------------------------------------------------------------------------------------- beside the stores
-
-    def _answer_beside_stores(self, request: Request, world: World, decoded: bytes) -> Response | Job | None:
-        """The response of what lies at the path beside the stores, or a job that gets it; ``None`` where nothing does."""
+    def _answer_without_service(self, request: Request, world: World, decoded: bytes) -> Response | Job | None:
+        """The response of a route, or a job for a mounted application or the fallback; ``None`` if none of them is there."""
         path = decoded.decode("utf-8", "surrogateescape")
         response = world.routes.response_for(request.method, path)
         if response is not None:
@@ -178,7 +156,7 @@ class Router:
         return partial(self._run, FALLBACK, "kvfake", call, world, request)
 
     def _run(self, service: str, name: str, call: Job, world: World, request: Request) -> Response:
-        """The response of the call, recorded; ``name`` says whose error an exception is."""
+        """The response of the call, recorded. ``name`` is what an exception of the call is blamed on."""
         began = self._backend.seconds()
         try:
             response = incomplete_body(request) or call()
@@ -189,13 +167,25 @@ class Router:
         return response
 
 
+def _call_control(control: Callable[[], Application], request: Request, world: World) -> Response:
+    try:
+        return incomplete_body(request) or call_application(
+            control(), request, _decoded_base(request) + CONTROL, go.unescape(request.path[len(CONTROL) :]), {"kvfake.world": world}
+        )
+    except go.BadEscape as bad:
+        return error_response(400, f"bad percent-encoding in the path: {go.quoted(bad.args[0])}")
+    except Exception:
+        log_exception()
+        return UNEXPECTED
+
+
 def _decoded_base(request: Request) -> bytes:
-    """The path at which the site lies, decoded."""
+    """The path of the site, decoded."""
     return go.unescape(split_absolute(request.base)[1])
 
 
 def incomplete_body(request: Request) -> Response | None:
-    """The refusal of a request whose body did not come to its end; ``None`` for one that did."""
+    """The refusal of a request whose body has no end or is too long; ``None`` for another."""
     if request.body_error:
         return error_response(400, f"the body has no end: {request.body_error}")
     if len(request.body) > MAX_BODY_BYTES:
@@ -204,8 +194,8 @@ def incomplete_body(request: Request) -> Response | None:
 
 
 def call_application(app: Application, request: Request, base: bytes, path: bytes, extra: Mapping[str, Any]) -> Response:
-    """The response of a WSGI application. ``base`` is where it lies, ``path`` what is below, both decoded. Raises what the
-    application raises, and ``ValueError`` for an answer that cannot be sent.
+    """The response of a WSGI application. ``base`` is the path of the application, ``path`` the rest of the request's path, both
+    decoded. Raises what the application raises, and ``ValueError`` for a response that cannot be sent.
     """
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,

@@ -1,7 +1,7 @@
 """Sockets: bind, accept, read, carry out actions, stop. One loop on one thread, and worker threads for jobs.
 
 Law: it knows bytes, actions and time, and nothing of HTTP or of a service. The loop never blocks: a job runs on a worker thread,
-and its response is carried back. Waiting uses the machine's monotonic clock, which no test moves.
+and its response comes back to the loop. Waiting uses the machine's monotonic clock, which no test moves.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from kvfake.errors import log_exception
 from kvfake.http.connection import SO_LINGER_RESET, Action, Close, Connection, Hang, Reset, Wait
@@ -24,64 +24,62 @@ from kvfake.services.mattermost import redact_query
 from kvfake.services.messages import UNEXPECTED, Job, Response
 from kvfake.world.clock import machine_seconds
 
-# ----------------------------------------------------------------------------------------------------------------- polling
-
 READ, WRITE = select.POLLIN, select.POLLOUT  # epoll's are the same numbers
 
-_MILLISECONDS = 1000  # in which poll counts; epoll counts seconds
 _BEST: Callable[[], Any] = getattr(select, "epoll", select.poll)
+_MILLISECONDS = 1000  # poll counts in these, epoll in seconds
 
-Waiter = TypeVar("Waiter")
 
-
-class Poller(Generic[Waiter]):
-    """Which file descriptors can be read or written now, on the system's own call: epoll, or poll where there is none. The standard
-    library's ``selectors`` does the same and takes twice the time.
+class Poller:
+    """Waits until file descriptors can be read or written, with epoll, or with poll where there is no epoll. The standard library's
+    ``selectors`` does the same and takes twice the time.
     """
 
     def __init__(self, poller: Callable[[], Any] = _BEST) -> None:
         self._poller = poller()
         self._unit = _MILLISECONDS if poller is select.poll else 1
-        self._waiters: dict[int, Waiter] = {}
+        self._calls: dict[int, Callable[[], None]] = {}
 
-    def watch(self, fd: int, mask: int, waiter: Waiter) -> None:
-        """From now on the waiter waits for `READ` or `WRITE`, or for nothing."""
+    def watch(self, fd: int, mask: int, call: Callable[[], None]) -> None:
+        """From now on wait for `READ` or `WRITE` of the file descriptor, or, with 0, for neither. `wait` returns ``call``."""
         if not mask:
-            del self._waiters[fd]
+            del self._calls[fd]
             self._poller.unregister(fd)
-        elif fd in self._waiters:
+        elif fd in self._calls:
             self._poller.modify(fd, mask)
         else:
             self._poller.register(fd, mask)
-            self._waiters[fd] = waiter
+            self._calls[fd] = call
 
-    def wait(self, seconds: float | None) -> list[Waiter]:
-        """The waiters that are ready, after so many seconds at most. A waiter whose other side is gone is ready too."""
-        waiters = self._waiters
-        return [waiters[fd] for fd, _ in self._poller.poll(None if seconds is None else seconds * self._unit)]
+    def wait(self, seconds: float | None) -> list[Callable[[], None]]:
+        """The calls of the file descriptors that are ready, after so many seconds at most; ready is also one whose other side is
+        gone.
+        """
+        calls = self._calls
+        return [calls[fd] for fd, _ in self._poller.poll(None if seconds is None else seconds * self._unit)]
 
     def close(self) -> None:
-        self._waiters.clear()
-        if self._unit == 1:
+        self._calls.clear()
+        if hasattr(self._poller, "close"):  # epoll has one, poll has none
             self._poller.close()
 
 
 class Timers:
-    """Calls at a later time, by the machine's monotonic clock, for one thread. ``moment`` is when `run` last read the clock."""
+    """Calls at a later time, by the machine's monotonic clock, on one thread. ``moment`` is when `run` last read the clock."""
 
     _now = staticmethod(machine_seconds)
 
     def __init__(self) -> None:
         self.moment = 0.0
         self._waiting: list[tuple[float, int, Callable[[], None]]] = []
-        self._added = 0  # tells two of the same time apart
+        self._added = 0  # orders two of the same time
 
     def after(self, seconds: float, call: Callable[[], None]) -> None:
         self._added += 1
         heapq.heappush(self._waiting, (self._now() + seconds, self._added, call))
 
     def run(self) -> float | None:
-        """Make the calls that are due; the seconds until the next, or ``None`` where there is none."""
+        """Make the calls that are due. Returns the seconds until the next, ``None`` if there is none."""
         self.moment = self._now()
         while self._waiting and self._waiting[0][0] <= self.moment:
             heapq.heappop(self._waiting)[2]()
@@ -96,8 +94,8 @@ _STOP_SECONDS = 0.1  # how long running jobs are waited for at the end
 
 
 class WorkerPool:
-    """Threads that run jobs. A thread is started where no other is idle, and none keeps the server or the process from ending.
-    ``wake`` is called, on any thread, when there is something to `deliver`.
+    """Threads that run jobs. A thread is started if none is idle; no thread keeps the server or the process from ending. ``wake``
+    is called, on any thread, when there is something to `deliver`.
     """
 
     _now = staticmethod(machine_seconds)
@@ -107,7 +105,7 @@ class WorkerPool:
         self._waiting: SimpleQueue[tuple[Job, Done] | None] = SimpleQueue()
         self._idle = Semaphore(0)
         self._threads: list[Thread] = []
-        self._finished: deque[tuple[Done, Response]] = deque()
+        self._finished: deque[Callable[[], None]] = deque()
 
     def run(self, job: Job, done: Done) -> None:
         """Run the job on another thread; `deliver` passes its response to ``done``."""
@@ -120,18 +118,17 @@ class WorkerPool:
     def _work(self) -> None:
         while (waiting := self._waiting.get()) is not None:
             job, done = waiting
-            self._finished.append((done, run_job(job)))
+            self._finished.append(partial(done, run_job(job)))
             self._wake()
             self._idle.release()
 
     def deliver(self) -> None:
-        """Pass on the responses of finished jobs, on the caller's thread."""
+        """Pass the responses of finished jobs to their ``done``, on the caller's thread."""
         while self._finished:
-            done, response = self._finished.popleft()
-            done(response)
+            self._finished.popleft()()
 
     def stop(self) -> None:
-        """End the threads. One whose job still runs is left alone: it ends with its job, or with the process."""
+        """End the threads. Jobs that wait are dropped; a thread whose job still runs ends with its job, or with the process."""
         with suppress(Empty):
             while True:
                 self._waiting.get_nowait()
@@ -143,46 +140,47 @@ class WorkerPool:
 
 
 def run_job(job: Job) -> Response:
-    """The response of the job. Whatever it raises is written to stderr and answered all the same."""
+    """The response of the job. Whatever it raises is written to stderr, and the response says so."""
     try:
         return job()
-    except BaseException:  # such as pytest's own, raised by a user's function: the client is answered even so
+    except BaseException:  # also pytest's own, raised by a user's function: the client gets a response all the same
         log_exception()
         return UNEXPECTED
 
 
 def log_request(method: str, target: bytes, status: int, size: int) -> None:
-    """Write a line to stderr: method, target without tokens, status, bytes of the answer's body."""
+    """Write a line to stderr: method, target without tokens, status, bytes of the response's body."""
     print(f"{method} {redact_query(target).decode('ascii', 'backslashreplace')} {status} {size}", file=sys.stderr, flush=True)
 
 
 _BACKLOG = 1024
-_FEW_BYTES, _MANY_BYTES = 4096, 262_144  # to read at once: of most requests; of one that goes on. Each read allocates as much
+_FEW_BYTES, _MANY_BYTES = 4096, 262_144  # of one read, which allocates as many: usually; after a read that was full
 _MAX_ACCEPTS_AT_ONCE = 64
-_LINGER_SECONDS = 2.0  # how long a client that was answered early may go on sending
+_LINGER_SECONDS = 2.0  # how long a client may go on sending after its response
 _MAX_IDLE_SECONDS = 300.0  # Mattermost's ServiceSettings.ReadTimeout and WriteTimeout
 _SWEEP_SECONDS = 30.0
-_ACCEPT_PAUSE_SECONDS = 0.1  # after the system has run out of file descriptors
+_ACCEPT_PAUSE_SECONDS = 0.1  # after the process has run out of file descriptors
 
 
 class _Peer:
-    """A client: its socket, its connection, and the actions that wait for the socket or for time to pass."""
+    """A client: its socket, its connection, and its pending actions, which wait for the socket, for a job or for time to pass.
+    ``moment`` is when it was last active.
+    """
 
     __slots__ = ("connection", "fd", "is_lingering", "mask", "moment", "pending", "read_bytes", "socket")
 
     def __init__(self, sock: socket.socket, connection: Connection, moment: float) -> None:
         self.socket, self.fd, self.connection, self.moment = sock, sock.fileno(), connection, moment
         self.pending: tuple[Action, ...] = ()
-        self.mask, self.read_bytes = READ, _FEW_BYTES
-        self.is_lingering = False
+        self.mask, self.read_bytes, self.is_lingering = 0, _FEW_BYTES, False
 
 
 class Server:
-    """A listening socket and the loop that serves it. Raises ``OSError`` where it cannot bind."""
+    """A listening socket and the loop that serves it. Raises ``OSError`` if the address cannot be bound."""
 
     def __init__(self, connect: Callable[[], Connection], host: str, port: int) -> None:
         self._connect = connect
-        name = host.encode() if host.isascii() else host  # bytes: for a text the slow idna codec would be loaded
+        name = host.encode() if host.isascii() else host  # bytes, because a str would load the slow idna codec
         family, kind, protocol, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         self._listener = socket.socket(family, kind, protocol)
         try:
@@ -197,7 +195,7 @@ class Server:
         self._waker_out, self._waker_in = socket.socketpair()  # a byte sent in wakes the loop
         self._waker_out.setblocking(False)
         self._waker_in.setblocking(False)
-        self._poller: Poller[_Peer | Callable[[], None]] = Poller()
+        self._poller = Poller()
         self._peers: set[_Peer] = set()
         self._timers = Timers()
         self._workers = WorkerPool(f"kvfake-{self.port}-job", self._wake_loop)
@@ -232,24 +230,21 @@ class Server:
         self._is_serving = True
         try:
             if not self._is_stopping:
-                self._poller.watch(self._listener.fileno(), READ, self._accept)
+                self._listen()
                 self._poller.watch(self._waker_out.fileno(), READ, self._woken)
                 self._timers.after(_SWEEP_SECONDS, self._sweep)
             while not self._is_stopping:
-                for ready in self._poller.wait(self._timers.run()):
-                    if isinstance(ready, _Peer):
-                        self._serve(ready)
-                    else:
-                        ready()
+                for call in self._poller.wait(self._timers.run()):
+                    call()
         finally:
             self._close_everything()
 
     def _serve(self, peer: _Peer) -> None:
+        """The socket can be read or written."""
+        if peer.mask == WRITE:
+            self._go_on(peer)
+            return
         try:
-            if peer.mask == WRITE:
-                actions, peer.pending = peer.pending, ()
-                self._carry_out(peer, actions)
-                return
             data = peer.socket.recv(peer.read_bytes)
             peer.read_bytes = _FEW_BYTES if len(data) < _FEW_BYTES else _MANY_BYTES
             if peer.is_lingering:
@@ -267,44 +262,35 @@ class Server:
         while actions:
             for position, action in enumerate(actions):
                 if isinstance(action, bytes):
-                    sent = self._send(peer.socket, action)
-                    if sent < len(action):
+                    sent = 0
+                    try:
+                        while sent < len(action):
+                            sent += peer.socket.send(action[sent:] if sent else action)
+                    except BlockingIOError:  # the socket takes no more now
                         peer.pending = (action[sent:], *actions[position + 1 :])
                         self._watch(peer, WRITE)
                         return
-                elif isinstance(action, Wait):
-                    peer.pending = actions[position + 1 :]
-                    self._watch(peer, 0)
-                    self._timers.after(action.seconds, partial(self._go_on, peer))
-                    return
                 elif isinstance(action, Close | Hang | Reset):
                     self._end(peer, action)
                     return
                 else:
+                    peer.pending = actions[position + 1 :]
                     self._watch(peer, 0)
-                    self._workers.run(action, partial(self._job_done, peer))
+                    if isinstance(action, Wait):
+                        self._timers.after(action.seconds, partial(self._go_on, peer))
+                    else:
+                        self._workers.run(action, partial(self._job_done, peer))
                     return
             actions = peer.connection.advance()
         if peer.mask != READ:
             self._watch(peer, READ)
 
-    @staticmethod
-    def _send(sock: socket.socket, data: bytes) -> int:
-        """As much as the socket takes now."""
-        sent = 0
-        try:  # not `suppress`: it takes as long as a call
-            while sent < len(data):
-                sent += sock.send(data[sent:] if sent else data)
-        except BlockingIOError:
-            pass
-        return sent
-
     def _watch(self, peer: _Peer, mask: int) -> None:
         if mask != peer.mask:
-            self._poller.watch(peer.fd, mask, peer)
+            self._poller.watch(peer.fd, mask, partial(self._serve, peer))
             peer.mask = mask
 
-    # ------------------------------------------------------------------------------------------------------- coming and going
+    # -------------------------------------------------------------------------------------------------- accepting and ending
 
     def _accept(self) -> None:
         for _ in range(_MAX_ACCEPTS_AT_ONCE):
@@ -314,18 +300,19 @@ class Server:
                 return
             except OSError:
                 self._poller.watch(self._listener.fileno(), 0, self._accept)
-                self._timers.after(_ACCEPT_PAUSE_SECONDS, self._resume_accepting)
+                self._timers.after(_ACCEPT_PAUSE_SECONDS, self._listen)
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = _Peer(sock, self._connect(), self._timers.moment)
             self._peers.add(peer)
-            self._poller.watch(peer.fd, READ, peer)
+            self._watch(peer, READ)
 
-    def _resume_accepting(self) -> None:
+    def _listen(self) -> None:
         self._poller.watch(self._listener.fileno(), READ, self._accept)
 
     def _end(self, peer: _Peer, end: Close | Hang | Reset) -> None:
+        """Close the socket, or read and drop what the client sends until it is gone or its time is over."""
         if isinstance(end, Reset):
             peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, SO_LINGER_RESET)
         if isinstance(end, Reset) or (isinstance(end, Close) and not end.linger):
@@ -340,7 +327,10 @@ class Server:
     def _go_on(self, peer: _Peer) -> None:
         """Carry out the pending actions."""
         actions, peer.pending = peer.pending, ()
-        self._try_to_carry_out(peer, actions)
+        try:
+            self._carry_out(peer, actions)
+        except OSError:  # the client is gone
+            self._drop(peer)
 
     def _drop(self, peer: _Peer) -> None:
         if peer in self._peers:
@@ -349,6 +339,7 @@ class Server:
             peer.socket.close()
 
     def _sweep(self) -> None:
+        """Drop the clients that were idle for too long."""
         oldest = self._timers.moment - _MAX_IDLE_SECONDS
         for peer in [peer for peer in self._peers if peer.mask and peer.moment < oldest]:
             self._drop(peer)
@@ -356,26 +347,19 @@ class Server:
 
     def _close_everything(self) -> None:
         self._poller.close()  # first: a socket that it knows takes longer to close
-        for peer in self._peers:
-            peer.socket.close()
+        for sock in [*(peer.socket for peer in self._peers), self._listener, self._waker_out, self._waker_in]:
+            sock.close()
         self._peers.clear()
-        self._listener.close()
-        self._waker_out.close()
-        self._waker_in.close()
         self._workers.stop()
 
-    # ---------------------------------------------------------------------------------------------------------- jobs
+    # ---------------------------------------------------------------------------------------------------------------- jobs
 
     def _woken(self) -> None:
+        """`_wake_loop` was called: jobs are finished, or the server is to stop."""
         with suppress(BlockingIOError):
             self._waker_out.recv(4096)
         self._workers.deliver()
 
     def _job_done(self, peer: _Peer, response: Response) -> None:
-        self._try_to_carry_out(peer, peer.connection.job_done(response))
-
-    def _try_to_carry_out(self, peer: _Peer, actions: tuple[Action, ...]) -> None:
-        try:
-            self._carry_out(peer, actions)
-        except OSError:  # the client is gone
-            self._drop(peer)
+        peer.pending = peer.connection.job_done(response)
+        self._go_on(peer)

@@ -1,7 +1,7 @@
 """The site as a WSGI application, for any server: werkzeug's, gunicorn, waitress.
 
-Law: it translates, and decides nothing. Chunks, connections and malformed heads are for the server around it. A fault on the wire
-uses the socket that the server lends, where it lends one.
+Law: it translates, and decides nothing. The server that calls it reads chunks and heads, and keeps connections. A wire fault uses
+the socket of that server, if it lends one.
 """
 
 from __future__ import annotations
@@ -15,26 +15,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from kvfake.http.connection import (
-    SO_LINGER_RESET,
-    WITHOUT_LENGTH,
-    Hang,
-    Reset,
-    Wait,
-    apply_wire_fault,
-    in_pieces,
-    message_of,
-    reason_phrase,
-)
+from kvfake.http.connection import SO_LINGER_RESET, WITHOUT_LENGTH, Action, Hang, Reset, Wait, in_pieces, reason_phrase
+from kvfake.http.in_process import sent_body, wire_actions
 from kvfake.http.parser import MAX_BODY_BYTES, UNEXPECTED_END
 from kvfake.http.router import Router
 from kvfake.services.go import BadEscape, unescape
-from kvfake.services.messages import FIDELITY_HEADER, Request, Response, WireFault, error_response
+from kvfake.services.messages import FIDELITY_HEADER, Request, Response, error_response
 
 _UNQUOTED_IN_PATHS = "/!$&'()*+,;=:@~"  # RFC 3986, pchar and "/"
 _BODY_READ_BYTES = 1 << 20
 _DRAIN_READ_BYTES = 65_536
-_LENT_SOCKETS = ("werkzeug.socket", "gunicorn.socket")  # where servers put the connection's socket
+_LENT_SOCKETS = ("werkzeug.socket", "gunicorn.socket")  # the names under which servers pass the connection's socket
 
 
 class WsgiApp:
@@ -44,23 +35,22 @@ class WsgiApp:
         self._router = router
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        is_head = environ["REQUEST_METHOD"] == "HEAD"
-        answer = self._router.answer(request_of(environ), base_of(environ))
+        request, base = request_of(environ), _quoted(environ.get("SCRIPT_NAME", "").encode("latin-1"))
+        answer = self._router.answer(request, base)
         response = answer if isinstance(answer, Response) else answer()
         wire_fault = response.wire_fault
         if wire_fault is not None and wire_fault.sever is not None:
             lent = next((environ[name] for name in _LENT_SOCKETS if name in environ), None)
             if lent is not None:  # the exception tells the server that the connection is gone
-                _carry_out(lent, wire_fault, response, is_head)
+                _carry_out(lent, wire_actions(request, response, keep_alive=False))
                 raise ConnectionResetError(errno.ECONNRESET, f"a fault: sever={wire_fault.sever.value!r}")
             text = f"this WSGI server lends no socket: the fault sever={wire_fault.sever.value!r} cannot be carried out behind it"
             response, wire_fault = error_response(502, text), None
         if wire_fault is not None:
             time.sleep(wire_fault.delay)
-        headers, body = list(response.headers), b""
+        headers, body = list(response.headers), sent_body(request, response)
         if response.status not in WITHOUT_LENGTH:
             headers.append(("Content-Length", str(len(response.body))))
-            body = b"" if is_head else response.body
         if response.rows:
             headers.append((FIDELITY_HEADER, ", ".join(response.rows)))
         start_response(f"{response.status} {reason_phrase(response.status)}", headers)
@@ -71,7 +61,7 @@ class WsgiApp:
 
 
 def request_of(environ: Mapping[str, Any]) -> Request:
-    """The request that a server has put into an environ."""
+    """The request that a server has put into the environ."""
     headers = {
         name[5:].replace("_", "-").lower().encode(): value.encode("latin-1")
         for name, value in environ.items()
@@ -82,19 +72,14 @@ def request_of(environ: Mapping[str, Any]) -> Request:
     return Request(environ["REQUEST_METHOD"], _target(environ), headers, *_body(environ))
 
 
-def base_of(environ: Mapping[str, Any]) -> bytes:
-    """Where the application lies, as the server around it says."""
-    return _quoted(environ.get("SCRIPT_NAME", "").encode("latin-1"))
-
-
 def _target(environ: Mapping[str, Any]) -> bytes:
-    """The raw target below the application, where the server has kept it; else one that decodes to the same path."""
+    """The raw target below the application, if the server passes it; else one that decodes to the same path."""
     path = environ.get("PATH_INFO", "").encode("latin-1")
     raw = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
     if raw.startswith("/") and not environ.get("SCRIPT_NAME"):
         target: bytes = raw.encode("latin-1", "replace")
-        try:
-            if _as_werkzeug(unescape(target.partition(b"?")[0])) == _as_werkzeug(path):
+        try:  # werkzeug's server passes a path without those bytes that are not UTF-8
+            if unescape(target.partition(b"?")[0]).decode("utf-8", "replace") == path.decode("utf-8", "replace"):
                 return target
         except BadEscape:
             return target
@@ -108,13 +93,10 @@ def _quoted(path: bytes) -> bytes:
     return quote_from_bytes(path, _UNQUOTED_IN_PATHS).encode()
 
 
-def _as_werkzeug(path: bytes) -> str:
-    """A path as werkzeug's server leaves it: bytes that are not UTF-8 are lost."""
-    return path.decode("utf-8", "replace")
-
-
 def _body(environ: Mapping[str, Any]) -> tuple[bytes, str]:
-    """The body, and why it has no end. What is too long is read and dropped, so that the connection can go on."""
+    """The body, and why it has no end, ``""`` if it has. Of a body that is too long the rest is read and dropped, so that the
+    connection can go on.
+    """
     stream, length = environ["wsgi.input"], environ.get("CONTENT_LENGTH")
     is_terminated = environ.get("wsgi.input_terminated")
     if is_terminated and "HTTP_TRANSFER_ENCODING" in environ:
@@ -127,7 +109,7 @@ def _body(environ: Mapping[str, Any]) -> tuple[bytes, str]:
     return bytes(body), UNEXPECTED_END if length and left > 0 else ""
 
 
-# ------------------------------------------------------------------------------------------------------ faults on the wire
+# -------------------------------------------------------------------------------------------------------------- wire faults
 
 
 def _slowly(body: bytes, seconds: float) -> Iterator[bytes]:
@@ -138,11 +120,10 @@ def _slowly(body: bytes, seconds: float) -> Iterator[bytes]:
             yield piece
 
 
-def _carry_out(lent: socket.socket, wire_fault: WireFault, response: Response, is_head: bool) -> None:
-    """Carry the fault out on the server's own socket, and end the connection."""
-    body = b"" if is_head else response.body
+def _carry_out(lent: socket.socket, actions: Iterable[Action]) -> None:
+    """Carry the actions out on the server's own socket. The last of them ends the connection."""
     with suppress(OSError):  # the client is gone
-        for action in apply_wire_fault(wire_fault, message_of(response, body, keep_alive=False), body, response.body):
+        for action in actions:
             if isinstance(action, bytes):
                 lent.sendall(action)
             elif isinstance(action, Wait):
@@ -158,9 +139,7 @@ def _carry_out(lent: socket.socket, wire_fault: WireFault, response: Response, i
 
 
 def _reset(lent: socket.socket) -> None:
-    """Close the connection with RST, now: a server's own way of closing begins with FIN. The server is left with a socket that has
-    ended.
-    """
+    """Close the connection with RST now: the server itself would close it with FIN. The server keeps a socket that has ended."""
     lent.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, SO_LINGER_RESET)
     ended, other = socket.socketpair()
     other.close()
