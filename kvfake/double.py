@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property, lru_cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,9 @@ from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment,
 from kvfake.world.backend import Backend, MakeWorld, local_world
 from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults
-from kvfake.world.journal import Exchange, Journal
+from kvfake.world.journal import Journal
 from kvfake.world.mappings import Mattermost, Persist
 from kvfake.world.routes import Application
-from kvfake.world.world import World
 
 if TYPE_CHECKING:
     from kvfake.control.app import Control
@@ -198,27 +197,14 @@ class ServerDouble(Double):
         """``values`` are the settings of its own world; ``defaults`` those of other worlds on its server, if they differ, and
         ``make_world`` makes these.
         """
-        backend = Backend("", values, defaults, make_world)
+        self.backend = Backend("", values, defaults, make_world)
         log = log_request if values["log"] else None
         self.server = Server(lambda: Connection(self._router.answer, log), values["host"], values["port"])
-        self._wire(backend, values, values["public_url"] or address_of(values["host"], self.server.port))
-
-    def listen(self, listener: Callable[[World, Exchange], None]) -> None:
-        """Call the listener with every exchange of every world of this server, in the order of each world."""
-        self._backend.listen(listener)
-
-    @property
-    def after_end_count(self) -> int:
-        """How many requests came to worlds of this server that had ended."""
-        return self._backend.after_end_count
-
-    def requests_after_end(self, skip: int = 0) -> list[str]:
-        """Those requests, without the first ``skip``, as far as they are remembered."""
-        return self._backend.requests_after_end(skip)
+        self._wire(self.backend, values, values["public_url"] or address_of(values["host"], self.server.port))
 
     def open(self, settings: dict[str, Any]) -> Double:
         """A double with a world of its own on this server. ``settings`` are a world's, and were checked."""
-        return WorldDouble(self._backend, self._router, settings)
+        return WorldDouble(self.backend, self._router, settings)
 
     def close(self) -> None:
         self.server.stop()

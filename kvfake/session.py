@@ -126,7 +126,7 @@ class DoubleFactory:
     @property
     def requests_after_end(self) -> list[str]:
         """The requests to doubles that had ended, as far as they are remembered."""
-        return self._server.requests_after_end() if self._server is not None else []
+        return self._server.backend.requests_after_end() if self._server is not None else []
 
     def unsupported_in(self, failed: Exception) -> list[str]:
         """What the current test asked for and the real service cannot do. A fixture of a wider scope failed in an earlier test, and
@@ -142,7 +142,7 @@ class DoubleFactory:
             open_doubles = [double for double in self._seen if not double.is_closed]
             self._seen = {double: double.journal.seen for double in open_doubles}
             self._server.journal.clear()
-            self._after_end_seen = self._server.after_end_count
+            self._after_end_seen = self._server.backend.after_end_count
         if self._live is not None:
             self._live.unsupported.clear()
 
@@ -161,7 +161,7 @@ class DoubleFactory:
             yield from _exchange_lines(double, "refused or unmatched:", refused)
         title = "asked of no double (an address without /~ID, no token of a double):"
         yield from _exchange_lines(self._server, title, list(self._server.journal))
-        after_end = self._server.requests_after_end(self._after_end_seen)
+        after_end = self._server.backend.requests_after_end(self._after_end_seen)
         yield from listed("asked of doubles that had ended, and refused:", after_end)
         for double, exchanges in by_double.items():
             if len(by_double) > 1:

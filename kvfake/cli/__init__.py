@@ -76,7 +76,7 @@ def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
         double.close()
         raise CommandError(f"cannot write {failed.filename}: {failed.strerror}") from None
     if files.journal_file is not None:
-        double.listen(files.journal_file.write)
+        double.backend.listen(files.journal_file.write)
     return double, files
 
 
