@@ -44,14 +44,6 @@ class WorldEnded(Exception):
     """The world that a request belongs to has ended. The text is its id."""
 
 
-class BrokenFault(Exception):
-    """A user's function of a fault has raised an exception; the response says so."""
-
-    def __init__(self, response: Response) -> None:
-        super().__init__()
-        self.response = response
-
-
 def local_world(id: str, serial: int, url: str, settings: Mapping[str, Any], issuer: TokenIssuer) -> World:
     """A world in this process's memory."""
     return World(id, serial, url, settings, TokenTable(issuer, serial, settings["token"], settings["strict"]))
@@ -195,46 +187,31 @@ class Backend:
     def _answer_with_faults(
         self, service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World, began: float
     ) -> Response:
-        """The same, where a fault may strike. ``refusal`` is the service's response to a request that it will not do."""
-        try:
-            fault = self._match_fault(request, world, began)
-        except BrokenFault as broken:
-            return broken.response
-        with world.order:
-            if fault is None:
-                response = self._execute(service, request, refusal, world)
-            else:
-                undisturbed: Response | None = None
-                if fault.action.is_done:
-                    undisturbed = self._execute(service, request, refusal, world)
-                elif fault.action.pretends:
-                    undisturbed = Response(200) if refusal else _answer(service, request, world, DiscardingStore(world.store))
-                response = fault.action.response(undisturbed, service)
-            self._record(world, request, response, began, fault)
-        return response
-
-    def _match_fault(self, request: IncomingRequest, world: World, began: float) -> Fault | None:
-        """The fault that strikes the request, its function ``before`` called. Raises `BrokenFault`."""
+        """The same, where a fault may strike. ``refusal`` is the service's response to a request that it refuses."""
         fault: Fault | None = None
         try:
             fault = world.faults.match(request)
             if fault is not None:
                 fault.call_before(request)
-        except BaseException as broken:  # BaseException: such as pytest's own, which are raised again
+        except BaseException as broken:  # BaseException: pytest's own exceptions are raised again, and end the test
             response = Response(500, body=_BROKEN_FAULT)
             self._record(world, request, response, began, fault)
             if not isinstance(broken, Exception):
                 raise
             log_exception()
-            raise BrokenFault(response) from None
-        return fault
-
-    @staticmethod
-    def _execute(service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World) -> Response:
-        """Have the operation done, here or elsewhere; the response."""
-        if world.executor is not None:
-            return world.executor.execute(service, request)
-        return refusal or _answer(service, request, world, world.store)
+            return response
+        with world.order:
+            if fault is None:
+                response = _execute(service, request, refusal, world)
+            else:
+                undisturbed: Response | None = None
+                if fault.action.is_done:
+                    undisturbed = _execute(service, request, refusal, world)
+                elif fault.action.pretends:
+                    undisturbed = Response(200) if refusal else _answer(service, request, world, DiscardingStore(world.store))
+                response = fault.action.response(undisturbed, service)
+            self._record(world, request, response, began, fault)
+        return response
 
     def _record(self, world: World, request: IncomingRequest, response: Response, began: float, fault: Fault | None) -> None:
         if world.journal.is_on:
@@ -246,6 +223,13 @@ class Backend:
     def record_other(self, world: World, service: str | None, request: Request, response: Response, began: float) -> None:
         """Record an exchange beside the stores. ``service`` is what answered: ``respond``, ``mount``, ``fallback``, or nothing."""
         self._record(world, IncomingRequest(service, None, None, request), response, began, None)
+
+
+def _execute(service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World) -> Response:
+    """Have the operation done, by the world's executor or here; the response."""
+    if world.executor is not None:
+        return world.executor.execute(service, request)
+    return refusal or _answer(service, request, world, world.store)
 
 
 def _answer(service: ModuleType, request: IncomingRequest, world: World, store: StoreReader) -> Response:

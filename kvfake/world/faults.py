@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from threading import Lock
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvfake.services import mattermost, persist
@@ -30,6 +30,7 @@ _RETRY_AFTER_SECONDS = "1"
 _GARBAGE = b"\x16\x03\x01\x00 this is not HTTP\r\n\r\n"
 _SERVICES = (mattermost.NAME, persist.NAME)
 _SEVERS = {sever.value: sever for sever in Sever}
+_REASONS = {status.value: status.phrase.lower() for status in HTTPStatus}
 
 Delay = float | tuple[float, float] | Mapping[str, float]
 When = Callable[["IncomingRequest"], object]
@@ -109,7 +110,7 @@ class FaultAction:
     def response(self, response: Response | None, service: ModuleType) -> Response:
         """What goes out in place of the service's ``response``, which is ``None`` where the service was not called."""
         if self._status is not None and (response is None or not self.pretends):
-            response = service.error_for(self._status, _reason(self._status))
+            response = service.error_for(self._status, _REASONS.get(self._status, f"status {self._status}"))
         elif response is None:
             response = Response(500, body=_GARBAGE)
         elif self._status is not None:
@@ -123,13 +124,6 @@ class FaultAction:
         delay, over = self._draw_delay(self.random)
         wire_fault = WireFault(min(delay, MAX_DELAY_SECONDS), over, self._sever)
         return response.replace(headers=merged_headers(response.headers, self._headers), wire_fault=wire_fault)
-
-
-def _reason(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase.lower()
-    except ValueError:
-        return f"status {status}"
 
 
 def _delay_drawer(delay: Any) -> Callable[[Random], tuple[float, float]]:
@@ -165,44 +159,42 @@ class Fault:
         self.number, self.arguments, self.hits = number, arguments, 0
         self._remove = remove
         self.action = FaultAction(arguments)
-        service, method, key, owner = arguments.service, arguments.method, arguments.key, arguments.owner
-        self._matcher = Matcher(service=service, method=method, key=key, owner=owner)
-        self._when: When | None = _checked_function("when", arguments.when)
-        self._before: Before | None = _checked_function("before", arguments.before)
-        if service not in (None, *_SERVICES):
-            raise ValueError(f"service: expected one of {', '.join(_SERVICES)}, got {service!r}")
-        times = arguments.times
-        self._times: int | None = None if times is None else checked_number("times", times, int, 1)
-        self._after = checked_number("after", arguments.after, int, 0)
-        self._every = checked_number("every", arguments.every, int, 1)
-        self._rate = checked_number("rate", arguments.rate, float, 0, 1)
+        self._matcher = Matcher(service=arguments.service, method=arguments.method, key=arguments.key, owner=arguments.owner)
+        _check_function("when", arguments.when)
+        _check_function("before", arguments.before)
+        if arguments.service not in (None, *_SERVICES):
+            raise ValueError(f"service: expected one of {', '.join(_SERVICES)}, got {arguments.service!r}")
+        if arguments.times is not None:
+            checked_number("times", arguments.times, int, 1)
+        checked_number("after", arguments.after, int, 0)
+        checked_number("every", arguments.every, int, 1)
+        checked_number("rate", arguments.rate, float, 0, 1)
         self._matched = 0  # requests so far
 
     @property
     def calls_functions(self) -> bool:
         """Whether it calls a function of the user's, which may take its time."""
-        return self._when is not None or self._before is not None
+        return self.arguments.when is not None or self.arguments.before is not None
 
     def matches(self, request: IncomingRequest) -> bool:
         """Whether the fault is about that request. ``when`` is called last."""
-        return self._matcher.matches(request) and (self._when is None or bool(self._when(request)))
+        when = self.arguments.when
+        return self._matcher.matches(request) and (when is None or bool(when(request)))
 
     def count_match(self) -> bool:
         """Count one more request that matches; whether it is one that the fault strikes."""
         self._matched += 1
-        position = self._matched - self._after
-        is_due = position > 0 and position % self._every == 0
-        return is_due and bool(self._rate == 1 or self.action.random.random() < self._rate)
-
-    def strike(self) -> bool:
-        """Count a hit; whether it was the last."""
-        self.hits += 1
-        return self.hits == self._times
+        position, rate = self._matched - self.arguments.after, self.arguments.rate
+        is_due = position > 0 and position % self.arguments.every == 0
+        return is_due and bool(rate == 1 or self.action.random.random() < rate)
 
     def call_before(self, request: IncomingRequest) -> None:
         """Call the function ``before``, if there is one."""
-        if self._before is not None:
-            self._before(*[request][: _needs_argument(self._before)])
+        before: Callable[..., object] | None = self.arguments.before
+        if before is not None and _needs_argument(before):
+            before(request)
+        elif before is not None:
+            before()
 
     def state(self) -> tuple[Any, ...]:
         """What has been counted and drawn so far, for `restore`."""
@@ -220,7 +212,7 @@ class Fault:
     def __enter__(self) -> Fault:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.remove()
 
     def __str__(self) -> str:
@@ -231,14 +223,13 @@ class Fault:
         return f"<fault {self}: {self.hits} hits>"
 
 
-def _checked_function(name: str, function: Any) -> Any:
-    """The function, or ``None``; ``ValueError`` for what cannot be called, or would have to be awaited."""
+def _check_function(name: str, function: object) -> None:
+    """``ValueError`` for what cannot be called, or would have to be awaited."""
     if function is not None:
         import inspect
 
         if not callable(function) or inspect.iscoroutinefunction(function):
             raise ValueError(f"{name}: expected a function that is not async, got {function!r}")
-    return function
 
 
 def _needs_argument(function: Callable[..., object]) -> bool:
@@ -330,8 +321,10 @@ class Faults:
             for fault in matching:
                 if fault in self.active and fault.count_match() and struck is None:
                     struck = fault
-            if struck is not None and struck.strike():
-                self._take_out(struck)
+            if struck is not None:
+                struck.hits += 1
+                if struck.hits == struck.arguments.times:
+                    self._take_out(struck)
         return struck
 
     def remove(self, fault: Fault) -> None:

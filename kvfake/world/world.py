@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from threading import RLock
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kvfake.services import mattermost, persist
 from kvfake.stores import Store
@@ -43,34 +43,12 @@ class Executor(Protocol):
         """The world has ended."""
 
 
-class _Checkpoint(NamedTuple):
-    """What a checkpoint remembers beside the store's own."""
-
-    clock: tuple[int | None, int]
-    faults: FaultsState
-    journal: tuple[int, int]
+_Checkpoint = tuple[tuple[int | None, int], FaultsState, tuple[int, int]]
+"""What a checkpoint keeps beside the store's own: the states of the clock and the faults, the journal's mark."""
 
 
 class World:
     """Everything that one user of the double holds. ``url`` is its address, without a slash at the end."""
-
-    __slots__ = (
-        "_checkpoints",
-        "clock",
-        "executor",
-        "faults",
-        "id",
-        "journal",
-        "lock",
-        "order",
-        "profiles",
-        "routes",
-        "serial",
-        "settings",
-        "store",
-        "tokens",
-        "url",
-    )
 
     def __init__(
         self,
@@ -115,7 +93,7 @@ class World:
         """A mark for the values, clock, faults and journal as they are now. The newest `MAX_CHECKPOINTS` are kept."""
         with self.lock:
             mark = self.store.checkpoint()
-            self._checkpoints[mark] = _Checkpoint(self.clock.state(), self.faults.state(), self.journal.mark())
+            self._checkpoints[mark] = self.clock.state(), self.faults.state(), self.journal.mark()
             if len(self._checkpoints) > MAX_CHECKPOINTS:
                 del self._checkpoints[next(iter(self._checkpoints))]
             return mark
@@ -125,14 +103,14 @@ class World:
         known.
         """
         with self.lock:
-            checkpoint = self._checkpoints.get(mark)
-            if checkpoint is None:
+            if mark not in self._checkpoints:
                 known = ", ".join(map(str, list(self._checkpoints)[-_MAX_SHOWN_MARKS:])) or "none"
                 raise ValueError(f"{mark!r} is no checkpoint of this world, or was rolled back over; there are: {known}")
+            clock, faults, journal = self._checkpoints[mark]
             self.store.rollback(mark)
-            self.clock.restore(checkpoint.clock)
-            self.faults.restore(checkpoint.faults)
-            self.journal.rollback(checkpoint.journal)
+            self.clock.restore(clock)
+            self.faults.restore(faults)
+            self.journal.rollback(journal)
             self._checkpoints = {other: checkpoint for other, checkpoint in self._checkpoints.items() if other <= mark}
 
     @property
@@ -145,15 +123,14 @@ class World:
         if self.executor is not None:
             return []
         with self.lock:
-            found = [
+            return [
                 (
                     service,
-                    f"{owner} below {prefix.rstrip().decode('utf-8', 'backslashreplace')!r}" if prefix.strip() else owner,
-                    keys,
+                    f"{owner} below {_text(prefix.rstrip())!r}" if prefix.strip() else owner,
+                    list(map(_text, self.store.keys((service, owner, prefix)))),
                 )
-                for (service, owner, prefix), keys in [(space, self.store.keys(space)) for space in sorted(self.store.namespaces())]
+                for service, owner, prefix in sorted(self.store.namespaces())
             ]
-        return [(service, owner, [key.decode("utf-8", "backslashreplace") for key in keys]) for service, owner, keys in found]
 
     def token(self, service: str, owner: str) -> str:
         """The token that this world issues to that owner."""
@@ -195,3 +172,7 @@ class World:
             context["acting_user"] = {"id": self.user_id(owner), "username": acting_user}
             context["acting_user_access_token"] = self.token(mattermost.NAME, owner)
         return {**context, **more}
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")
