@@ -29,15 +29,13 @@ class LineFile:
     def __init__(self, path: str, complain: Callable[[str], None], private: bool = False, first: str = "") -> None:
         self._path, self._complain = path, complain
         self._lock = Lock()
-        file = _opened(path, private)
+        self._file: BinaryIO | None = _opened(path, private)
         try:
-            file.write(_encoded(first))
-            file.flush()
+            self._file.write(_encoded(first))
+            self._file.flush()
         except OSError:
-            self._file: BinaryIO | None = file
             self._close()
             raise
-        self._file = file
         self.is_whole = True
 
     def add(self, line: str) -> None:
@@ -87,9 +85,7 @@ class LineFile:
 def _opened(path: str, private: bool) -> BinaryIO:
     mode = 0o600 if private else 0o666
     file: BinaryIO = open(path, "wb", opener=partial(os.open, mode=mode))  # noqa: SIM115 - closed by close
-    if private and stat.S_ISREG(
-        os.fstat(file.fileno()).st_mode
-    ):  # it may have been there before; not a terminal, which others use too
+    if private and stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # an older file keeps its mode; a terminal is not ours to change
         os.fchmod(file.fileno(), 0o600)
     return file
 

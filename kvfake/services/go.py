@@ -176,17 +176,7 @@ def cookie_value(header: bytes, name: bytes) -> bytes | None:
 
 # ----------------------------------------------------------------------------------------------------------- quoting (strconv)
 
-_SHORT_ESCAPES = {
-    '"': '\\"',
-    "\\": "\\\\",
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-}
+_SHORT_ESCAPES = dict(zip('"\\\a\b\f\n\r\t\v', '"\\abfnrtv', strict=True))  # the letter after the backslash
 
 
 def quoted(text: bytes) -> str:
@@ -197,7 +187,7 @@ def quoted(text: bytes) -> str:
 def _quoted_character(character: str) -> str:
     code = ord(character)
     if character in _SHORT_ESCAPES:
-        return _SHORT_ESCAPES[character]
+        return "\\" + _SHORT_ESCAPES[character]
     if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: a byte that is no UTF-8
         return f"\\x{code - 0xDC00:02x}"
     if character.isprintable():

@@ -12,7 +12,7 @@ import os
 import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -133,16 +133,13 @@ def dump(
         selected = list(entries(world, service, owner, prefix, key))
         tokens = world.tokens.added() if service is owner is prefix is key is None else {}
     data: dict[str, Any] = {"kvfake": VERSION, mattermost.NAME: {}, persist.NAME: {}}
-    for (name, whose, padded), key_bytes, entry in selected:
-        if name == persist.NAME:
-            _put(data, {"value": entry.value.decode(), "updated": persist.updated(entry.updated)}, name, whose, _text(key_bytes))
+    for (space, user, padded), key_bytes, entry in selected:
+        if space == persist.NAME:
+            _put(data, {"value": entry.value.decode(), "updated": persist.updated(entry.updated)}, space, user, _text(key_bytes))
             continue
-        place = (name, whose, _text(_unpadded(padded)), _text(key_bytes))
-        try:
+        place, is_exact = (space, user, _text(_unpadded(padded)), _text(key_bytes)), False
+        with suppress(ValueError):  # Python has no such value, as for a number that is larger than any float
             value = load_json(entry.value)
-        except ValueError:
-            is_exact = False
-        else:
             is_exact = dump_json(value) == entry.value
             _put(data, value, *place)
         if not is_exact:

@@ -39,6 +39,15 @@ class Values(MutableMapping[str, Value]):
 
     def __init__(self, world: World, service: ModuleType, namespace: Namespace, codec: Codec[Value]) -> None:
         self._world, self._service, self._namespace, self._codec = world, service, namespace, codec
+        self.owner = namespace[1]
+
+    @property
+    def token(self) -> str:
+        return self._world.token(self._service.NAME, self.owner)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
 
     @property
     def raw(self) -> Values[bytes]:
@@ -101,20 +110,12 @@ class Mattermost(Values[Any]):
         name = _key_bytes(prefix)
         mattermost.check_prefix(name, world.profiles[mattermost.NAME])
         super().__init__(world, mattermost, mattermost.namespace(owner, name), JSON_VALUES)
-        self.owner, self.prefix = owner, prefix
-
-    @property
-    def token(self) -> str:
-        return self._world.token(mattermost.NAME, self.owner)
+        self.prefix = prefix
 
     @property
     def csrf_token(self) -> str:
         """What ``X-CSRF-Token`` must hold beside the cookie ``MMAUTHTOKEN``."""
         return mattermost.CSRF_MARK + self.token
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
 
     @property
     def site_url(self) -> str:
@@ -160,16 +161,7 @@ class Persist(Values[str]):
 
     def __init__(self, world: World, project: str = PROJECT) -> None:
         super().__init__(world, persist, persist.namespace(project), STRINGS)
-        self.owner = project
         self.json: Values[Any] = Values(world, persist, self._namespace, JSON_VALUES)
-
-    @property
-    def token(self) -> str:
-        return self._world.token(persist.NAME, self.owner)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
 
     @property
     def url(self) -> str:

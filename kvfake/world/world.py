@@ -6,7 +6,6 @@ Law: what belongs to one world and to no other, and how that world is described 
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from threading import RLock
@@ -20,7 +19,7 @@ from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults, FaultsState
 from kvfake.world.journal import Journal
 from kvfake.world.routes import Routes
-from kvfake.world.tokens import TokenTable
+from kvfake.world.tokens import TokenTable, in_base_32
 
 if TYPE_CHECKING:
     from kvfake.services.messages import Response
@@ -154,8 +153,7 @@ class World:
         """A Mattermost id (26 of a-z and 2-7) for an owner, the same at each call."""
         import hashlib
 
-        digest = hashlib.blake2b(f"{self.id} {owner}".encode(), digest_size=16).digest()
-        return base64.b32encode(digest).decode()[:26].lower()
+        return in_base_32(hashlib.blake2b(f"{self.id} {owner}".encode(), digest_size=16).digest()).decode()
 
     def context(self, app: str, acting_user: str | None, more: Mapping[str, Any]) -> dict[str, Any]:
         """What Mattermost puts into a call request for an app (``apps.Context`` of mattermost-plugin-apps)."""
