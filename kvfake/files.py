@@ -1,6 +1,6 @@
 """Files that a server writes: exchanges, a line of JSON each, as they come; values, when it ends.
 
-Law: exchanges and texts in, files out. It shows no token, and never stops a server: what cannot be written is reported once.
+Law: exchanges and texts in, files out. No token is written. A file that cannot be written is reported once and stops no server.
 """
 
 from __future__ import annotations

@@ -47,11 +47,7 @@ NO_APP = http_error(401, "not an app session: unauthorized")  # M12
 NOT_JSON = http_error(400, "payload is not valid json: invalid input")  # M13
 TOO_LARGE = http_error(500, "size limit of 8Kb exceeded")  # M14
 
-_MISSING = {  # M07
-    "object": Response(200, JSON, b"{}"),
-    "null": Response(200, JSON, b"null\n"),
-    "404": NOT_FOUND,
-}
+_MISSING = {"object": Response(200, JSON, b"{}"), "null": Response(200, JSON, b"null\n"), "404": NOT_FOUND}  # M07
 MISSING_BODIES = tuple(response.body for response in _MISSING.values() if response.status == 200)
 """M07: bodies that stand for a missing key. A key that holds the same bytes cannot be told from one that is not there."""
 _CHANGED = Response(200, JSON, b'{"changed":true}\n')  # M04
@@ -68,7 +64,7 @@ def profile(name: str, missing: str | None = None) -> Profile:
 
 
 def token(request: Request) -> bytes:
-    """The token that counts, or nothing. Only the first source that is present is looked at (M10, M26, M27)."""
+    """The token of a request, or nothing. Only the first source that is present counts (M10, M26, M27)."""
     headers = request.headers
     authorization = headers.get(b"authorization", b"").strip(b" \t")
     scheme = authorization[:7].lower()
@@ -197,7 +193,7 @@ def error_for(status: int, reason: str) -> Response:
     return _ERRORS.get(status) or http_error(status, reason)
 
 
-# -------------------------------------------------------------------------------------------- for those who set values directly
+# ---------------------------------------------------------------------------------- checks of values that are set without a request
 
 
 def check_key(key: bytes) -> None:

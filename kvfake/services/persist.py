@@ -227,7 +227,7 @@ def error_for(status: int, reason: str) -> Response:
     return _ERRORS.get(status) or _error(status, reason)
 
 
-# -------------------------------------------------------------------------------------------- for those who set values directly
+# ---------------------------------------------------------------------------------- checks of values that are set without a request
 
 
 def check_key(key: bytes) -> None:

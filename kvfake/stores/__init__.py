@@ -1,6 +1,6 @@
 """Where values lie: namespace -> key -> entry. The interface of every store, and what it promises.
 
-Law: a store knows no HTTP, no service, no clock and no owner. It is told the moment of a set and keeps it.
+Law: a store knows no HTTP, no service, no clock and no owner. The caller passes the moment of a set; the store keeps it.
 
 Guarantees that every store gives, and that its users rely on:
 

@@ -111,7 +111,7 @@ class Backend:
         return world
 
     def end(self, world: World) -> None:
-        """From now on the world refuses. Ending it twice does nothing."""
+        """End the world: a later request to it raises `WorldEnded`. Ending it twice does nothing."""
         self.worlds.pop(world.id, None)
         self._by_serial.pop(world.serial, None)
         if world.executor is not None:
@@ -152,15 +152,15 @@ class Backend:
         self._after_end.append(text)
 
     def requests_after_end(self, skip: int = 0) -> list[str]:
-        """The requests that were refused so, without the first ``skip``, as far as they are remembered."""
+        """Those of the refused requests that are still remembered, without the first ``skip`` of all."""
         remembered = list(self._after_end)
         return remembered[max(0, len(remembered) - (self.after_end_count - skip)) :]
 
     # ------------------------------------------------------------------------------------------------------- answering
 
     def answer(self, service: ModuleType, request: Request, world: World | None) -> Response | Job:
-        """The response to a request to a service, or a job that makes it where that may block. ``world`` is that of the address;
-        with none, the token says which one it is.
+        """The response to a request to a service, or, where making it may block, a job that makes it. ``world`` is the one that the
+        address names; where it names none, the token decides.
         """
         began = self.seconds()
         token = service.token(request)
@@ -175,7 +175,8 @@ class Backend:
         if world.executor is not None or world.faults.active:
             incoming = IncomingRequest(service.NAME, operation, owner, request)
             job = partial(self._answer_with_faults, service, incoming, None if operation else response, world, began)
-            return job if world.executor is not None or world.faults.call_functions else job()
+            may_block = world.executor is not None or any(fault.calls_functions for fault in world.faults.active)
+            return job if may_block else job()
         with world.lock:
             if operation is not None:
                 moment = world.clock.now() if operation.verb == "set" else 0
@@ -187,7 +188,7 @@ class Backend:
     def _answer_with_faults(
         self, service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World, began: float
     ) -> Response:
-        """The same, where a fault may strike. ``refusal`` is the service's response to a request that it refuses."""
+        """The response where a fault may strike, or an executor does the operation. ``refusal`` is the service's, if it refuses."""
         fault: Fault | None = None
         try:
             fault = world.faults.match(request)
@@ -221,7 +222,7 @@ class Backend:
                 world.journal.record(request.service, request.operation, request.owner, request.message, response, duration, fault)
 
     def record_other(self, world: World, service: str | None, request: Request, response: Response, began: float) -> None:
-        """Record an exchange beside the stores. ``service`` is what answered: ``respond``, ``mount``, ``fallback``, or nothing."""
+        """Record an exchange that neither service answered. ``service`` is ``respond``, ``mount``, ``fallback``, or ``None``."""
         self._record(world, IncomingRequest(service, None, None, request), response, began, None)
 
 

@@ -13,7 +13,6 @@ import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from kvfake.services.go import refuse_constant
 from kvfake.services.jsontext import dump_json, json_text, load_json, type_name, without_strings
 from kvfake.settings import parse_owner
 from kvfake.stores import Entry, Namespace
-from kvfake.world.clock import microseconds
+from kvfake.world.clock import microseconds, moment_from_text
 from kvfake.world.world import World
 
 VERSION = 1
@@ -81,7 +80,7 @@ def _sorted(data: Any, levels: int) -> Any:
 
 
 def leaves(data: object, checks: tuple[Callable[[str], None], ...], *place: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """What lies below that place, with its own place: as many levels down as there are checks of names."""
+    """The values that lie as many levels below the place as there are checks, each with its own place. A check takes a name."""
     for name, inner in members(data, *place).items():
         with errors_at(*place, name):
             checks[0](name)
@@ -104,7 +103,7 @@ def members(data: object, *place: str, only: tuple[str, ...] = ()) -> Mapping[st
 
 @contextmanager
 def errors_at(*place: str) -> Iterator[None]:
-    """Errors inside are `DataError` with the place."""
+    """Errors inside become a `DataError` that names the place."""
     try:
         yield
     except (ValueError, TypeError, RecursionError) as wrong:
@@ -152,6 +151,7 @@ def dump(
 def entries(
     world: World, service: str | None, owner: str | None, prefix: str | None, key: str | None
 ) -> Iterator[tuple[Namespace, bytes, Entry]]:
+    """The entries that match the arguments, as for `dump`. The caller holds the world's lock."""
     wanted = None if key is None else _bytes(key)
     below = mattermost.namespace("", _bytes(prefix or ""))[2]
     if service is not None and owner is not None and key is not None:
@@ -191,7 +191,7 @@ def _unpadded(prefix: bytes) -> bytes:
 
 
 def load(world: World, data: object, replace: bool = False) -> int:
-    """Set every value of a document, beside what is there or, with ``replace``, in its place; how many they are.
+    """Set every value of a document, with ``replace`` in place of all that the world holds. Returns how many values that are.
 
     Raises `DataError`, and then nothing was changed.
     """
@@ -272,16 +272,13 @@ def _persist_entries(top: Mapping[str, Any]) -> Entries:
     return found
 
 
-_UPDATED = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,6}))?Z")
+_UPDATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
 
 
 def _moment(text: object) -> int:
-    try:
-        if isinstance(text, str) and (match := _UPDATED.fullmatch(text)):
-            second, decimals = match.groups("")
-            return microseconds(datetime.fromisoformat(f"{second}.{decimals:0<6}+00:00"))
-    except ValueError:  # no such day, minute, second or year
-        pass
+    if isinstance(text, str) and _UPDATED.fullmatch(text):
+        with suppress(ValueError):  # no such day, minute, second or year
+            return microseconds(moment_from_text(text))
     raise ValueError(f"updated is {reprlib.repr(text)}: expected RFC 3339 in UTC, such as 2016-09-09T23:16:43.970809Z")
 
 

@@ -1,7 +1,7 @@
-"""A fault: which requests it matches, when their turn is, and what happens to them. And the faults of one world.
+"""A fault: which requests it matches, which of them it strikes, and what happens to these. And the faults of one world.
 
-Law: a fault counts for itself and makes a response; it neither waits nor touches a socket (`kvfake.http` carries its wire fault
-out). `Faults` keeps and chooses them; it knows no world.
+Law: a fault counts the requests that it matches, and makes a response; it neither waits nor touches a socket (`kvfake.http` carries
+out its wire fault). `Faults` keeps and chooses them; it knows no world.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
-from threading import Lock
+from threading import RLock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,7 +38,7 @@ Before = Callable[[], object] | Callable[["IncomingRequest"], object]
 
 
 class FaultArguments(NamedTuple):
-    """What `Faults.add` takes, and says what each means."""
+    """The arguments of `Faults.add`, which documents each."""
 
     status: int | None = None
     delay: Delay = 0
@@ -84,6 +84,10 @@ class FaultAction:
         if sever is not None and (not isinstance(sever, str) or sever not in _SEVERS):
             raise ValueError(f"sever: expected one of {', '.join(_SEVERS)}, got {sever!r}")
         self._status, self._sever, self._draw_delay = status, _SEVERS[sever] if sever else None, _delay_drawer(delay)
+        self.pretends = status is not None and status < 300
+        """Whether it answers as if the service had done the operation, and nothing is done."""
+        self.is_done = status is None and (self._sever is None or self._sever.is_done)
+        """Whether the service does the operation."""
         self._body, content_type = encoded_body(body)
         self._headers = checked_headers(headers, content_type)
         self.random = Random(checked_number("seed", arguments.seed, int, -math.inf))
@@ -96,16 +100,6 @@ class FaultAction:
             raise ValueError(f"status: an answer of {status} has no body")
         if (status, sever, body, arguments.before) == (None, None, None, None) and not headers and not delay:
             raise ValueError("this fault does nothing: expected a status, delay, sever, body, headers or before")
-
-    @property
-    def pretends(self) -> bool:
-        """Whether it answers as the service would, and nothing is done."""
-        return self._status is not None and self._status < 300
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the service does the operation."""
-        return self._status is None and (self._sever is None or self._sever.is_done)
 
     def response(self, response: Response | None, service: ModuleType) -> Response:
         """What goes out in place of the service's ``response``, which is ``None`` where the service was not called."""
@@ -152,7 +146,7 @@ def _delay_drawer(delay: Any) -> Callable[[Random], tuple[float, float]]:
 
 
 class Fault:
-    """An action, and the requests that meet it. ``hits`` counts them. As a context manager it is removed at the end."""
+    """An action, and the requests that it strikes. ``hits`` counts these. As a context manager it is removed at the end."""
 
     def __init__(self, remove: Callable[[Fault], None], number: int, arguments: FaultArguments) -> None:
         """Raises ``ValueError`` for what is not possible."""
@@ -169,12 +163,9 @@ class Fault:
         checked_number("after", arguments.after, int, 0)
         checked_number("every", arguments.every, int, 1)
         checked_number("rate", arguments.rate, float, 0, 1)
-        self._matched = 0  # requests so far
-
-    @property
-    def calls_functions(self) -> bool:
+        self.calls_functions = arguments.when is not None or arguments.before is not None
         """Whether it calls a function of the user's, which may take its time."""
-        return self.arguments.when is not None or self.arguments.before is not None
+        self._matched = 0  # requests so far
 
     def matches(self, request: IncomingRequest) -> bool:
         """Whether the fault is about that request. ``when`` is called last."""
@@ -189,12 +180,20 @@ class Fault:
         return is_due and bool(rate == 1 or self.action.random.random() < rate)
 
     def call_before(self, request: IncomingRequest) -> None:
-        """Call the function ``before``, if there is one."""
+        """Call the function ``before``, if there is one, with the request where it takes an argument."""
         before: Callable[..., object] | None = self.arguments.before
-        if before is not None and _needs_argument(before):
-            before(request)
-        elif before is not None:
-            before()
+        if before is None:
+            return
+        import inspect
+
+        arguments: tuple[IncomingRequest, ...] = ()
+        try:
+            inspect.signature(before).bind()
+        except TypeError:
+            arguments = (request,)
+        except ValueError:  # some builtin functions have no signature
+            pass
+        before(*arguments)
 
     def state(self) -> tuple[Any, ...]:
         """What has been counted and drawn so far, for `restore`."""
@@ -232,31 +231,18 @@ def _check_function(name: str, function: object) -> None:
             raise ValueError(f"{name}: expected a function that is not async, got {function!r}")
 
 
-def _needs_argument(function: Callable[..., object]) -> bool:
-    """Whether it cannot be called without an argument."""
-    import inspect
-
-    try:
-        inspect.signature(function).bind()
-    except TypeError:
-        return True
-    except ValueError:  # some builtin functions have no signature
-        return False
-    return False
-
-
 # ------------------------------------------------------------------------------------------------------- those of one world
 
 FaultsState = list[tuple[Fault, tuple[Any, ...]]]
 
 
 class Faults:
-    """The faults of one world. A request meets the first fault whose turn it is; each counts every request that it matches."""
+    """The faults of one world. Only the oldest that is due strikes a request; each counts every request that it matches."""
 
     __slots__ = ("_added", "_lock", "_removed", "active")
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()
         self.active: tuple[Fault, ...] = ()  # those that can still strike, oldest first
         self._added = 0
         self._removed: list[Fault] = []
@@ -308,11 +294,6 @@ class Faults:
             self.active = (*self.active, fault)
         return fault
 
-    @property
-    def call_functions(self) -> bool:
-        """Whether one of them calls a function of the user's, which may take its time."""
-        return any(fault.calls_functions for fault in self.active)
-
     def match(self, request: IncomingRequest) -> Fault | None:
         """The fault that strikes the request, its hit counted."""
         struck: Fault | None = None
@@ -324,17 +305,15 @@ class Faults:
             if struck is not None:
                 struck.hits += 1
                 if struck.hits == struck.arguments.times:
-                    self._take_out(struck)
+                    self.remove(struck)
         return struck
 
     def remove(self, fault: Fault) -> None:
+        """It strikes no more. Removing it twice does nothing."""
         with self._lock:
-            self._take_out(fault)
-
-    def _take_out(self, fault: Fault) -> None:
-        if fault in self.active:
-            self.active = tuple(other for other in self.active if other is not fault)
-            self._removed = [*self._removed[1 - _MAX_REMOVED_FAULTS :], fault]
+            if fault in self.active:
+                self.active = tuple(other for other in self.active if other is not fault)
+                self._removed = [*self._removed[1 - _MAX_REMOVED_FAULTS :], fault]
 
     def clear(self) -> None:
         """Remove them all, and forget them."""

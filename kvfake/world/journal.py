@@ -128,12 +128,12 @@ class Exchange(_RequestFields):
 
     @property
     def unmatched(self) -> bool:
-        """Whether nothing here answers such a request."""
+        """Whether no service, route, mount or fallback answered the request."""
         return self.service is None
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """The facts in which the answer was kinder than the service."""
+        """The rows of `kvfake.services.facts` in which the answer was kinder than the service."""
         return self._response.rows
 
     @property
@@ -200,7 +200,7 @@ def _characters(text: str) -> str:
 
 
 class Journal(Sequence[Exchange]):
-    """The exchanges of one world, oldest first. It is bounded: ``dropped`` says how many older ones made room."""
+    """The exchanges of one world, oldest first. It is bounded: ``dropped`` counts the oldest, which were dropped for newer ones."""
 
     __slots__ = ("_bytes", "_forgotten", "_listener", "_lock", "_max_body_bytes", "_max_exchanges", "_records", "is_on", "seen")
 
@@ -274,7 +274,7 @@ class Journal(Sequence[Exchange]):
         return self.seen, self.dropped + len(self)
 
     def rollback(self, mark: tuple[int, int]) -> None:
-        """Forget the exchanges after the mark. Older ones that had made room for them stay dropped."""
+        """Forget the exchanges after the mark. Older ones that were dropped for them stay dropped."""
         seen, count = mark
         with self._lock:
             while self._records and self._records[-1][0] > seen:
@@ -288,14 +288,14 @@ class Journal(Sequence[Exchange]):
 
     @property
     def dropped(self) -> int:
-        """How many older ones made room."""
+        """How many older exchanges were dropped for newer ones."""
         return self.seen - self._forgotten - len(self._records)
 
     # ------------------------------------------------------------------------------------------------------- questions
 
     @property
     def unmatched(self) -> list[Exchange]:
-        """The requests that nothing here answers."""
+        """The exchanges that no service, route, mount or fallback answered."""
         return [exchange for exchange in self if exchange.unmatched]
 
     def filter(self, method: Wanted | None = None, **wanted: Wanted | None) -> list[Exchange]:
@@ -312,7 +312,7 @@ class Journal(Sequence[Exchange]):
         self._check(Matcher(method=method, **wanted), times)
 
     def assert_not_requested(self, method: Wanted | None = None, **wanted: Wanted | None) -> None:
-        """``AssertionError``, with the exchanges, where there was one, or where older ones were dropped, so that nobody knows."""
+        """``AssertionError``, with the exchanges, where there was one, or where older ones were dropped, which may have matched."""
         self._check(Matcher(method=method, **wanted), 0)
 
     def _check(self, matcher: Matcher, times: int | None) -> None:

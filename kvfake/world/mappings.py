@@ -1,4 +1,4 @@
-"""Mappings of one owner's values: what a test reads and writes beside its app.
+"""Mappings of one owner's values, which a test reads and writes without a request.
 
 Law: a mapping obeys the service's limits, in the service's words, and does nothing on the wire: it meets no fault and is in no
 journal. It holds a world and the name of an owner, never a value and never a token.

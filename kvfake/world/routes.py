@@ -1,4 +1,4 @@
-"""What else lies on a world's site, beside the stores: single responses that a user writes, and whole applications below a path.
+"""What a world answers beside the two services: single responses that a user writes, and whole applications below a path.
 
 Law: a table, and the checks of what goes into it. It finds what answers a path, and runs nothing.
 """
@@ -109,7 +109,7 @@ class Route(NamedTuple):
 
 
 class Routes:
-    """What lies beside the stores of one world."""
+    """The single responses and the applications of one world."""
 
     __slots__ = ("mounts", "routes")
 

@@ -1,9 +1,9 @@
-"""Tokens, and whose they are.
+"""The tokens of a world, and their owners.
 
 Law: the one place where tokens are kept. It knows no service's rules: a token is bytes, an owner is a text.
 
-A token is known to one service. It is *added* (a user said whose it is), *issued* (made here, for an owner of one world), or, where
-the world is not strict, *unknown*: then it has an owner of its own, called by the token's digest.
+A token is known to one service. It is *added* (a user named its owner), *issued* (made here, for an owner of one world), or, where
+the world is not strict, *unknown*: then its owner is ``anonymous-`` and a digest of the token.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SHOWN_BYTES, _MIN_BYTES_TO_SHOW = 4, 12  # of a token
 
 
 class TokenIssuer:
-    """Makes tokens from which the server that made them can tell the world, also when that world is long forgotten.
+    """Makes tokens that hold the serial number of their world, so that a server knows it even after that world has ended.
 
     A token is 16 bytes (random, the world's serial number, a keyed check), in the form of its service: Mattermost's as `in_base_32`
     writes them, Persist's as 32 hexadecimal digits.

@@ -33,10 +33,10 @@ _MAX_SHOWN_MARKS = 5
 
 
 class Executor(Protocol):
-    """Has the operations of a world done somewhere else, such as on a real server. It takes its time."""
+    """Has the operations of a world done somewhere else, such as on a real server. It may block."""
 
     def execute(self, service: ModuleType, request: IncomingRequest) -> Response:
-        """The response of whoever did it, or refused to."""
+        """The response from there, or the executor's own where it refuses the request."""
 
     def close(self) -> None:
         """The world has ended."""
@@ -67,7 +67,7 @@ class World:
         self.id, self.serial, self.url, self.settings, self.tokens, self.executor = id, serial, url, settings, tokens, executor
         self.lock = RLock()
         self.order: AbstractContextManager[Any] = self.lock if executor is None else nullcontext()
-        """What is done inside it is recorded in the order in which it is done. Nobody waits for another's answer from elsewhere."""
+        """Held while an operation is done and recorded, so both have one order. With an executor no request waits for another."""
         self.store: Store = MemoryStore() if store is None else store
         self.clock = Clock() if clock is None else clock
         self.faults = Faults()
