@@ -53,7 +53,7 @@ def json_valid(data: bytes) -> bool:
 
 
 def _json_valid_exactly(data: bytes) -> bool:
-    """The exact reader: linear time, and a stack of its own."""
+    """The exact reader: linear time, and no recursion."""
     ends: list[bytes] = []  # of each open level, the bracket that closes it
     state, position, end = _VALUE, 0, len(data.rstrip(b" \t\r\n"))
     while position < end:
@@ -117,7 +117,7 @@ def unescape(path: bytes) -> bytes:
 
 
 def escape(path: bytes) -> bytes:
-    """Encode a path anew, as ``net/url.URL.EscapedPath`` does."""
+    """Encode a decoded path, as ``net/url.URL.EscapedPath`` does."""
     return b"".join([_ESCAPED[number] for number in path])
 
 

@@ -149,7 +149,7 @@ def belongs_to_app(owner: str) -> bool:
 
 
 def namespace(owner: str, prefix: bytes) -> Namespace:
-    """Where the values of that owner lie (M09); a prefix is padded with blanks (M25)."""
+    """The namespace of that owner's values (M09); a prefix is padded with blanks (M25)."""
     return NAME, owner, prefix.ljust(MAX_PREFIX_BYTES)
 
 

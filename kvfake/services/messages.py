@@ -28,7 +28,7 @@ class Request(Record):
     ``body_error`` says why the body could not be read to its end, in the words of Go's reader; ``body`` is what came before.
     ``redacted_headers`` are the headers without tokens, where they are known already.
 
-    The router sets the location once it has found it, all three raw: ``base``, where the world lies on its host; ``path``, below
+    The router sets the location once it has found it, all three raw: ``base``, the path of the world on its host; ``path``, below
     the base; ``query``, without its ``?``.
     """
 

@@ -156,7 +156,7 @@ def _keys(request: Request) -> tuple[bytes, ...]:
 
 
 def namespace(owner: str) -> Namespace:
-    """Where the values of that project lie (P02)."""
+    """The namespace of that project's values (P02)."""
     return NAME, owner, b""
 
 

@@ -1,4 +1,4 @@
-"""Where values lie: namespace -> key -> entry. The interface of every store, and what it promises.
+"""Where values are kept: namespace -> key -> entry. The interface of every store, and what it promises.
 
 Law: a store knows no HTTP, no service, no clock and no owner. The caller passes the moment of a set; the store keeps it.
 

@@ -24,7 +24,7 @@ class _Space:
         self.order: SortedList[bytes] | None = None
 
 
-MAX_CHECKPOINTS = 1000  # the oldest make room
+MAX_CHECKPOINTS = 1000  # beyond it the oldest is dropped
 
 _Before = dict[tuple[Namespace, bytes], Entry | None]
 

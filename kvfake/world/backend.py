@@ -32,7 +32,7 @@ SERVICES: dict[str, ModuleType] = {service.NAME: service for service in (matterm
 WORLD_MARK = "/~"
 """An address of a world is the server's, this mark, and the world's id."""
 
-MAX_REQUESTS_AFTER_END = 100  # how many are remembered
+MAX_REQUESTS_AFTER_END = 100  # of which the texts are kept; all are counted
 _SERIAL = re.compile("[1-9][0-9]{0,15}")
 _BROKEN_FAULT = b"a function of a fault (when= or before=) raised an exception: its traceback is on stderr\n"
 
@@ -50,7 +50,7 @@ def local_world(id: str, serial: int, url: str, settings: Mapping[str, Any], iss
 
 
 class Backend:
-    """All the worlds of one server: its own, at the root, and those that were opened later, each at an address of its own."""
+    """All the worlds of one server: its own, at the root, and those that were opened later, each at another address."""
 
     seconds = staticmethod(machine_seconds)
 

@@ -1,7 +1,7 @@
 """Two clocks: one for the times in data, which a test may set, and the machine's, for waiting and measuring, which nothing moves.
 
-Law: the clock for data looks the time up at each call and remembers nothing, so that freezegun and time-machine move it, until
-somebody sets it.
+Law: until it is set, the clock for data reads the machine's time at each call and remembers nothing, so that freezegun and
+time-machine move it.
 """
 
 from __future__ import annotations

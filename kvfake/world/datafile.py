@@ -25,7 +25,7 @@ from kvfake.world.clock import microseconds, moment_from_text
 from kvfake.world.world import World
 
 VERSION = 1
-MAX_LEVELS = jsontext.MAX_LEVELS + 4  # of the document: four levels lie above a value: file, service, owner, prefix
+MAX_LEVELS = jsontext.MAX_LEVELS + 4  # of the document: four levels are above a value: file, service, owner, prefix
 
 _MEMBERS = ("kvfake", "mattermost", "persist", "raw", "tokens")
 _RECORD = ("value", "updated")
@@ -260,9 +260,8 @@ def _from_base64(text: Any) -> bytes:
 
 def _persist_entries(top: Mapping[str, Any]) -> Entries:
     found: Entries = {}
-    for place, value in leaves(
-        top.get(persist.NAME, {}), (_check_project, lambda key: persist.check_key(_bytes(key))), persist.NAME
-    ):
+    checks = (_check_project, lambda key: persist.check_key(_bytes(key)))
+    for place, value in leaves(top.get(persist.NAME, {}), checks, persist.NAME):
         record = members(value, *place, only=_RECORD) if isinstance(value, Mapping) else {"value": value}
         with errors_at(*place):
             if "value" not in record:

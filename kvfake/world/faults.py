@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_FAULTS = 1000
 MAX_DELAY_SECONDS = 300.0
-_MAX_REMOVED_FAULTS = 1000  # how many are remembered of those that strike no more
+_MAX_REMOVED_FAULTS = 1000  # kept of those that were removed or struck for the last time, for reports
 _RETRY_AFTER_SECONDS = "1"
 _GARBAGE = b"\x16\x03\x01\x00 this is not HTTP\r\n\r\n"
 _SERVICES = (mattermost.NAME, persist.NAME)

@@ -205,7 +205,7 @@ class Journal(Sequence[Exchange]):
     __slots__ = ("_bytes", "_forgotten", "_listener", "_lock", "_max_body_bytes", "_max_exchanges", "_records", "is_on", "seen")
 
     def __init__(self, max_exchanges: int, max_body_bytes: int, lock: RLock) -> None:
-        """``lock`` is the world's; whoever calls `record` holds it."""
+        """``lock`` is the world's; the caller of `record` holds it."""
         self._max_exchanges, self._max_body_bytes, self._lock = max_exchanges, max_body_bytes, lock
         self._records: deque[_Recorded] = deque()
         self._bytes = 0

@@ -61,7 +61,7 @@ class World:
         clock: Clock | None = None,
         executor: Executor | None = None,
     ) -> None:
-        """Values lie in a store of its own, in memory, unless ``store`` is given; the services of this process do the operations,
+        """Values are kept in a new store in memory, unless ``store`` is given; the services of this process do the operations,
         unless an ``executor`` has them done elsewhere.
         """
         self.id, self.serial, self.url, self.settings, self.tokens, self.executor = id, serial, url, settings, tokens, executor
@@ -118,7 +118,7 @@ class World:
         return list(self._checkpoints)
 
     def holdings(self) -> list[tuple[str, str, list[str]]]:
-        """What lies in the store, sorted: service, owner (and prefix), keys. Nothing where the values lie elsewhere."""
+        """What the store holds, sorted: service, owner (and prefix), keys. Nothing where another server holds the values."""
         if self.executor is not None:
             return []
         with self.lock:
