@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from threading import Lock
+from threading import RLock
 from typing import Any, BinaryIO
 
 from kvfake.world.journal import Exchange
@@ -28,13 +28,13 @@ class LineFile:
 
     def __init__(self, path: str, complain: Callable[[str], None], private: bool = False, first: str = "") -> None:
         self._path, self._complain = path, complain
-        self._lock = Lock()
+        self._lock = RLock()
         self._file: BinaryIO | None = _opened(path, private)
         try:
             self._file.write(_encoded(first))
             self._file.flush()
         except OSError:
-            self._close()
+            self.close()
             raise
         self.is_whole = True
 
@@ -68,17 +68,13 @@ class LineFile:
                 self._file.flush()
             except OSError as failed:
                 self.is_whole = False
-                self._close()
+                self.close()
                 self._complain(f"cannot write {self._path}: {failed.strerror} (exchanges from now on are not in it)")
 
     def close(self) -> None:
-        with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            with suppress(OSError):  # every line was flushed, or is reported as missing
+        with self._lock, suppress(OSError):  # every line was flushed, or is reported as missing
+            file, self._file = self._file, None
+            if file is not None:
                 file.close()
 
 

@@ -97,16 +97,10 @@ class DiscardingStore:
     """Reads from the store behind it and discards changes: for an operation that is acknowledged and not done."""
 
     def __init__(self, store: StoreReader) -> None:
-        self._store = store
-
-    def get(self, namespace: Namespace, key: bytes) -> Entry | None:
-        return self._store.get(namespace, key)
+        self.get, self.keys = store.get, store.keys
 
     def set(self, namespace: Namespace, key: bytes, entry: Entry) -> None:
         pass
 
     def delete(self, namespace: Namespace, key: bytes) -> bool:
-        return self._store.get(namespace, key) is not None
-
-    def keys(self, namespace: Namespace, prefix: bytes = b"") -> list[bytes]:
-        return self._store.keys(namespace, prefix)
+        return self.get(namespace, key) is not None

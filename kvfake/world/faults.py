@@ -107,17 +107,17 @@ class FaultAction:
             response = service.error_for(self._status, _REASONS.get(self._status, f"status {self._status}"))
         elif response is None:
             response = Response(500, body=_GARBAGE)
-        elif self._status is not None:
-            response = response.replace(status=self._status)
+        status, headers = self._status or response.status, response.headers
         if self._status == HTTPStatus.TOO_MANY_REQUESTS:
-            response = response.replace(headers=merged_headers(response.headers, (("Retry-After", _RETRY_AFTER_SECONDS),)))
-        if self._body is not None:
-            response = response.replace(body=self._body)
-        if response.status in WITHOUT_BODY:
-            response = response.replace(body=b"")
+            headers = merged_headers(headers, (("Retry-After", _RETRY_AFTER_SECONDS),))
+        body = response.body if self._body is None else self._body
         delay, over = self._draw_delay(self.random)
-        wire_fault = WireFault(min(delay, MAX_DELAY_SECONDS), over, self._sever)
-        return response.replace(headers=merged_headers(response.headers, self._headers), wire_fault=wire_fault)
+        return response.replace(
+            status=status,
+            headers=merged_headers(headers, self._headers),
+            body=b"" if status in WITHOUT_BODY else body,
+            wire_fault=WireFault(min(delay, MAX_DELAY_SECONDS), over, self._sever),
+        )
 
 
 def _delay_drawer(delay: Any) -> Callable[[Random], tuple[float, float]]:
