@@ -158,11 +158,9 @@ def entries(
         spaces = [(service, owner, below if service == mattermost.NAME else b"")]
     else:
         spaces = [
-            space
-            for space in sorted(world.store.namespaces())
-            if service in (None, space[0])
-            and owner in (None, space[1])
-            and (prefix is None or space[0] != mattermost.NAME or space[2] == below)
+            (name, user, padded)
+            for name, user, padded in sorted(world.store.namespaces())
+            if service in (None, name) and owner in (None, user) and (prefix is None or name == persist.NAME or padded == below)
         ]
     for space in spaces:
         for name in world.store.keys(space) if wanted is None else [wanted]:

@@ -205,7 +205,7 @@ class Fault:
         self.action.random.setstate(random)
 
     def remove(self) -> None:
-        """It strikes no more. Removing it twice does nothing."""
+        """Remove the fault: it strikes no more. Removing it twice does nothing."""
         self._remove(self)
 
     def __enter__(self) -> Fault:
@@ -309,7 +309,7 @@ class Faults:
         return struck
 
     def remove(self, fault: Fault) -> None:
-        """It strikes no more. Removing it twice does nothing."""
+        """Remove the fault: it strikes no more. Removing it twice does nothing."""
         with self._lock:
             if fault in self.active:
                 self.active = tuple(other for other in self.active if other is not fault)

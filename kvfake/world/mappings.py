@@ -104,7 +104,7 @@ class Values(MutableMapping[str, Value]):
 
 
 class Mattermost(Values[Any]):
-    """What the bot of an app has stored, or one of its users, below one prefix: JSON values as Python values."""
+    """The values of an app's bot, or of one of its users, below one prefix: JSON values as Python values."""
 
     def __init__(self, world: World, owner: str = BOT, prefix: str = "") -> None:
         name = _key_bytes(prefix)
@@ -155,8 +155,8 @@ class Mattermost(Values[Any]):
 
 
 class Persist(Values[str]):
-    """What a project has stored: plain strings, as the service holds them. ``json`` has them as the values of the official client,
-    which stores JSON.
+    """The values of a project: plain strings, as the service keeps them. ``json`` shows them as the official client does, which
+    stores JSON.
     """
 
     def __init__(self, world: World, project: str = PROJECT) -> None:
