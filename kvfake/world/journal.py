@@ -173,7 +173,10 @@ def redact_headers(headers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """The headers of a request, with every token cut short. Of ``Authorization`` a known scheme and the beginning of the token stay
     (`shortened`).
     """
-    redacted = {name: _HIDDEN if name in _HIDDEN_HEADERS else value for name, value in headers.items()}
+    redacted = dict(headers)
+    for name in _HIDDEN_HEADERS:
+        if name in redacted:
+            redacted[name] = _HIDDEN
     if _AUTHORIZATION in redacted:
         scheme, _, token = redacted[_AUTHORIZATION].partition(b" ")
         redacted[_AUTHORIZATION] = scheme + b" " + shortened(token) if scheme.lower() in _SCHEMES else _HIDDEN
