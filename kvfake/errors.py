@@ -1,6 +1,6 @@
 """What fails: exceptions for commands, and the ways to say that something failed.
 
-Law: it says and shows, and decides nothing. What it needs is imported when something fails.
+Law: it reports errors and handles none. What it needs is imported when something fails.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Files that a server writes: exchanges, a line of JSON each, as they come; values, when it ends.
 
-Law: exchanges and texts in, files out. It shows no token, and never stops a server: what cannot be written is reported once.
+Law: exchanges and texts in, files out. No token is written. A file that cannot be written is reported once and stops no server.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from threading import Lock
+from threading import RLock
 from typing import Any, BinaryIO
 
 from kvfake.world.journal import Exchange
@@ -28,16 +28,14 @@ class LineFile:
 
     def __init__(self, path: str, complain: Callable[[str], None], private: bool = False, first: str = "") -> None:
         self._path, self._complain = path, complain
-        self._lock = Lock()
-        file = _opened(path, private)
+        self._lock = RLock()
+        self._file: BinaryIO | None = _opened(path, private)
         try:
-            file.write(_encoded(first))
-            file.flush()
+            self._file.write(_encoded(first))
+            self._file.flush()
         except OSError:
-            self._file: BinaryIO | None = file
-            self._close()
+            self.close()
             raise
-        self._file = file
         self.is_whole = True
 
     def add(self, line: str) -> None:
@@ -70,26 +68,20 @@ class LineFile:
                 self._file.flush()
             except OSError as failed:
                 self.is_whole = False
-                self._close()
+                self.close()
                 self._complain(f"cannot write {self._path}: {failed.strerror} (exchanges from now on are not in it)")
 
     def close(self) -> None:
-        with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            with suppress(OSError):  # every line was flushed, or is reported as missing
+        with self._lock, suppress(OSError):  # every line was flushed, or is reported as missing
+            file, self._file = self._file, None
+            if file is not None:
                 file.close()
 
 
 def _opened(path: str, private: bool) -> BinaryIO:
     mode = 0o600 if private else 0o666
     file: BinaryIO = open(path, "wb", opener=partial(os.open, mode=mode))  # noqa: SIM115 - closed by close
-    if private and stat.S_ISREG(
-        os.fstat(file.fileno()).st_mode
-    ):  # it may have been there before; not a terminal, which others use too
+    if private and stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # an older file keeps its mode; a terminal is not ours to change
         os.fchmod(file.fileno(), 0o600)
     return file
 

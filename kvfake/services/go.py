@@ -53,7 +53,7 @@ def json_valid(data: bytes) -> bool:
 
 
 def _json_valid_exactly(data: bytes) -> bool:
-    """The exact reader: linear time, and a stack of its own."""
+    """The exact reader: linear time, and no recursion."""
     ends: list[bytes] = []  # of each open level, the bracket that closes it
     state, position, end = _VALUE, 0, len(data.rstrip(b" \t\r\n"))
     while position < end:
@@ -117,7 +117,7 @@ def unescape(path: bytes) -> bytes:
 
 
 def escape(path: bytes) -> bytes:
-    """Encode a path anew, as ``net/url.URL.EscapedPath`` does."""
+    """Encode a decoded path, as ``net/url.URL.EscapedPath`` does."""
     return b"".join([_ESCAPED[number] for number in path])
 
 
@@ -176,17 +176,7 @@ def cookie_value(header: bytes, name: bytes) -> bytes | None:
 
 # ----------------------------------------------------------------------------------------------------------- quoting (strconv)
 
-_SHORT_ESCAPES = {
-    '"': '\\"',
-    "\\": "\\\\",
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-}
+_SHORT_ESCAPES = dict(zip('"\\\a\b\f\n\r\t\v', '"\\abfnrtv', strict=True))  # the letter after the backslash
 
 
 def quoted(text: bytes) -> str:
@@ -197,7 +187,7 @@ def quoted(text: bytes) -> str:
 def _quoted_character(character: str) -> str:
     code = ord(character)
     if character in _SHORT_ESCAPES:
-        return _SHORT_ESCAPES[character]
+        return "\\" + _SHORT_ESCAPES[character]
     if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: a byte that is no UTF-8
         return f"\\x{code - 0xDC00:02x}"
     if character.isprintable():

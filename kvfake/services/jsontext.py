@@ -17,15 +17,8 @@ from kvfake.services.go import json_decoder, json_levels
 MAX_CONTAINERS = 100  # objects and arrays in a body; none that the documentation knows needs more than two
 MAX_LEVELS = 500  # of a stored value as a Python value: what json.loads bears on any thread
 
-_TYPE_NAMES = {
-    dict: "an object",
-    list: "an array",
-    str: "a string",
-    int: "a number",
-    float: "a number",
-    bool: "a boolean",
-    type(None): "null",
-}
+_TYPE_NAMES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+_TYPE_NAMES |= dict.fromkeys((int, float), "a number")
 
 
 def type_name(value: object) -> str:

@@ -47,11 +47,7 @@ NO_APP = http_error(401, "not an app session: unauthorized")  # M12
 NOT_JSON = http_error(400, "payload is not valid json: invalid input")  # M13
 TOO_LARGE = http_error(500, "size limit of 8Kb exceeded")  # M14
 
-_MISSING = {  # M07
-    "object": Response(200, JSON, b"{}"),
-    "null": Response(200, JSON, b"null\n"),
-    "404": NOT_FOUND,
-}
+_MISSING = {"object": Response(200, JSON, b"{}"), "null": Response(200, JSON, b"null\n"), "404": NOT_FOUND}  # M07
 MISSING_BODIES = tuple(response.body for response in _MISSING.values() if response.status == 200)
 """M07: bodies that stand for a missing key. A key that holds the same bytes cannot be told from one that is not there."""
 _CHANGED = Response(200, JSON, b'{"changed":true}\n')  # M04
@@ -68,7 +64,7 @@ def profile(name: str, missing: str | None = None) -> Profile:
 
 
 def token(request: Request) -> bytes:
-    """The token that counts, or nothing. Only the first source that is present is looked at (M10, M26, M27)."""
+    """The token of a request, or nothing. Only the first source that is present counts (M10, M26, M27)."""
     headers = request.headers
     authorization = headers.get(b"authorization", b"").strip(b" \t")
     scheme = authorization[:7].lower()
@@ -87,11 +83,7 @@ def token(request: Request) -> bytes:
     return cookie if headers.get(b"x-requested-with") == b"XMLHttpRequest" else b""
 
 
-def _hidden(token: bytes) -> bytes:
-    return b"..."
-
-
-def redact_query(target: bytes, replacement: Callable[[bytes], bytes] = _hidden) -> bytes:
+def redact_query(target: bytes, replacement: Callable[[bytes], bytes] = lambda token: b"...") -> bytes:
     """A target that can be shown: each value of ``access_token`` is replaced, however the name is written. ``replacement`` makes
     what is shown out of the value.
     """
@@ -117,7 +109,10 @@ def read(request: Request, owner: str | None) -> Operation:
     if verb is None:
         raise Refusal(NOT_ALLOWED)
     if verb == "set":
-        _check_body(request)
+        if len(request.body) > MAX_VALUE_BYTES:  # before `body_error`: the plugin reads one byte more than the limit and no further
+            raise Refusal(TOO_LARGE)
+        if request.body_error:
+            raise Refusal(http_error(500, request.body_error))  # M28
     if owner is None:
         raise Refusal(NO_TOKEN)
     if not belongs_to_app(owner):
@@ -136,7 +131,9 @@ def _route(request: Request) -> tuple[bytes, bytes]:
     except go.BadEscape:
         raise Refusal(go.BAD_REQUEST) from None
     if not go.is_clean(path):
-        raise Refusal(_moved(request.base + go.escape(go.clean(path)), request.target))
+        _, mark, query = request.target.partition(b"?")  # the redirect keeps the query, an empty one too
+        location = request.base + go.escape(go.clean(path)) + mark + query
+        raise Refusal(Response(301, (("Location", location.decode("latin-1")),)))
     if path.startswith(_BASE) and b"\n" not in path:
         parts = path[len(_BASE) :].split(b"/")
         if len(parts) == 1 and parts[0]:
@@ -146,27 +143,13 @@ def _route(request: Request) -> tuple[bytes, bytes]:
     raise Refusal(NOT_FOUND)
 
 
-def _check_body(request: Request) -> None:
-    """M14, M28. The plugin reads one byte more than the limit and no further, so an error behind that is never met."""
-    if len(request.body) > MAX_VALUE_BYTES:
-        raise Refusal(TOO_LARGE)
-    if request.body_error:
-        raise Refusal(http_error(500, request.body_error))
-
-
-def _moved(path: bytes, target: bytes) -> Response:
-    """M21: a redirect to the clean path. The query of the target is kept, an empty one too."""
-    _, mark, query = target.partition(b"?")
-    return Response(301, (("Location", (path + mark + query).decode("latin-1")),))
-
-
 def belongs_to_app(owner: str) -> bool:
     """M12: ``/user`` is a user's session that belongs to no app."""
     return not owner.startswith("/")
 
 
 def namespace(owner: str, prefix: bytes) -> Namespace:
-    """Where the values of that owner lie (M09); a prefix is padded with blanks (M25)."""
+    """The namespace of that owner's values (M09); a prefix is padded with blanks (M25)."""
     return NAME, owner, prefix.ljust(MAX_PREFIX_BYTES)
 
 
@@ -210,7 +193,7 @@ def error_for(status: int, reason: str) -> Response:
     return _ERRORS.get(status) or http_error(status, reason)
 
 
-# -------------------------------------------------------------------------------------------- for those who set values directly
+# ---------------------------------------------------------------------------------- checks of values that are set without a request
 
 
 def check_key(key: bytes) -> None:

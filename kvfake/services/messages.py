@@ -1,4 +1,4 @@
-"""What travels: a request, the operation that it asks for, the response, and what a fault does to a response on its way.
+"""The values that pass from server to service and back: request, operation, response, and what a fault does to a response.
 
 Law: plain values. No rule of either service, no socket, no clock.
 """
@@ -26,9 +26,9 @@ class Request(Record):
     """What a client sent. Names of headers are in lower case; ``target`` is raw, as it stood in the request line.
 
     ``body_error`` says why the body could not be read to its end, in the words of Go's reader; ``body`` is what came before.
-    ``redacted_headers`` are the headers without tokens, where whoever made the request knows them already.
+    ``redacted_headers`` are the headers without tokens, where they are known already.
 
-    The router sets the location once it has found it, all three raw: ``base``, where the world lies on its host; ``path``, below
+    The router sets the location once it has found it, all three raw: ``base``, the path of the world on its host; ``path``, below
     the base; ``query``, without its ``?``.
     """
 
@@ -58,7 +58,7 @@ class Request(Record):
 
 
 class Operation(Record):
-    """What a request asks a service to do, once it is known that it may. ``key`` is that of a get, set or delete, and what the keys
+    """What a request asks a service to do, once it is known to be valid. ``key`` is that of a get, set or delete, and what the keys
     of a list begin with; ``value`` is that of a set; ``keys`` are those of an mget.
     """
 
@@ -126,7 +126,7 @@ class WireFault(NamedTuple):
 
 
 class Response(Record):
-    """What goes out. ``close`` ends the connection after it; ``rows`` are the facts in which it was kinder than the service;
+    """What a client gets. ``close`` ends the connection after it; ``rows`` are the facts in which it was kinder than the service;
     ``wire_fault`` is what a fault does to it on its way.
     """
 
@@ -156,7 +156,7 @@ Job = Callable[[], Response]
 
 
 class Refusal(Exception):
-    """Raised by a service that will not do what was asked; carries the response. Nothing was changed."""
+    """Raised by a service that refuses a request; carries the response. Nothing was changed."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.status, response.body)

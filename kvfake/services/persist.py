@@ -19,7 +19,8 @@ from kvfake.stores import Entry, Namespace, StoreReader
 
 NAME = "persist"
 API = "/api/v1"  # P01
-PATHS = (b"/api/v1/persist", b"/persist")  # P01: the official client's tests use a base with no path
+_API, _PERSIST = API.encode(), b"/persist"
+PATHS = (_API + _PERSIST, _PERSIST)  # P01: the official client's tests use a base with no path
 
 MAX_VALUE_BYTES = 262_144  # P09: 256 Kb of UTF-8
 MAX_BODY_BYTES = 2 * 1024 * 1024  # P14
@@ -65,7 +66,7 @@ def read(request: Request, owner: str | None) -> Operation:
         path = go.unescape(path)
     except go.BadEscape as wrong:
         bad = wrong
-    path = path.removeprefix(PATHS[0][: -len(PATHS[1])])[len(PATHS[1]) :]
+    path = path.removeprefix(_API)[len(_PERSIST) :]
     route = b"/kv/" if path.startswith(b"/kv/") else path
     verbs = _ROUTES.get(route)
     if verbs is None:
@@ -80,7 +81,7 @@ def read(request: Request, owner: str | None) -> Operation:
         _refuse(f"bad percent-encoding in the path: {go.quoted(bad.args[0])}; expected % and two hexadecimal digits")
     where = namespace(owner)
     if verb == "list":
-        return Operation(verb, owner, where, key=_begins(request.query))
+        return Operation(verb, owner, where, key=_prefix(request.query))
     if verb == "mget":
         return Operation(verb, owner, where, keys=_keys(request))
     key = path[len(b"/kv/") :]
@@ -89,36 +90,37 @@ def read(request: Request, owner: str | None) -> Operation:
     return Operation(verb, owner, where, key, _value(request) if verb == "set" else b"")
 
 
-def _begins(query: bytes) -> bytes:
-    """P07: literal; given twice the last counts; empty means all."""
-    begins = b""
+def _prefix(query: bytes) -> bytes:
+    """P07: the value of ``begins``, literal; given twice the last counts; empty means all."""
+    prefix = b""
     for pair in query.split(b"&") if query else ():
         name, _, text = pair.replace(b"+", b" ").partition(b"=")
         try:
             if go.unescape(name) == b"begins":
-                begins = go.unescape(text)
+                prefix = go.unescape(text)
         except go.BadEscape as bad:
             _refuse(f"bad percent-encoding in the query: {go.quoted(bad.args[0])}; expected % and two hexadecimal digits")
-    return begins
+    return prefix
 
 
-def _payload(request: Request, expected: str) -> dict[str, object]:
+def _member(request: Request, name: str, expected: str) -> object:
+    """The member of that name of the object in the body. Refuses with the text ``expected`` where there is none."""
     if request.body_error:
         raise Refusal(go.http_error(500, request.body_error))  # M28 holds for the whole port
     if len(request.body) > MAX_BODY_BYTES:
         _refuse(f"the body is too large: expected at most {MAX_BODY_BYTES} bytes")
     try:
-        return read_object(request.body)
+        payload = read_object(request.body)
     except ValueError as wrong:
         _refuse(f"{wrong}: {expected}")
+    if name not in payload:
+        _refuse(f"{name} is missing: {expected}")
+    return payload[name]
 
 
 def _value(request: Request) -> bytes:
-    payload = _payload(request, _VALUE_EXPECTED)
-    if "value" not in payload:
-        _refuse(f"value is missing: {_VALUE_EXPECTED}")
     try:
-        return value_bytes(payload["value"])
+        return value_bytes(_member(request, "value", _VALUE_EXPECTED))
     except ValueError as wrong:
         _refuse(str(wrong))
 
@@ -137,10 +139,7 @@ def value_bytes(value: object) -> bytes:
 
 
 def _keys(request: Request) -> tuple[bytes, ...]:
-    payload = _payload(request, _KEYS_EXPECTED)
-    if "keys" not in payload:
-        _refuse(f"keys is missing: {_KEYS_EXPECTED}")
-    keys = payload["keys"]
+    keys = _member(request, "keys", _KEYS_EXPECTED)
     if not isinstance(keys, list):
         _refuse(f"keys is {type_name(keys)}: {_KEYS_EXPECTED}")
     if len(keys) > MAX_MGET_KEYS:
@@ -157,7 +156,7 @@ def _keys(request: Request) -> tuple[bytes, ...]:
 
 
 def namespace(owner: str) -> Namespace:
-    """Where the values of that project lie (P02)."""
+    """The namespace of that project's values (P02)."""
     return NAME, owner, b""
 
 
@@ -228,7 +227,7 @@ def error_for(status: int, reason: str) -> Response:
     return _ERRORS.get(status) or _error(status, reason)
 
 
-# -------------------------------------------------------------------------------------------- for those who set values directly
+# ---------------------------------------------------------------------------------- checks of values that are set without a request
 
 
 def check_key(key: bytes) -> None:

@@ -1,6 +1,6 @@
-"""Where values lie: namespace -> key -> entry. The interface of every store, and what it promises.
+"""Where values are kept: namespace -> key -> entry. The interface of every store, and what it promises.
 
-Law: a store knows no HTTP, no service, no clock and no owner. It is told the moment of a set and keeps it.
+Law: a store knows no HTTP, no service, no clock and no owner. The caller passes the moment of a set; the store keeps it.
 
 Guarantees that every store gives, and that its users rely on:
 
@@ -97,16 +97,10 @@ class DiscardingStore:
     """Reads from the store behind it and discards changes: for an operation that is acknowledged and not done."""
 
     def __init__(self, store: StoreReader) -> None:
-        self._store = store
-
-    def get(self, namespace: Namespace, key: bytes) -> Entry | None:
-        return self._store.get(namespace, key)
+        self.get, self.keys = store.get, store.keys
 
     def set(self, namespace: Namespace, key: bytes, entry: Entry) -> None:
         pass
 
     def delete(self, namespace: Namespace, key: bytes) -> bool:
-        return self._store.get(namespace, key) is not None
-
-    def keys(self, namespace: Namespace, prefix: bytes = b"") -> list[bytes]:
-        return self._store.keys(namespace, prefix)
+        return self.get(namespace, key) is not None

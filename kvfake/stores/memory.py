@@ -1,7 +1,7 @@
 """The default store: dicts in memory.
 
-Law: as every store. Nothing is paid for what nobody uses: the order of keys is made at the first listing and kept up after it, and
-old values are remembered only from the first checkpoint on, at the first change of a key after it.
+Law: as every store. What is not used costs nothing: the order of keys is made at the first listing and kept up after it; old
+values are kept only from the first checkpoint on, at the first change of a key after it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class _Space:
         self.order: SortedList[bytes] | None = None
 
 
-MAX_CHECKPOINTS = 1000  # the oldest make room
+MAX_CHECKPOINTS = 1000  # beyond it the oldest is dropped
 
 _Before = dict[tuple[Namespace, bytes], Entry | None]
 
@@ -102,15 +102,13 @@ class MemoryStore:
         if number not in self._checkpoints:
             raise KeyError(number)
         self._before = None
-        while True:
-            newest, before = self._checkpoints.popitem()
+        while number in self._checkpoints:
+            _, before = self._checkpoints.popitem()
             for (namespace, key), entry in before.items():
                 if entry is None:
                     self.delete(namespace, key)
                 else:
                     self.set(namespace, key, entry)
-            if newest == number:
-                break
         self._before = self._checkpoints[number] = {}
 
 

@@ -32,7 +32,7 @@ SERVICES: dict[str, ModuleType] = {service.NAME: service for service in (matterm
 WORLD_MARK = "/~"
 """An address of a world is the server's, this mark, and the world's id."""
 
-MAX_REQUESTS_AFTER_END = 100  # how many are remembered
+MAX_REQUESTS_AFTER_END = 100  # of which the texts are kept; all are counted
 _SERIAL = re.compile("[1-9][0-9]{0,15}")
 _BROKEN_FAULT = b"a function of a fault (when= or before=) raised an exception: its traceback is on stderr\n"
 
@@ -44,21 +44,13 @@ class WorldEnded(Exception):
     """The world that a request belongs to has ended. The text is its id."""
 
 
-class BrokenFault(Exception):
-    """A user's function of a fault has raised an exception; the response says so."""
-
-    def __init__(self, response: Response) -> None:
-        super().__init__()
-        self.response = response
-
-
 def local_world(id: str, serial: int, url: str, settings: Mapping[str, Any], issuer: TokenIssuer) -> World:
     """A world in this process's memory."""
     return World(id, serial, url, settings, TokenTable(issuer, serial, settings["token"], settings["strict"]))
 
 
 class Backend:
-    """All the worlds of one server: its own, at the root, and those that were opened later, each at an address of its own."""
+    """All the worlds of one server: its own, at the root, and those that were opened later, each at another address."""
 
     seconds = staticmethod(machine_seconds)
 
@@ -119,7 +111,7 @@ class Backend:
         return world
 
     def end(self, world: World) -> None:
-        """From now on the world refuses. Ending it twice does nothing."""
+        """End the world: a later request to it raises `WorldEnded`. Ending it twice does nothing."""
         self.worlds.pop(world.id, None)
         self._by_serial.pop(world.serial, None)
         if world.executor is not None:
@@ -160,15 +152,15 @@ class Backend:
         self._after_end.append(text)
 
     def requests_after_end(self, skip: int = 0) -> list[str]:
-        """The requests that were refused so, without the first ``skip``, as far as they are remembered."""
+        """Those of the refused requests that are still remembered, without the first ``skip`` of all."""
         remembered = list(self._after_end)
         return remembered[max(0, len(remembered) - (self.after_end_count - skip)) :]
 
     # ------------------------------------------------------------------------------------------------------- answering
 
     def answer(self, service: ModuleType, request: Request, world: World | None) -> Response | Job:
-        """The response to a request to a service, or a job that makes it where that may block. ``world`` is that of the address;
-        with none, the token says which one it is.
+        """The response to a request to a service, or, where making it may block, a job that makes it. ``world`` is the one that the
+        address names; where it names none, the token decides.
         """
         began = self.seconds()
         token = service.token(request)
@@ -183,7 +175,8 @@ class Backend:
         if world.executor is not None or world.faults.active:
             incoming = IncomingRequest(service.NAME, operation, owner, request)
             job = partial(self._answer_with_faults, service, incoming, None if operation else response, world, began)
-            return job if world.executor is not None or world.faults.call_functions else job()
+            may_block = world.executor is not None or any(fault.calls_functions for fault in world.faults.active)
+            return job if may_block else job()
         with world.lock:
             if operation is not None:
                 moment = world.clock.now() if operation.verb == "set" else 0
@@ -195,46 +188,31 @@ class Backend:
     def _answer_with_faults(
         self, service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World, began: float
     ) -> Response:
-        """The same, where a fault may strike. ``refusal`` is the service's response to a request that it will not do."""
-        try:
-            fault = self._match_fault(request, world, began)
-        except BrokenFault as broken:
-            return broken.response
-        with world.order:
-            if fault is None:
-                response = self._execute(service, request, refusal, world)
-            else:
-                undisturbed: Response | None = None
-                if fault.action.is_done:
-                    undisturbed = self._execute(service, request, refusal, world)
-                elif fault.action.pretends:
-                    undisturbed = Response(200) if refusal else _answer(service, request, world, DiscardingStore(world.store))
-                response = fault.action.response(undisturbed, service)
-            self._record(world, request, response, began, fault)
-        return response
-
-    def _match_fault(self, request: IncomingRequest, world: World, began: float) -> Fault | None:
-        """The fault that strikes the request, its function ``before`` called. Raises `BrokenFault`."""
+        """The response where a fault may strike, or an executor does the operation. ``refusal`` is the service's, if it refuses."""
         fault: Fault | None = None
         try:
             fault = world.faults.match(request)
             if fault is not None:
                 fault.call_before(request)
-        except BaseException as broken:  # BaseException: such as pytest's own, which are raised again
+        except BaseException as broken:  # BaseException: pytest's own exceptions are raised again, and end the test
             response = Response(500, body=_BROKEN_FAULT)
             self._record(world, request, response, began, fault)
             if not isinstance(broken, Exception):
                 raise
             log_exception()
-            raise BrokenFault(response) from None
-        return fault
-
-    @staticmethod
-    def _execute(service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World) -> Response:
-        """Have the operation done, here or elsewhere; the response."""
-        if world.executor is not None:
-            return world.executor.execute(service, request)
-        return refusal or _answer(service, request, world, world.store)
+            return response
+        with world.order:
+            if fault is None:
+                response = _execute(service, request, refusal, world)
+            else:
+                undisturbed: Response | None = None
+                if fault.action.is_done:
+                    undisturbed = _execute(service, request, refusal, world)
+                elif fault.action.pretends:
+                    undisturbed = Response(200) if refusal else _answer(service, request, world, DiscardingStore(world.store))
+                response = fault.action.response(undisturbed, service)
+            self._record(world, request, response, began, fault)
+        return response
 
     def _record(self, world: World, request: IncomingRequest, response: Response, began: float, fault: Fault | None) -> None:
         if world.journal.is_on:
@@ -244,8 +222,15 @@ class Backend:
                 world.journal.record(request.service, request.operation, request.owner, request.message, response, duration, fault)
 
     def record_other(self, world: World, service: str | None, request: Request, response: Response, began: float) -> None:
-        """Record an exchange beside the stores. ``service`` is what answered: ``respond``, ``mount``, ``fallback``, or nothing."""
+        """Record an exchange that neither service answered. ``service`` is ``respond``, ``mount``, ``fallback``, or ``None``."""
         self._record(world, IncomingRequest(service, None, None, request), response, began, None)
+
+
+def _execute(service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World) -> Response:
+    """Have the operation done, by the world's executor or here; the response."""
+    if world.executor is not None:
+        return world.executor.execute(service, request)
+    return refusal or _answer(service, request, world, world.store)
 
 
 def _answer(service: ModuleType, request: IncomingRequest, world: World, store: StoreReader) -> Response:

@@ -1,7 +1,7 @@
 """Two clocks: one for the times in data, which a test may set, and the machine's, for waiting and measuring, which nothing moves.
 
-Law: the clock for data looks the time up at each call and remembers nothing, so that freezegun and time-machine move it, until
-somebody sets it.
+Law: until it is set, the clock for data reads the machine's time at each call and remembers nothing, so that freezegun and
+time-machine move it.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _number(seconds: float) -> float:
 
 def _moment_from(moment: datetime | str | float) -> datetime:
     try:
-        named = _from_text(moment) if isinstance(moment, str) else moment
+        named = moment_from_text(moment) if isinstance(moment, str) else moment
         if isinstance(named, datetime):
             return named.replace(tzinfo=timezone.utc) if named.tzinfo is None else named.astimezone(timezone.utc)
         return EPOCH + timedelta(seconds=_number(named))
@@ -129,8 +129,8 @@ _DAY, _TIME, _ZONE = r"\d{4}-\d\d-\d\d", r"(\d\d:\d\d)(?::(\d\d)(?:\.(\d+))?)?",
 _TEXT = re.compile(rf"({_DAY})(?:[Tt ]{_TIME}({_ZONE})?)?", re.ASCII)
 
 
-def _from_text(text: str) -> datetime:
-    """The moment of an ISO 8601 text. ``datetime.fromisoformat`` reads other parts of ISO 8601 in each version of Python."""
+def moment_from_text(text: str) -> datetime:
+    """The moment that an ISO 8601 text names; ``ValueError`` for any other text. Each version of Python reads other forms of it."""
     match = _TEXT.fullmatch(text.strip())
     if match is None:
         raise ValueError(text)

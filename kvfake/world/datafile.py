@@ -12,8 +12,7 @@ import os
 import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,11 @@ from kvfake.services.go import refuse_constant
 from kvfake.services.jsontext import dump_json, json_text, load_json, type_name, without_strings
 from kvfake.settings import parse_owner
 from kvfake.stores import Entry, Namespace
-from kvfake.world.clock import microseconds
+from kvfake.world.clock import microseconds, moment_from_text
 from kvfake.world.world import World
 
 VERSION = 1
-MAX_LEVELS = jsontext.MAX_LEVELS + 4  # of the document: four levels lie above a value: file, service, owner, prefix
+MAX_LEVELS = jsontext.MAX_LEVELS + 4  # of the document: four levels are above a value: file, service, owner, prefix
 
 _MEMBERS = ("kvfake", "mattermost", "persist", "raw", "tokens")
 _RECORD = ("value", "updated")
@@ -81,7 +80,7 @@ def _sorted(data: Any, levels: int) -> Any:
 
 
 def leaves(data: object, checks: tuple[Callable[[str], None], ...], *place: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """What lies below that place, with its own place: as many levels down as there are checks of names."""
+    """The values that lie as many levels below the place as there are checks, each with its own place. A check takes a name."""
     for name, inner in members(data, *place).items():
         with errors_at(*place, name):
             checks[0](name)
@@ -104,7 +103,7 @@ def members(data: object, *place: str, only: tuple[str, ...] = ()) -> Mapping[st
 
 @contextmanager
 def errors_at(*place: str) -> Iterator[None]:
-    """Errors inside are `DataError` with the place."""
+    """Errors inside become a `DataError` that names the place."""
     try:
         yield
     except (ValueError, TypeError, RecursionError) as wrong:
@@ -133,16 +132,13 @@ def dump(
         selected = list(entries(world, service, owner, prefix, key))
         tokens = world.tokens.added() if service is owner is prefix is key is None else {}
     data: dict[str, Any] = {"kvfake": VERSION, mattermost.NAME: {}, persist.NAME: {}}
-    for (name, whose, padded), key_bytes, entry in selected:
-        if name == persist.NAME:
-            _put(data, {"value": entry.value.decode(), "updated": persist.updated(entry.updated)}, name, whose, _text(key_bytes))
+    for (space, user, padded), key_bytes, entry in selected:
+        if space == persist.NAME:
+            _put(data, {"value": entry.value.decode(), "updated": persist.updated(entry.updated)}, space, user, _text(key_bytes))
             continue
-        place = (name, whose, _text(_unpadded(padded)), _text(key_bytes))
-        try:
+        place, is_exact = (space, user, _text(_unpadded(padded)), _text(key_bytes)), False
+        with suppress(ValueError):  # Python has no such value, as for a number that is larger than any float
             value = load_json(entry.value)
-        except ValueError:
-            is_exact = False
-        else:
             is_exact = dump_json(value) == entry.value
             _put(data, value, *place)
         if not is_exact:
@@ -155,17 +151,16 @@ def dump(
 def entries(
     world: World, service: str | None, owner: str | None, prefix: str | None, key: str | None
 ) -> Iterator[tuple[Namespace, bytes, Entry]]:
+    """The entries that match the arguments, as for `dump`. The caller holds the world's lock."""
     wanted = None if key is None else _bytes(key)
     below = mattermost.namespace("", _bytes(prefix or ""))[2]
     if service is not None and owner is not None and key is not None:
         spaces = [(service, owner, below if service == mattermost.NAME else b"")]
     else:
         spaces = [
-            space
-            for space in sorted(world.store.namespaces())
-            if service in (None, space[0])
-            and owner in (None, space[1])
-            and (prefix is None or space[0] != mattermost.NAME or space[2] == below)
+            (name, user, padded)
+            for name, user, padded in sorted(world.store.namespaces())
+            if service in (None, name) and owner in (None, user) and (prefix is None or name == persist.NAME or padded == below)
         ]
     for space in spaces:
         for name in world.store.keys(space) if wanted is None else [wanted]:
@@ -194,7 +189,7 @@ def _unpadded(prefix: bytes) -> bytes:
 
 
 def load(world: World, data: object, replace: bool = False) -> int:
-    """Set every value of a document, beside what is there or, with ``replace``, in its place; how many they are.
+    """Set every value of a document, with ``replace`` in place of all that the world holds. Returns how many values that are.
 
     Raises `DataError`, and then nothing was changed.
     """
@@ -263,9 +258,8 @@ def _from_base64(text: Any) -> bytes:
 
 def _persist_entries(top: Mapping[str, Any]) -> Entries:
     found: Entries = {}
-    for place, value in leaves(
-        top.get(persist.NAME, {}), (_check_project, lambda key: persist.check_key(_bytes(key))), persist.NAME
-    ):
+    checks = (_check_project, lambda key: persist.check_key(_bytes(key)))
+    for place, value in leaves(top.get(persist.NAME, {}), checks, persist.NAME):
         record = members(value, *place, only=_RECORD) if isinstance(value, Mapping) else {"value": value}
         with errors_at(*place):
             if "value" not in record:
@@ -275,16 +269,13 @@ def _persist_entries(top: Mapping[str, Any]) -> Entries:
     return found
 
 
-_UPDATED = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,6}))?Z")
+_UPDATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
 
 
 def _moment(text: object) -> int:
-    try:
-        if isinstance(text, str) and (match := _UPDATED.fullmatch(text)):
-            second, decimals = match.groups("")
-            return microseconds(datetime.fromisoformat(f"{second}.{decimals:0<6}+00:00"))
-    except ValueError:  # no such day, minute, second or year
-        pass
+    if isinstance(text, str) and _UPDATED.fullmatch(text):
+        with suppress(ValueError):  # no such day, minute, second or year
+            return microseconds(moment_from_text(text))
     raise ValueError(f"updated is {reprlib.repr(text)}: expected RFC 3339 in UTC, such as 2016-09-09T23:16:43.970809Z")
 
 

@@ -1,7 +1,7 @@
-"""A fault: which requests it matches, when their turn is, and what happens to them. And the faults of one world.
+"""A fault: which requests it matches, which of them it strikes, and what happens to these. And the faults of one world.
 
-Law: a fault counts for itself and makes a response; it neither waits nor touches a socket (`kvfake.http` carries its wire fault
-out). `Faults` keeps and chooses them; it knows no world.
+Law: a fault counts the requests that it matches, and makes a response; it neither waits nor touches a socket (`kvfake.http` carries
+out its wire fault). `Faults` keeps and chooses them; it knows no world.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
-from threading import Lock
-from types import ModuleType, TracebackType
+from threading import RLock
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvfake.services import mattermost, persist
@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
 MAX_FAULTS = 1000
 MAX_DELAY_SECONDS = 300.0
-_MAX_REMOVED_FAULTS = 1000  # how many are remembered of those that strike no more
+_MAX_REMOVED_FAULTS = 1000  # kept of those that were removed or struck for the last time, for reports
 _RETRY_AFTER_SECONDS = "1"
 _GARBAGE = b"\x16\x03\x01\x00 this is not HTTP\r\n\r\n"
 _SERVICES = (mattermost.NAME, persist.NAME)
 _SEVERS = {sever.value: sever for sever in Sever}
+_REASONS = {status.value: status.phrase.lower() for status in HTTPStatus}
 
 Delay = float | tuple[float, float] | Mapping[str, float]
 When = Callable[["IncomingRequest"], object]
@@ -37,7 +38,7 @@ Before = Callable[[], object] | Callable[["IncomingRequest"], object]
 
 
 class FaultArguments(NamedTuple):
-    """What `Faults.add` takes, and says what each means."""
+    """The arguments of `Faults.add`, which documents each."""
 
     status: int | None = None
     delay: Delay = 0
@@ -83,6 +84,10 @@ class FaultAction:
         if sever is not None and (not isinstance(sever, str) or sever not in _SEVERS):
             raise ValueError(f"sever: expected one of {', '.join(_SEVERS)}, got {sever!r}")
         self._status, self._sever, self._draw_delay = status, _SEVERS[sever] if sever else None, _delay_drawer(delay)
+        self.pretends = status is not None and status < 300
+        """Whether it answers as if the service had done the operation, and nothing is done."""
+        self.is_done = status is None and (self._sever is None or self._sever.is_done)
+        """Whether the service does the operation."""
         self._body, content_type = encoded_body(body)
         self._headers = checked_headers(headers, content_type)
         self.random = Random(checked_number("seed", arguments.seed, int, -math.inf))
@@ -96,40 +101,23 @@ class FaultAction:
         if (status, sever, body, arguments.before) == (None, None, None, None) and not headers and not delay:
             raise ValueError("this fault does nothing: expected a status, delay, sever, body, headers or before")
 
-    @property
-    def pretends(self) -> bool:
-        """Whether it answers as the service would, and nothing is done."""
-        return self._status is not None and self._status < 300
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the service does the operation."""
-        return self._status is None and (self._sever is None or self._sever.is_done)
-
     def response(self, response: Response | None, service: ModuleType) -> Response:
         """What goes out in place of the service's ``response``, which is ``None`` where the service was not called."""
         if self._status is not None and (response is None or not self.pretends):
-            response = service.error_for(self._status, _reason(self._status))
+            response = service.error_for(self._status, _REASONS.get(self._status, f"status {self._status}"))
         elif response is None:
             response = Response(500, body=_GARBAGE)
-        elif self._status is not None:
-            response = response.replace(status=self._status)
+        status, headers = self._status or response.status, response.headers
         if self._status == HTTPStatus.TOO_MANY_REQUESTS:
-            response = response.replace(headers=merged_headers(response.headers, (("Retry-After", _RETRY_AFTER_SECONDS),)))
-        if self._body is not None:
-            response = response.replace(body=self._body)
-        if response.status in WITHOUT_BODY:
-            response = response.replace(body=b"")
+            headers = merged_headers(headers, (("Retry-After", _RETRY_AFTER_SECONDS),))
+        body = response.body if self._body is None else self._body
         delay, over = self._draw_delay(self.random)
-        wire_fault = WireFault(min(delay, MAX_DELAY_SECONDS), over, self._sever)
-        return response.replace(headers=merged_headers(response.headers, self._headers), wire_fault=wire_fault)
-
-
-def _reason(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase.lower()
-    except ValueError:
-        return f"status {status}"
+        return response.replace(
+            status=status,
+            headers=merged_headers(headers, self._headers),
+            body=b"" if status in WITHOUT_BODY else body,
+            wire_fault=WireFault(min(delay, MAX_DELAY_SECONDS), over, self._sever),
+        )
 
 
 def _delay_drawer(delay: Any) -> Callable[[Random], tuple[float, float]]:
@@ -158,51 +146,54 @@ def _delay_drawer(delay: Any) -> Callable[[Random], tuple[float, float]]:
 
 
 class Fault:
-    """An action, and the requests that meet it. ``hits`` counts them. As a context manager it is removed at the end."""
+    """An action, and the requests that it strikes. ``hits`` counts these. As a context manager it is removed at the end."""
 
     def __init__(self, remove: Callable[[Fault], None], number: int, arguments: FaultArguments) -> None:
         """Raises ``ValueError`` for what is not possible."""
         self.number, self.arguments, self.hits = number, arguments, 0
         self._remove = remove
         self.action = FaultAction(arguments)
-        service, method, key, owner = arguments.service, arguments.method, arguments.key, arguments.owner
-        self._matcher = Matcher(service=service, method=method, key=key, owner=owner)
-        self._when: When | None = _checked_function("when", arguments.when)
-        self._before: Before | None = _checked_function("before", arguments.before)
-        if service not in (None, *_SERVICES):
-            raise ValueError(f"service: expected one of {', '.join(_SERVICES)}, got {service!r}")
-        times = arguments.times
-        self._times: int | None = None if times is None else checked_number("times", times, int, 1)
-        self._after = checked_number("after", arguments.after, int, 0)
-        self._every = checked_number("every", arguments.every, int, 1)
-        self._rate = checked_number("rate", arguments.rate, float, 0, 1)
-        self._matched = 0  # requests so far
-
-    @property
-    def calls_functions(self) -> bool:
+        self._matcher = Matcher(service=arguments.service, method=arguments.method, key=arguments.key, owner=arguments.owner)
+        _check_function("when", arguments.when)
+        _check_function("before", arguments.before)
+        if arguments.service not in (None, *_SERVICES):
+            raise ValueError(f"service: expected one of {', '.join(_SERVICES)}, got {arguments.service!r}")
+        if arguments.times is not None:
+            checked_number("times", arguments.times, int, 1)
+        checked_number("after", arguments.after, int, 0)
+        checked_number("every", arguments.every, int, 1)
+        checked_number("rate", arguments.rate, float, 0, 1)
+        self.calls_functions = arguments.when is not None or arguments.before is not None
         """Whether it calls a function of the user's, which may take its time."""
-        return self._when is not None or self._before is not None
+        self._matched = 0  # requests so far
 
     def matches(self, request: IncomingRequest) -> bool:
         """Whether the fault is about that request. ``when`` is called last."""
-        return self._matcher.matches(request) and (self._when is None or bool(self._when(request)))
+        when = self.arguments.when
+        return self._matcher.matches(request) and (when is None or bool(when(request)))
 
     def count_match(self) -> bool:
         """Count one more request that matches; whether it is one that the fault strikes."""
         self._matched += 1
-        position = self._matched - self._after
-        is_due = position > 0 and position % self._every == 0
-        return is_due and bool(self._rate == 1 or self.action.random.random() < self._rate)
-
-    def strike(self) -> bool:
-        """Count a hit; whether it was the last."""
-        self.hits += 1
-        return self.hits == self._times
+        position, rate = self._matched - self.arguments.after, self.arguments.rate
+        is_due = position > 0 and position % self.arguments.every == 0
+        return is_due and bool(rate == 1 or self.action.random.random() < rate)
 
     def call_before(self, request: IncomingRequest) -> None:
-        """Call the function ``before``, if there is one."""
-        if self._before is not None:
-            self._before(*[request][: _needs_argument(self._before)])
+        """Call the function ``before``, if there is one, with the request where it takes an argument."""
+        before: Callable[..., object] | None = self.arguments.before
+        if before is None:
+            return
+        import inspect
+
+        arguments: tuple[IncomingRequest, ...] = ()
+        try:
+            inspect.signature(before).bind()
+        except TypeError:
+            arguments = (request,)
+        except ValueError:  # some builtin functions have no signature
+            pass
+        before(*arguments)
 
     def state(self) -> tuple[Any, ...]:
         """What has been counted and drawn so far, for `restore`."""
@@ -214,13 +205,13 @@ class Fault:
         self.action.random.setstate(random)
 
     def remove(self) -> None:
-        """It strikes no more. Removing it twice does nothing."""
+        """Remove the fault: it strikes no more. Removing it twice does nothing."""
         self._remove(self)
 
     def __enter__(self) -> Fault:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.remove()
 
     def __str__(self) -> str:
@@ -231,27 +222,13 @@ class Fault:
         return f"<fault {self}: {self.hits} hits>"
 
 
-def _checked_function(name: str, function: Any) -> Any:
-    """The function, or ``None``; ``ValueError`` for what cannot be called, or would have to be awaited."""
+def _check_function(name: str, function: object) -> None:
+    """``ValueError`` for what cannot be called, or would have to be awaited."""
     if function is not None:
         import inspect
 
         if not callable(function) or inspect.iscoroutinefunction(function):
             raise ValueError(f"{name}: expected a function that is not async, got {function!r}")
-    return function
-
-
-def _needs_argument(function: Callable[..., object]) -> bool:
-    """Whether it cannot be called without an argument."""
-    import inspect
-
-    try:
-        inspect.signature(function).bind()
-    except TypeError:
-        return True
-    except ValueError:  # some builtin functions have no signature
-        return False
-    return False
 
 
 # ------------------------------------------------------------------------------------------------------- those of one world
@@ -260,12 +237,12 @@ FaultsState = list[tuple[Fault, tuple[Any, ...]]]
 
 
 class Faults:
-    """The faults of one world. A request meets the first fault whose turn it is; each counts every request that it matches."""
+    """The faults of one world. Only the oldest that is due strikes a request; each counts every request that it matches."""
 
     __slots__ = ("_added", "_lock", "_removed", "active")
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()
         self.active: tuple[Fault, ...] = ()  # those that can still strike, oldest first
         self._added = 0
         self._removed: list[Fault] = []
@@ -317,11 +294,6 @@ class Faults:
             self.active = (*self.active, fault)
         return fault
 
-    @property
-    def call_functions(self) -> bool:
-        """Whether one of them calls a function of the user's, which may take its time."""
-        return any(fault.calls_functions for fault in self.active)
-
     def match(self, request: IncomingRequest) -> Fault | None:
         """The fault that strikes the request, its hit counted."""
         struck: Fault | None = None
@@ -330,18 +302,18 @@ class Faults:
             for fault in matching:
                 if fault in self.active and fault.count_match() and struck is None:
                     struck = fault
-            if struck is not None and struck.strike():
-                self._take_out(struck)
+            if struck is not None:
+                struck.hits += 1
+                if struck.hits == struck.arguments.times:
+                    self.remove(struck)
         return struck
 
     def remove(self, fault: Fault) -> None:
+        """Remove the fault: it strikes no more. Removing it twice does nothing."""
         with self._lock:
-            self._take_out(fault)
-
-    def _take_out(self, fault: Fault) -> None:
-        if fault in self.active:
-            self.active = tuple(other for other in self.active if other is not fault)
-            self._removed = [*self._removed[1 - _MAX_REMOVED_FAULTS :], fault]
+            if fault in self.active:
+                self.active = tuple(other for other in self.active if other is not fault)
+                self._removed = [*self._removed[1 - _MAX_REMOVED_FAULTS :], fault]
 
     def clear(self) -> None:
         """Remove them all, and forget them."""

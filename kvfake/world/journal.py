@@ -1,4 +1,4 @@
-"""What was asked of one world and what it answered: the exchanges, a bounded record of them, and questions about it.
+"""The journal of one world: a bounded record of its exchanges (a request and its response), and questions about it.
 
 Law: it records, shows and compares, and decides nothing. No token stays in it: credentials are cut short before an exchange is
 recorded.
@@ -51,17 +51,14 @@ duration, fault. A plain tuple, the cheapest thing to make: one is made for ever
 class _RequestFields:
     """The fields of a request that faults, journals and users look at."""
 
-    __slots__ = ()
+    __slots__ = ("_body", "_headers", "_key", "_keys", "_path", "_query", "method", "owner", "service", "verb")
 
-    method: str
-    owner: str | None
-    verb: str | None
-    _headers: Mapping[bytes, bytes]
-    _body: bytes
-    _path: bytes
-    _query: bytes
-    _key: bytes | None
-    _keys: tuple[bytes, ...]
+    def __init__(
+        self, service: str | None, verb: str | None, key: bytes | None, keys: tuple[bytes, ...], owner: str | None,
+        method: str, headers: Mapping[bytes, bytes], body: bytes, path: bytes, query: bytes,
+    ) -> None:  # fmt: skip
+        self.service, self.verb, self._key, self._keys, self.owner = service, verb, key, keys, owner
+        self.method, self._headers, self._body, self._path, self._query = method, headers, body, path, query
 
     @property
     def path(self) -> str:
@@ -94,18 +91,14 @@ class IncomingRequest(_RequestFields):
     ``key`` and ``owner`` are ``None`` where the request was refused before they were known.
     """
 
-    __slots__ = (
-        "_body", "_headers", "_key", "_keys", "_path", "_query", "message", "method", "operation", "owner", "service", "verb"
-    )  # fmt: skip
+    __slots__ = ("message", "operation")
 
     def __init__(self, service: str | None, operation: Operation | None, owner: str | None, request: Request) -> None:
-        self.service, self.operation, self.owner, self.message = service, operation, owner, request
-        self.method, self._headers, self._body = request.method, request.headers, request.body
-        self._path, self._query = request.path, request.query
-        if operation is None:
-            self.verb, self._key, self._keys = None, None, ()
-        else:
-            self.verb, self._key, self._keys = operation.verb, operation.key, operation.keys
+        verb, key, keys = (None, None, ()) if operation is None else (operation.verb, operation.key, operation.keys)
+        super().__init__(
+            service, verb, key, keys, owner, request.method, request.headers, request.body, request.path, request.query
+        )
+        self.operation, self.message = operation, request
 
 
 class Exchange(_RequestFields):
@@ -114,17 +107,13 @@ class Exchange(_RequestFields):
     bytes, as they are kept.
     """
 
-    __slots__ = (
-        "_body", "_headers", "_key", "_keys", "_path", "_query", "_recorded", "_response",
-        "duration", "fault", "method", "number", "owner", "service", "size", "verb",
-    )  # fmt: skip
+    __slots__ = ("_recorded", "_response", "duration", "fault", "number", "size")
 
     def __init__(self, recorded: _Recorded) -> None:
+        super().__init__(*recorded[2:12])
         self._recorded = recorded
-        (
-            self.number, self.size, self.service, self.verb, self._key, self._keys, self.owner, self.method,
-            self._headers, self._body, self._path, self._query, self._response, self.duration, self.fault,
-        ) = recorded  # fmt: skip
+        self.number, self.size = recorded[:2]
+        self._response, self.duration, self.fault = recorded[12:]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Exchange) and self._recorded is other._recorded
@@ -139,12 +128,12 @@ class Exchange(_RequestFields):
 
     @property
     def unmatched(self) -> bool:
-        """Whether nothing here answers such a request."""
+        """Whether no service, route, mount or fallback answered the request."""
         return self.service is None
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """The facts in which the answer was kinder than the service."""
+        """The rows of `kvfake.services.facts` in which the answer was kinder than the service."""
         return self._response.rows
 
     @property
@@ -181,11 +170,16 @@ class Exchange(_RequestFields):
 
 
 def redact_headers(headers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """The headers of a request, with every token cut short."""
+    """The headers of a request, with every token cut short. Of ``Authorization`` a known scheme and the beginning of the token stay
+    (`shortened`).
+    """
     redacted = dict(headers)
+    for name in _HIDDEN_HEADERS:
+        if name in redacted:
+            redacted[name] = _HIDDEN
     if _AUTHORIZATION in redacted:
-        redacted[_AUTHORIZATION] = _redact_credentials(redacted[_AUTHORIZATION])
-    redacted.update((name, _HIDDEN) for name in _HIDDEN_HEADERS if name in redacted)
+        scheme, _, token = redacted[_AUTHORIZATION].partition(b" ")
+        redacted[_AUTHORIZATION] = scheme + b" " + shortened(token) if scheme.lower() in _SCHEMES else _HIDDEN
     return redacted
 
 
@@ -208,21 +202,13 @@ def _characters(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _redact_credentials(value: bytes) -> bytes:
-    """The scheme, where it is a known one, and the beginning of the token, where it is long enough (`shortened`)."""
-    scheme, _, token = value.partition(b" ")
-    if scheme.lower() not in _SCHEMES:
-        return _HIDDEN
-    return scheme + b" " + shortened(token)
-
-
 class Journal(Sequence[Exchange]):
-    """The exchanges of one world, oldest first. It is bounded: ``dropped`` says how many older ones made room."""
+    """The exchanges of one world, oldest first. It is bounded: ``dropped`` counts the oldest, which were dropped for newer ones."""
 
     __slots__ = ("_bytes", "_forgotten", "_listener", "_lock", "_max_body_bytes", "_max_exchanges", "_records", "is_on", "seen")
 
     def __init__(self, max_exchanges: int, max_body_bytes: int, lock: RLock) -> None:
-        """``lock`` is the world's; whoever calls `record` holds it."""
+        """``lock`` is the world's; the caller of `record` holds it."""
         self._max_exchanges, self._max_body_bytes, self._lock = max_exchanges, max_body_bytes, lock
         self._records: deque[_Recorded] = deque()
         self._bytes = 0
@@ -255,29 +241,15 @@ class Journal(Sequence[Exchange]):
         if keys:
             size += sum(map(len, keys))
         query = redact_query(b"?" + request.query)[1:] if request.query else b""
-        records.append(
-            (
-                number,
-                size,
-                service,
-                verb,
-                key,
-                keys,
-                owner,
-                request.method,
-                headers,
-                body,
-                request.path,
-                query,
-                response,
-                duration,
-                fault,
-            )
-        )
+        record: _Recorded = (
+            number, size, service, verb, key, keys, owner, request.method,
+            headers, body, request.path, query, response, duration, fault,
+        )  # fmt: skip
+        records.append(record)
         self.seen = number
         self._bytes += size
         if self._listener is not None:
-            self._listener(Exchange(records[-1]))
+            self._listener(Exchange(record))
         while len(records) > self._max_exchanges or self._bytes > MAX_BYTES:
             self._bytes -= records.popleft()[1]
 
@@ -305,7 +277,7 @@ class Journal(Sequence[Exchange]):
         return self.seen, self.dropped + len(self)
 
     def rollback(self, mark: tuple[int, int]) -> None:
-        """Forget the exchanges after the mark. Older ones that had made room for them stay dropped."""
+        """Forget the exchanges after the mark. Older ones that were dropped for them stay dropped."""
         seen, count = mark
         with self._lock:
             while self._records and self._records[-1][0] > seen:
@@ -319,14 +291,14 @@ class Journal(Sequence[Exchange]):
 
     @property
     def dropped(self) -> int:
-        """How many older ones made room."""
+        """How many older exchanges were dropped for newer ones."""
         return self.seen - self._forgotten - len(self._records)
 
     # ------------------------------------------------------------------------------------------------------- questions
 
     @property
     def unmatched(self) -> list[Exchange]:
-        """The requests that nothing here answers."""
+        """The exchanges that no service, route, mount or fallback answered."""
         return [exchange for exchange in self if exchange.unmatched]
 
     def filter(self, method: Wanted | None = None, **wanted: Wanted | None) -> list[Exchange]:
@@ -343,7 +315,7 @@ class Journal(Sequence[Exchange]):
         self._check(Matcher(method=method, **wanted), times)
 
     def assert_not_requested(self, method: Wanted | None = None, **wanted: Wanted | None) -> None:
-        """``AssertionError``, with the exchanges, where there was one, or where older ones were dropped, so that nobody knows."""
+        """``AssertionError``, with the exchanges, where there was one, or where older ones were dropped, which may have matched."""
         self._check(Matcher(method=method, **wanted), 0)
 
     def _check(self, matcher: Matcher, times: int | None) -> None:
@@ -358,17 +330,11 @@ class Journal(Sequence[Exchange]):
             lines[0] += f" ({f'{self.dropped} older ones were dropped' if self.dropped else 'journal_exchanges=0 keeps none'})"
         lines += [f"  {exchange!r}" for exchange in found[:_MAX_SHOWN_EXCHANGES]]
         if times is None or len(found) < times:
-            lines += self._nearest(matcher, exchanges)
+            missed = [(mismatches, exchange) for exchange in exchanges if (mismatches := matcher.mismatches(exchange))]
+            missed.sort(key=lambda pair: len(pair[0]))
+            lines += ["the nearest misses:"] if missed else []
+            lines += [f"  {exchange!r}: {'; '.join(mismatches)}" for mismatches, exchange in missed[:_MAX_SHOWN_EXCHANGES]]
         raise AssertionError("\n".join(lines))
-
-    @staticmethod
-    def _nearest(matcher: Matcher, exchanges: list[Exchange]) -> Iterator[str]:
-        missed = [(mismatches, exchange) for exchange in exchanges if (mismatches := matcher.mismatches(exchange))]
-        missed.sort(key=lambda pair: len(pair[0]))
-        if missed:
-            yield "the nearest misses:"
-        for mismatches, exchange in missed[:_MAX_SHOWN_EXCHANGES]:
-            yield f"  {exchange!r}: {'; '.join(mismatches)}"
 
 
 def _times(times: int | None) -> str:

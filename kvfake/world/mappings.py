@@ -1,4 +1,4 @@
-"""Mappings of one owner's values: what a test reads and writes beside its app.
+"""Mappings of one owner's values, which a test reads and writes without a request.
 
 Law: a mapping obeys the service's limits, in the service's words, and does nothing on the wire: it meets no fault and is in no
 journal. It holds a world and the name of an owner, never a value and never a token.
@@ -39,6 +39,15 @@ class Values(MutableMapping[str, Value]):
 
     def __init__(self, world: World, service: ModuleType, namespace: Namespace, codec: Codec[Value]) -> None:
         self._world, self._service, self._namespace, self._codec = world, service, namespace, codec
+        self.owner = namespace[1]
+
+    @property
+    def token(self) -> str:
+        return self._world.token(self._service.NAME, self.owner)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
 
     @property
     def raw(self) -> Values[bytes]:
@@ -95,26 +104,18 @@ class Values(MutableMapping[str, Value]):
 
 
 class Mattermost(Values[Any]):
-    """What the bot of an app has stored, or one of its users, below one prefix: JSON values as Python values."""
+    """The values of an app's bot, or of one of its users, below one prefix: JSON values as Python values."""
 
     def __init__(self, world: World, owner: str = BOT, prefix: str = "") -> None:
         name = _key_bytes(prefix)
         mattermost.check_prefix(name, world.profiles[mattermost.NAME])
         super().__init__(world, mattermost, mattermost.namespace(owner, name), JSON_VALUES)
-        self.owner, self.prefix = owner, prefix
-
-    @property
-    def token(self) -> str:
-        return self._world.token(mattermost.NAME, self.owner)
+        self.prefix = prefix
 
     @property
     def csrf_token(self) -> str:
         """What ``X-CSRF-Token`` must hold beside the cookie ``MMAUTHTOKEN``."""
         return mattermost.CSRF_MARK + self.token
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
 
     @property
     def site_url(self) -> str:
@@ -154,22 +155,13 @@ class Mattermost(Values[Any]):
 
 
 class Persist(Values[str]):
-    """What a project has stored: plain strings, as the service holds them. ``json`` has them as the values of the official client,
-    which stores JSON.
+    """The values of a project: plain strings, as the service keeps them. ``json`` shows them as the official client does, which
+    stores JSON.
     """
 
     def __init__(self, world: World, project: str = PROJECT) -> None:
         super().__init__(world, persist, persist.namespace(project), STRINGS)
-        self.owner = project
         self.json: Values[Any] = Values(world, persist, self._namespace, JSON_VALUES)
-
-    @property
-    def token(self) -> str:
-        return self._world.token(persist.NAME, self.owner)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
 
     @property
     def url(self) -> str:

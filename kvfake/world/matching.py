@@ -53,7 +53,9 @@ class Matcher:
 
 
 def _field_matches(name: str, wanted: Wanted, request: HasFields) -> bool:
-    return any(_value_matches(wanted, value) for value in _values(name, request))
+    if isinstance(wanted, re.Pattern):
+        return any(value is not None and wanted.search(str(value)) for value in _values(name, request))
+    return wanted in _values(name, request)
 
 
 def _values(name: str, request: HasFields) -> tuple[Any, ...]:
@@ -72,12 +74,6 @@ def _actual(name: str, request: HasFields) -> str:
     keys = request.keys
     more = f" and {len(keys) - _MAX_SHOWN_KEYS} more" if len(keys) > _MAX_SHOWN_KEYS else ""
     return ", ".join(map(repr, keys[:_MAX_SHOWN_KEYS] or [None])) + more
-
-
-def _value_matches(wanted: Wanted, actual: Any) -> bool:
-    if isinstance(wanted, re.Pattern):
-        return actual is not None and wanted.search(str(actual)) is not None
-    return bool(wanted == actual)
 
 
 def checked_value(name: str, value: Wanted) -> Wanted:

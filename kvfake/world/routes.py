@@ -1,4 +1,4 @@
-"""What else lies on a world's site, beside the stores: single responses that a user writes, and whole applications below a path.
+"""What a world answers beside the two services: single responses that a user writes, and whole applications below a path.
 
 Law: a table, and the checks of what goes into it. It finds what answers a path, and runs nothing.
 """
@@ -109,7 +109,7 @@ class Route(NamedTuple):
 
 
 class Routes:
-    """What lies beside the stores of one world."""
+    """The single responses and the applications of one world."""
 
     __slots__ = ("mounts", "routes")
 
@@ -119,7 +119,7 @@ class Routes:
 
     def respond(self, method: str | None, path: Wanted, status: int, json: Any, body: Any, headers: Any) -> Route:
         """Answer such requests with that response. Of two that match a request, the later one answers. ``ValueError`` for a path of
-        the stores, for a response that cannot be, and for too many.
+        the services, for a response that cannot be, and for too many.
         """
         checked_number("status", status, int, 200, 599)
         if json is not None and body is not None:
@@ -143,7 +143,7 @@ class Routes:
         return route
 
     def mount(self, path: str, app: Application) -> None:
-        """The application answers whatever lies at or below the path. ``ValueError`` for a path of the stores."""
+        """The application answers every request at or below the path. ``ValueError`` for a path of the services."""
         if not callable(app):
             raise ValueError(f"expected a WSGI application, got {app!r}")
         _check_path(path)
@@ -159,7 +159,7 @@ class Routes:
         return next((route.response for route in self.routes if route.matches(method, path)), None)
 
     def mount_for(self, path: str) -> tuple[str, Application] | None:
-        """The application with the longest path that the request lies at or below, and that path."""
+        """The path, the longest that is this one or above it, at which an application is mounted, and the application."""
         return next(((at, app) for at, app in self.mounts.items() if path == at or path.startswith(at + "/")), None)
 
 

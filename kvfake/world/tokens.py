@@ -1,9 +1,9 @@
-"""Tokens, and whose they are.
+"""The tokens of a world, and their owners.
 
 Law: the one place where tokens are kept. It knows no service's rules: a token is bytes, an owner is a text.
 
-A token is known to one service. It is *added* (a user said whose it is), *issued* (made here, for an owner of one world), or, where
-the world is not strict, *unknown*: then it has an owner of its own, called by the token's digest.
+A token is known to one service. It is *added* (a user named its owner), *issued* (made here, for an owner of one world), or, where
+the world is not strict, *unknown*: then its owner is ``anonymous-`` and a digest of the token.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _SHOWN_BYTES, _MIN_BYTES_TO_SHOW = 4, 12  # of a token
 
 
 class TokenIssuer:
-    """Makes tokens from which the server that made them can tell the world, also when that world is long forgotten.
+    """Makes tokens that hold the serial number of their world, so that a server knows it even after that world has ended.
 
-    A token is 16 bytes (random, the world's serial number, a keyed check), in the form of its service: Mattermost's are 26
-    of a-z and 2-7 (``model.NewId``), Persist's 32 hexadecimal digits.
+    A token is 16 bytes (random, the world's serial number, a keyed check), in the form of its service: Mattermost's as `in_base_32`
+    writes them, Persist's as 32 hexadecimal digits.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class TokenIssuer:
     def make(self, service: str, serial: int) -> bytes:
         body = os.urandom(_RANDOM_BYTES) + serial.to_bytes(_SERIAL_BYTES, "big")
         token = body + self._check(body)
-        return _in_base_32(token) if service == MATTERMOST else token.hex().encode()
+        return in_base_32(token) if service == MATTERMOST else token.hex().encode()
 
     def serial_of(self, token: bytes) -> int | None:
         """The serial number of the world that the token was made for, or ``None`` for a token that was not made here."""
@@ -44,13 +44,14 @@ class TokenIssuer:
             raw = bytes.fromhex(token.decode()) if len(token) == 32 else base64.b32decode(token.upper() + b"======")
         except ValueError:
             return None
-        if token not in (raw.hex().encode(), _in_base_32(raw)):
+        if token not in (raw.hex().encode(), in_base_32(raw)):
             return None
         body, check = raw[:-_CHECK_BYTES], raw[-_CHECK_BYTES:]
         return int.from_bytes(body[_RANDOM_BYTES:], "big") if check == self._check(body) else None
 
 
-def _in_base_32(token: bytes) -> bytes:
+def in_base_32(token: bytes) -> bytes:
+    """16 bytes in Mattermost's form of an id or a token: 26 of a-z and 2-7 (``model.NewId``)."""
     return base64.b32encode(token)[:26].lower()
 
 

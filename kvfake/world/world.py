@@ -6,12 +6,11 @@ Law: what belongs to one world and to no other, and how that world is described 
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from threading import RLock
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kvfake.services import mattermost, persist
 from kvfake.stores import Store
@@ -20,7 +19,7 @@ from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults, FaultsState
 from kvfake.world.journal import Journal
 from kvfake.world.routes import Routes
-from kvfake.world.tokens import TokenTable
+from kvfake.world.tokens import TokenTable, in_base_32
 
 if TYPE_CHECKING:
     from kvfake.services.messages import Response
@@ -34,43 +33,21 @@ _MAX_SHOWN_MARKS = 5
 
 
 class Executor(Protocol):
-    """Has the operations of a world done somewhere else, such as on a real server. It takes its time."""
+    """Has the operations of a world done somewhere else, such as on a real server. It may block."""
 
     def execute(self, service: ModuleType, request: IncomingRequest) -> Response:
-        """The response of whoever did it, or refused to."""
+        """The response from there, or the executor's own where it refuses the request."""
 
     def close(self) -> None:
         """The world has ended."""
 
 
-class _Checkpoint(NamedTuple):
-    """What a checkpoint remembers beside the store's own."""
-
-    clock: tuple[int | None, int]
-    faults: FaultsState
-    journal: tuple[int, int]
+_Checkpoint = tuple[tuple[int | None, int], FaultsState, tuple[int, int]]
+"""What a checkpoint keeps beside the store's own: the states of the clock and the faults, the journal's mark."""
 
 
 class World:
     """Everything that one user of the double holds. ``url`` is its address, without a slash at the end."""
-
-    __slots__ = (
-        "_checkpoints",
-        "clock",
-        "executor",
-        "faults",
-        "id",
-        "journal",
-        "lock",
-        "order",
-        "profiles",
-        "routes",
-        "serial",
-        "settings",
-        "store",
-        "tokens",
-        "url",
-    )
 
     def __init__(
         self,
@@ -84,13 +61,13 @@ class World:
         clock: Clock | None = None,
         executor: Executor | None = None,
     ) -> None:
-        """Values lie in a store of its own, in memory, unless ``store`` is given; the services of this process do the operations,
+        """Values are kept in a new store in memory, unless ``store`` is given; the services of this process do the operations,
         unless an ``executor`` has them done elsewhere.
         """
         self.id, self.serial, self.url, self.settings, self.tokens, self.executor = id, serial, url, settings, tokens, executor
         self.lock = RLock()
         self.order: AbstractContextManager[Any] = self.lock if executor is None else nullcontext()
-        """What is done inside it is recorded in the order in which it is done. Nobody waits for another's answer from elsewhere."""
+        """Held while an operation is done and recorded, so both have one order. With an executor no request waits for another."""
         self.store: Store = MemoryStore() if store is None else store
         self.clock = Clock() if clock is None else clock
         self.faults = Faults()
@@ -115,7 +92,7 @@ class World:
         """A mark for the values, clock, faults and journal as they are now. The newest `MAX_CHECKPOINTS` are kept."""
         with self.lock:
             mark = self.store.checkpoint()
-            self._checkpoints[mark] = _Checkpoint(self.clock.state(), self.faults.state(), self.journal.mark())
+            self._checkpoints[mark] = self.clock.state(), self.faults.state(), self.journal.mark()
             if len(self._checkpoints) > MAX_CHECKPOINTS:
                 del self._checkpoints[next(iter(self._checkpoints))]
             return mark
@@ -125,14 +102,14 @@ class World:
         known.
         """
         with self.lock:
-            checkpoint = self._checkpoints.get(mark)
-            if checkpoint is None:
+            if mark not in self._checkpoints:
                 known = ", ".join(map(str, list(self._checkpoints)[-_MAX_SHOWN_MARKS:])) or "none"
                 raise ValueError(f"{mark!r} is no checkpoint of this world, or was rolled back over; there are: {known}")
+            clock, faults, journal = self._checkpoints[mark]
             self.store.rollback(mark)
-            self.clock.restore(checkpoint.clock)
-            self.faults.restore(checkpoint.faults)
-            self.journal.rollback(checkpoint.journal)
+            self.clock.restore(clock)
+            self.faults.restore(faults)
+            self.journal.rollback(journal)
             self._checkpoints = {other: checkpoint for other, checkpoint in self._checkpoints.items() if other <= mark}
 
     @property
@@ -141,19 +118,18 @@ class World:
         return list(self._checkpoints)
 
     def holdings(self) -> list[tuple[str, str, list[str]]]:
-        """What lies in the store, sorted: service, owner (and prefix), keys. Nothing where the values lie elsewhere."""
+        """What the store holds, sorted: service, owner (and prefix), keys. Nothing where another server holds the values."""
         if self.executor is not None:
             return []
         with self.lock:
-            found = [
+            return [
                 (
                     service,
-                    f"{owner} below {prefix.rstrip().decode('utf-8', 'backslashreplace')!r}" if prefix.strip() else owner,
-                    keys,
+                    f"{owner} below {_text(prefix.rstrip())!r}" if prefix.strip() else owner,
+                    list(map(_text, self.store.keys((service, owner, prefix)))),
                 )
-                for (service, owner, prefix), keys in [(space, self.store.keys(space)) for space in sorted(self.store.namespaces())]
+                for service, owner, prefix in sorted(self.store.namespaces())
             ]
-        return [(service, owner, [key.decode("utf-8", "backslashreplace") for key in keys]) for service, owner, keys in found]
 
     def token(self, service: str, owner: str) -> str:
         """The token that this world issues to that owner."""
@@ -177,8 +153,7 @@ class World:
         """A Mattermost id (26 of a-z and 2-7) for an owner, the same at each call."""
         import hashlib
 
-        digest = hashlib.blake2b(f"{self.id} {owner}".encode(), digest_size=16).digest()
-        return base64.b32encode(digest).decode()[:26].lower()
+        return in_base_32(hashlib.blake2b(f"{self.id} {owner}".encode(), digest_size=16).digest()).decode()
 
     def context(self, app: str, acting_user: str | None, more: Mapping[str, Any]) -> dict[str, Any]:
         """What Mattermost puts into a call request for an app (``apps.Context`` of mattermost-plugin-apps)."""
@@ -195,3 +170,7 @@ class World:
             context["acting_user"] = {"id": self.user_id(owner), "username": acting_user}
             context["acting_user_access_token"] = self.token(mattermost.NAME, owner)
         return {**context, **more}
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")
