@@ -389,7 +389,7 @@ def test_a_ledger_that_is_closed(tmp_path: Path) -> None:
     ledger = JournalFile(str(tmp_path / "journal"), pytest.fail)
     with library.start() as double:
         assert isinstance(double, ServerDouble)
-        double.listen(ledger.write)
+        double.backend.listen(ledger.write)
         asked(double.persist.url_for("name"), headers=double.persist.headers)
         ledger.close()
         asked(double.persist.url_for("name"), headers=double.persist.headers)
