@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from functools import cached_property, lru_cache, partial
+from functools import cache, cached_property, lru_cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ class Double:
     def _wire(self, backend: Backend, values: dict[str, Any], origin: str) -> None:
         self._backend, self._world = backend, backend.own
         self._world.url = origin + values["site_path"]
-        control = partial(_control, backend, values, origin) if values["control"] else None
+        control = cache(partial(_control, backend, values, origin)) if values["control"] else None
         self._router = Router(backend, control, values["site_path"])
 
     @property

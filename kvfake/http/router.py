@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from kvfake.errors import log_exception
@@ -36,13 +36,12 @@ class Router:
     """The site at one address: a world at its root, the other worlds of its server below ``/~ID``."""
 
     def __init__(
-        self, backend: Backend, make_control: Callable[[], Application] | None, site_path: str = "", root: World | None = None
+        self, backend: Backend, control: Callable[[], Application] | None, site_path: str = "", root: World | None = None
     ) -> None:
-        """``make_control`` makes the application at ``/_kvfake``, if there is one; it is called for the first request, because the
+        """``control`` gives the application at ``/_kvfake``, if there is one. It is called with the first request, because the
         application takes long to import. ``root`` is the world at the root, if that is not the server's own.
         """
-        self._backend, self._site_path, self._root = backend, site_path.encode(), root
-        self._control: Callable[[], Application] | None = None if make_control is None else cache(make_control)
+        self._backend, self._control, self._site_path, self._root = backend, control, site_path.encode(), root
 
     def rooted_in(self, world: World) -> Router:
         """The same site with another world at its root."""
