@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from kvfake.http_client import ClientRequest, HttpClient, NoAnswer, RawConnectio
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Response
 
-KEY_BITS = 128
+KEY_BYTES = 16  # of a random key
 PREFIX = "kv"  # two bytes: the one name space beside the empty prefix in which keys are set
 BOT, USER, PLAIN_USER, PROJECT, OTHER_PROJECT = "bot", "user", "plain-user", "project", "other-project"
 UNKNOWN = "kvfake-knows-no-such-token"
@@ -82,57 +81,32 @@ class CheckResponse(NamedTuple):
             raise Mismatch("expected a body of JSON, got ", self.body) from None
 
 
-class RawExchanges:
-    """A connection whose responses are kept for a report."""
-
-    def __init__(self, connection: RawConnection, seconds: float, trail: list[CheckResponse]) -> None:
-        self._connection, self._seconds, self._trail = connection, seconds, trail
-        self._sent = b""
-        self.is_closed = connection.is_closed
-
-    def send(self, data: bytes) -> None:
-        self._sent += data
-        self._connection.send(data)
-
-    def receive(self) -> CheckResponse:
-        """The next response. Raises `Mismatch` where none comes."""
-        request, self._sent = ClientRequest("PUT" if self._sent.startswith(b"PUT ") else "GET", "", {}, self._sent), b""
-        try:
-            response = self._connection.receive(request.method)
-        except (OSError, HTTPException) as failed:
-            raise Mismatch(f"expected an answer, but the server {failure_text(failed, self._seconds)}") from None
-        self._trail.append(CheckResponse.of(request, response))
-        return self._trail[-1]
-
-
 class ContractClient:
-    """A client of one server, with the tokens of those who may ask it. ``profile`` says which responses are right."""
+    """A client of one server, with the tokens of those who may ask it. ``profile`` says which responses are right; ``trail`` has
+    every response, until somebody empties it.
+    """
 
     def __init__(
         self, http: HttpClient, tokens: Mapping[str, str], *, profile: str = "plugin-1.2", may_be_malformed: bool = True
     ) -> None:
-        self.http, self._tokens = http, tokens
-        self.profile, self.may_be_malformed = profile, may_be_malformed
-        self.trail: list[CheckResponse] = []  # every response, until somebody empties it
-        self.request_count = 0
+        self.http, self.profile, self.may_be_malformed = http, profile, may_be_malformed
+        self.kv_path = http.endpoint.base + mattermost.KV
+        self.persist_path = f"{http.endpoint.base}{persist.API}/persist"
+        self.trail: list[CheckResponse] = []
+        self._tokens = {**tokens, UNKNOWN: UNKNOWN}
         self._made: dict[tuple[str, tuple[tuple[str, str], ...]], bool | None] = {}  # target, headers: whether a key is there
 
     @property
     def is_documented(self) -> bool:
         return self.profile == "documented"
 
-    @property
-    def kv_path(self) -> str:
-        """Where Mattermost's store lies."""
-        return self.http.endpoint.base + mattermost.KV
-
-    @property
-    def persist_path(self) -> str:
-        return self.http.endpoint.base + persist.API + "/persist"
-
     def key(self) -> str:
         """A key that nobody else has."""
-        return secrets.token_hex(KEY_BITS // 8)
+        return secrets.token_hex(KEY_BYTES)
+
+    def new_target(self, service: str) -> str:
+        """The target of a key that nobody else has."""
+        return f"{self.kv_path if service == mattermost.NAME else f'{self.persist_path}/kv'}/{self.key()}"
 
     def token(self, who: str) -> str:
         """Somebody's token. Raises `NotVerifiable` where it was not given."""
@@ -141,9 +115,7 @@ class ContractClient:
         return self._tokens[who]
 
     def headers(self, who: str | None) -> dict[str, str]:
-        if who is None:
-            return {}
-        return {"Authorization": f"Bearer {UNKNOWN if who == UNKNOWN else self.token(who)}"}
+        return {} if who is None else {"Authorization": f"Bearer {self.token(who)}"}
 
     # -------------------------------------------------------------------------------------------------------------- requests
 
@@ -162,24 +134,28 @@ class ContractClient:
         is_set = method.upper() in _METHODS_THAT_SET
         if is_set:
             self._remember(target, request.headers)
-        self.request_count += 1
         response = CheckResponse.of(request, self.http.send(request))
         if is_set:
             self._remember(target, request.headers, is_there=response.status < 300)
         self.trail.append(response)
         return response
 
-    @contextmanager
-    def connection(self) -> Iterator[RawExchanges]:
-        """A connection for what no HTTP client would send; keys that will be set on it must be declared with `will_set` first."""
-        self.request_count += 1
-        with self.http.connection() as connection:
-            yield RawExchanges(connection, self.http.seconds, self.trail)
+    def receive(self, connection: RawConnection, sent: bytes) -> CheckResponse:
+        """The next response on a connection, after these bytes were sent on it. Raises `Mismatch` where none comes. A key that they
+        set must be declared with `will_set` first.
+        """
+        request = ClientRequest("PUT" if sent.startswith(b"PUT ") else "GET", "", {}, sent)
+        try:
+            response = connection.receive(request.method)
+        except (OSError, HTTPException) as failed:
+            raise Mismatch(f"expected an answer, but the server {failure_text(failed, self.http.seconds)}") from None
+        self.trail.append(CheckResponse.of(request, response))
+        return self.trail[-1]
 
     # -------------------------------------------------------------------------------------------------------------- cleaning
 
     def will_set(self, target: str, who: str) -> None:
-        """Say that a key will be set on a `connection`."""
+        """Declare a key that will be set on a connection of its own, where this client does not see it."""
         self._remember(target, self.headers(who), is_there=True)
 
     def _remember(self, target: str, headers: Mapping[str, str], is_there: bool | None = None) -> None:

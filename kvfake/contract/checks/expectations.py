@@ -1,4 +1,4 @@
-"""What a check is made of: steps, each of them a request and what is expected of its response.
+"""What a check is made of: actions, most of them steps, which are a request and what is expected of its response.
 
 Law: the rows' own words, written here a second time; none is taken from the services, which are what is checked. A step that does
 not get what it expects raises `Mismatch`.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Concatenate, NamedTuple, ParamSpec
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol
 from urllib.parse import quote
 
 from kvfake.contract.checks.client import BOT, PREFIX, PROJECT, CheckResponse, ContractClient, Mismatch
@@ -53,18 +53,15 @@ class Run:
             return {name: self.fill(item) for name, item in value.items()}
         return type(value)(map(self.fill, value)) if isinstance(value, list | tuple) else value
 
-    def run(self, *steps: Step) -> CheckResponse:
-        """Run the steps; the response to the last."""
-        for step in steps:
-            if not (step.is_plugin_only and self.client.is_documented):
-                response = self.client.request(step.method, self.fill(step.target), **self.fill(step.options))
-                step.expected(response, self)
-                self.previous = response
-        return self.previous
-
 
 Expectation = Callable[[CheckResponse, Run], None]
 """Raises `Mismatch` for a response that is not as expected."""
+
+
+class Action(Protocol):
+    """A part of a check: a step, or a function. Raises `Mismatch`, `NotVerifiable` and `NoAnswer`."""
+
+    def __call__(self, run: Run, /) -> object: ...
 
 
 class Step(NamedTuple):
@@ -76,6 +73,14 @@ class Step(NamedTuple):
     options: dict[str, Any]
     is_plugin_only: bool = False
 
+    def __call__(self, run: Run) -> CheckResponse:
+        """Send the request, unless it is only for the plugin's profile; the last response."""
+        if not (self.is_plugin_only and run.client.is_documented):
+            response = run.client.request(self.method, run.fill(self.target), **run.fill(self.options))
+            self.expected(response, run)
+            run.previous = response
+        return run.previous
+
 
 class Check(NamedTuple):
     """A check of a row. ``name`` is the row's id, a hyphen, and what is checked. ``is_malformed``: it sends what an HTTP client
@@ -83,7 +88,7 @@ class Check(NamedTuple):
     """
 
     name: str
-    do: Callable[[Run], object]
+    actions: tuple[Action, ...]
     is_malformed: bool = False
     is_below: bool = False
 
@@ -97,12 +102,14 @@ class Check(NamedTuple):
 
     def run(self, client: ContractClient) -> None:
         """Raises `Mismatch`, `NotVerifiable` and `NoAnswer`."""
-        self.do(Run(client))
+        run = Run(client)
+        for action in self.actions:
+            action(run)
 
 
-def table(name: str, *steps: Step, is_malformed: bool = False) -> Check:
-    """A check that is a sequence of steps."""
-    return Check(name, lambda run: run.run(*steps), is_malformed)
+def table(name: str, *actions: Action, is_malformed: bool = False) -> Check:
+    """A check that an HTTP client can do."""
+    return Check(name, actions, is_malformed)
 
 
 # ------------------------------------------------------------------------------------------------------------- expectations

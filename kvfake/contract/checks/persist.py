@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
 from kvfake.contract.checks.client import OTHER_PROJECT, PROJECT, UNKNOWN, CheckResponse, Mismatch
-from kvfake.contract.checks.expectations import Check, Expectation, Run, Step, expect, expectation, status, success, table
+from kvfake.contract.checks.expectations import Expectation, Run, Step, expect, expectation, status, success, table
 
 KEY = "/kv/{key}"
 BARE_ROOT = "{base}/persist"
@@ -200,13 +200,13 @@ def updated_advances(run: Run) -> None:
     now = datetime.now(timezone.utc)
     is_now = abs(datetime.fromisoformat(f"{second[:-1]}+00:00") - now) < LEAST_OFFSET
     expect(is_now, f"this moment in UTC, about {now:%Y-%m-%dT%H:%M:%SZ} by the clock here", second)
-    read = updated(run.run(persist("GET", KEY, success)))
+    read = updated(persist("GET", KEY, success)(run))
     expect(read == second, f"the moment of the set, {second}", read)
 
 
 def set_at(run: Run) -> str:
     """Set a value; when that was."""
-    return updated(run.run(store("{key}", "v")))
+    return updated(store("{key}", "v")(run))
 
 
 def updated(response: CheckResponse) -> str:
@@ -279,7 +279,7 @@ CHECKS = [
             for step in (store("{key}", value), has_value("{key}", value))),
           *(persist("PUT", KEY, status(400), {"value": value}) for value in (262_145 * "x", 131_072 * "é" + "x")),
           has_value("{key}", 262_144 * "\0")),
-    Check("P10-updated_has_six_decimals_and_a_z", updated_advances),
+    table("P10-updated_has_six_decimals_and_a_z", updated_advances),
     table("P12-everything_after_kv_is_the_key",
           *(step for target, key in KEY_ENDS.items() for step in is_the_key("{key}" + target, "{key}" + key)),
           has_value("{key}/b", "{key}%2Fb"), has_value("{key}%2Bb", "{key}+b"),
