@@ -57,7 +57,7 @@ class DeferredSignals:
     def __init__(self) -> None:
         self._handlers: dict[int, Any] = {}  # those of before
         self._number: int | None = None
-        self._is_allowed = False
+        self._is_allowed = self._is_raised = False
 
     def __enter__(self) -> DeferredSignals:
         if threading.current_thread() is threading.main_thread():  # Python runs handlers nowhere else
@@ -73,30 +73,24 @@ class DeferredSignals:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._number is None:
             self._number = number
-        self._raise_if_allowed()
+        if self._is_allowed:
+            self.check()
 
-    def _raise_if_allowed(self) -> None:
-        if self._is_allowed and self._number is not None:
-            self._is_allowed = False
+    def check(self) -> None:
+        """Raises `Interrupted` if a signal waits."""
+        if self._number is not None and not self._is_raised:
+            self._is_raised = True
             raise Interrupted(self._number)
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
         """In this block a signal raises `Interrupted`, also one that came before it."""
         self._is_allowed = True
-        self._raise_if_allowed()
         try:
+            self.check()
             yield
         finally:
             self._is_allowed = False
-
-    @contextmanager
-    def deferred(self) -> Iterator[None]:
-        """In this block, inside `allowed`, a signal waits for the block's end."""
-        self._is_allowed = False
-        yield
-        self._is_allowed = True
-        self._raise_if_allowed()
 
 
 @contextmanager

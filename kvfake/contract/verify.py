@@ -27,7 +27,7 @@ from kvfake.contract.checks.client import (
     token_option,
 )
 from kvfake.contract.checks.runner import CHECKS, DIFFERS, NOT_SEEN, NOT_VERIFIABLE, probe, run_checks
-from kvfake.contract.redaction import Redactor, printable, shortened
+from kvfake.contract.redaction import Redactor, shortened
 from kvfake.contract.verify_report import Report
 from kvfake.errors import CommandError, UsageError
 from kvfake.http_client import ClientRequest, HttpClient, site_client
@@ -111,8 +111,7 @@ class _Verification:
         left: list[str] = []
         with DeferredSignals() as signals, self._http:
             try:
-                with signals.allowed():
-                    self._check(signals)
+                self._check(signals)
             except CommandError as failed:
                 self._report.stopped = str(failed)
             except Interrupted as interrupted:
@@ -127,21 +126,24 @@ class _Verification:
         return DIFFERENT if is_wrong else 0
 
     def _check(self, signals: DeferredSignals) -> None:
+        """Check row after row. A signal waits while keys are removed."""
         service, client, report = self._options.service, self._client, self._report
         known = _KNOWN[service]
-        check_store(client, service, [who for who in known if who in self._tokens], self._redactor)
-        report.profile = client.profile = self._profile or _profile_of(self._http)
-        self._print(report.heading())
+        with signals.allowed():
+            check_store(client, service, [who for who in known if who in self._tokens], self._redactor)
+            report.profile = client.profile = self._profile or _profile_of(self._http)
+            self._print(report.heading())
         for row in ROWS.values():
             if row.service == service:
-                verdict = run_checks(client, row, CHECKS, NOT_VERIFIABLE.get(row.id))
-                report.verdicts.append(verdict)
-                self._print(*report.lines(verdict))
-                if verdict.outcome == DIFFERS:  # it may be that there is no store any more
-                    self._http.close()
-                    check_store(client, service, known[:1], self._redactor)
-                with signals.deferred():
-                    client.clean()
+                with signals.allowed():
+                    verdict = run_checks(client, row, CHECKS, NOT_VERIFIABLE.get(row.id))
+                    report.verdicts.append(verdict)
+                    self._print(*report.lines(verdict))
+                    if verdict.outcome == DIFFERS:  # it may be that there is no store any more
+                        self._http.close()
+                        check_store(client, service, known[:1], self._redactor)
+                client.clean()
+        signals.check()
 
     def _clean(self) -> list[str]:
         """Remove the keys that are still there, and complain of those that could not be removed; their targets."""
@@ -149,7 +151,7 @@ class _Verification:
         self._http.seconds = min(self._http.seconds, _CLEANING_EXCHANGE_SECONDS)
         left = self._client.clean()
         if left:
-            targets = ", ".join(printable(self._redactor.redact(target)) for target in left)
+            targets = ", ".join(map(self._redactor.redact, left))
             sys.stderr.write(f"kvfake: {self._http.url} keeps what could not be removed: {targets}\n")
         return left
 
@@ -194,16 +196,13 @@ def check_store(client: ContractClient, service: str, who: Iterable[str], redact
 
 def _takes_a_value(client: ContractClient, service: str, who: str) -> bool:
     """Whether a key can be set, which is removed again: a wrong store may have no other sign of being one."""
-    if service == mattermost.NAME:
-        response = client.request("PUT", f"{client.kv_path}/{client.key()}", "1", who)
-    else:
-        response = client.request("PUT", f"{client.persist_path}/kv/{client.key()}", '{"value":"v"}', who)
+    response = client.request("PUT", client.new_target(service), '{"value":"v"}', who)  # both services take this body
     client.clean()
     return response.status < 300
 
 
 def _shown(text: str, redactor: Redactor) -> str:
-    return shortened(printable(redactor.redact(text)), _MAX_SHOWN_CHARACTERS)
+    return shortened(redactor.redact(text), _MAX_SHOWN_CHARACTERS)
 
 
 def no_store_reason(http: HttpClient, response: CheckResponse, hint: str, redactor: Redactor) -> str:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 from kvfake.contract.checks.client import CheckResponse
 from kvfake.contract.checks.runner import DIFFERS, HOLDS, NOT_SEEN, Finding, Verdict
-from kvfake.contract.redaction import HIDDEN, Redactor, printable, shortened
+from kvfake.contract.redaction import HIDDEN, Redactor, shortened
 
 _MAX_SENTENCE_CHARACTERS = 90
 _MAX_CHARACTERS = 240  # of a header, a target, a body
@@ -28,7 +28,7 @@ class Report:
     """Of one service at one place; ``against`` is ``None`` for the double itself."""
 
     def __init__(self, service: str, against: str | None, redactor: Redactor) -> None:
-        self.service, self.against, self._redactor = service, against, redactor
+        self.service, self.against, self._redact = service, against, redactor.redact
         self.profile: str | None = None
         self.verdicts: list[Verdict] = []
         self.stopped: str | None = None  # why not every row was asked about
@@ -73,18 +73,14 @@ class Report:
         return "; ".join([*needs, *verdict.reasons]) + (" (the rest holds)" if verdict.does_rest_hold else "")
 
     def _why(self, finding: Finding) -> str:
-        parts = finding.mismatch.parts if finding.mismatch is not None else ()
-        why = "".join(self._redacted(part) if isinstance(part, str) else self._bytes(part) for part in parts)
+        why = "".join(self._redact(part) if isinstance(part, str) else self._bytes(part) for part in finding.mismatch.parts)
         return f"{finding.check.title}: {shortened(why, _MAX_WHY_CHARACTERS)}"
 
     def _bytes(self, data: bytes) -> str:
-        text = self._redacted(repr(data)[1:])
+        text = self._redact(repr(data)[1:])
         if len(text) <= _MAX_MISMATCH_BODY_CHARACTERS:
             return text
         return f"{text[:_MAX_MISMATCH_BODY_CHARACTERS]}{text[0]}{HIDDEN} ({len(data)} bytes)"
-
-    def _redacted(self, text: str) -> str:
-        return printable(self._redactor.redact(text))
 
     def _exchange(self, exchange: CheckResponse) -> Iterator[str]:
         shown = self._shown(exchange)
@@ -99,7 +95,7 @@ class Report:
         request = exchange.request
         return {
             "request": {
-                "method": self._redacted(request.method),
+                "method": self._redact(request.method),
                 "target": self._cut(request.target),
                 "headers": self._headers(request.headers),
                 "body": self._body(request.body),
@@ -111,7 +107,7 @@ class Report:
         return {self._cut(name): self._cut(value) for name, value in headers.items()}
 
     def _cut(self, text: str) -> str:
-        return shortened(self._redacted(text), _MAX_CHARACTERS)
+        return shortened(self._redact(text), _MAX_CHARACTERS)
 
     def _body(self, body: bytes) -> str:
         shown = self._cut(body.decode("utf-8", "backslashreplace"))
