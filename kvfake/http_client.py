@@ -91,33 +91,6 @@ def failure_text(failed: Exception, seconds: float) -> str:
             return f"does not speak HTTP as it should: {type(failed).__name__}"
 
 
-class Endpoint(NamedTuple):
-    """Where a URL leads. ``base`` is the URL's path, without a slash at its end."""
-
-    scheme: str
-    host: str
-    port: int
-    base: str
-
-    @classmethod
-    def of(cls, url: str) -> Endpoint:
-        """Raises ``ValueError`` for a URL without a scheme of HTTP or without a host, or with a port that cannot be."""
-        parts = urlsplit(url)
-        if parts.scheme not in _PORTS or not parts.hostname or parts.port == 0:
-            raise ValueError(_NOT_A_URL)
-        return cls(parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme], parts.path.rstrip("/"))
-
-    @property
-    def authority(self) -> str:
-        """Host and port, as the header ``Host`` has them. Raises ``UnicodeError`` for a host that cannot be a name."""
-        host = f"[{self.host}]" if ":" in self.host else self.host.encode("idna").decode()
-        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        return f"{self.scheme}://{self.authority}{self.base}"
-
-
 class ClientRequest(NamedTuple):
     """A request that goes out. ``target`` stands in the request line as it is; a surrogate in it is a byte that is no UTF-8."""
 
@@ -261,15 +234,20 @@ class HttpClient:
     """A client of the server at a URL. `send` keeps its connection for the next request, and belongs to one thread; `forward` may
     be called from several at once.
 
-    ``seconds`` bounds a whole exchange of `send` (twice as long where a body is sent), and each silence of `forward`. Raises
-    ``ValueError`` for what is no URL, and ``OSError`` for a ``ca_file`` that cannot be taken.
+    ``base`` is the path of the URL, without a slash at its end. ``seconds`` bounds a whole exchange of `send` (twice as long where
+    a body is sent), and each silence of `forward`. Raises ``ValueError`` for what is no URL, and ``OSError`` for a ``ca_file``
+    that cannot be taken.
     """
 
     def __init__(self, url: str, seconds: float, ca_file: str | None = None, insecure: bool = False) -> None:
-        self.url, self.seconds, self.endpoint = url, seconds, Endpoint.of(url)
+        parts = urlsplit(url)
+        if parts.scheme not in _PORTS or not parts.hostname or parts.port == 0:
+            raise ValueError(_NOT_A_URL)
+        self.url, self.seconds, self.base = url, seconds, parts.path.rstrip("/")
+        self.scheme, self._address = parts.scheme, (parts.hostname, parts.port or _PORTS[parts.scheme])
         self._kept: RawConnection | None = None
         self._tls: ssl.SSLContext | None = None
-        if self.endpoint.scheme == "https":
+        if parts.scheme == "https":
             self._tls = ssl.create_default_context()
             if ca_file is not None:
                 self._tls.load_verify_locations(ca_file)  # beside those of the system
@@ -284,8 +262,10 @@ class HttpClient:
 
     @property
     def host(self) -> str:
-        """What the header ``Host`` says."""
-        return self.endpoint.authority
+        """Host and port, as the header ``Host`` has them. Raises ``UnicodeError`` for a host that cannot be a name."""
+        name, port = self._address
+        host = f"[{name}]" if ":" in name else name.encode("idna").decode()
+        return host if port == _PORTS[self.scheme] else f"{host}:{port}"
 
     def close(self) -> None:
         kept, self._kept = self._kept, None
@@ -335,7 +315,7 @@ class HttpClient:
         try:
             given = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.items())
             headers = {"host": self.host, **{name: value for name, value in _end_to_end(given) if name not in _SET_BY_FORWARD}}
-            path = quote_from_bytes(self.endpoint.base.encode() + target, _VISIBLE)
+            path = quote_from_bytes(self.base.encode() + target, _VISIBLE)
             sent = ClientRequest(request.method, path, headers | ({"via": via} if via else {}), request.body)
             deadline = _Deadline(MAX_FORWARD_SECONDS, silence=self.seconds)
             with self._connect(deadline) as connection:
@@ -346,11 +326,11 @@ class HttpClient:
             return error_response(502, f"{name} {self.url} did not answer: {str(failed) or type(failed).__name__}")
 
     def _connect(self, deadline: _Deadline) -> RawConnection:
-        sock = socket.create_connection((self.endpoint.host, self.endpoint.port), deadline.left())
+        sock = socket.create_connection(self._address, deadline.left())
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
-                sock = self._tls.wrap_socket(sock, server_hostname=self.endpoint.host)
+                sock = self._tls.wrap_socket(sock, server_hostname=self._address[0])
         except BaseException:
             sock.close()
             raise
@@ -362,16 +342,16 @@ def site_client(url: str, seconds: float, ca_file: str | None = None, insecure: 
     Raises `NoAnswer` for a wrong URL or file.
     """
     try:
-        endpoint = Endpoint.of(url)
         if not url.isascii() or not url.isprintable() or set(url) & set(" ?#@\\"):
             raise ValueError(_NOT_A_URL)
-        router = endpoint._replace(base=endpoint.base.removesuffix(API).rstrip("/")).url
+        client = HttpClient(url, seconds, ca_file, insecure)
+        client.base = client.base.removesuffix(API).rstrip("/")
+        client.url = f"{client.scheme}://{client.host}{client.base}"
+        return client
     except ValueError:
         got = "" if set(url) & set("?#@") else f", got {url!r}"  # a secret may stand behind one of these
         text = f"that is no site URL: expected http(s)://host[:port][/path], with no user, query or fragment{got}"
         raise NoAnswer(text) from None
-    try:
-        return HttpClient(router, seconds, ca_file, insecure)
     except OSError as failed:
         reason = "expected certificates in PEM" if isinstance(failed, ssl.SSLError) else failed.strerror
         raise NoAnswer(f"cannot take certificates from {ca_file}: {reason}") from None
@@ -396,7 +376,7 @@ def control_request(
     headers = {"Authorization": f"Bearer {token}".encode().decode("latin-1")} if token else {}
     try:
         client = HttpClient(url, seconds)
-        base = client.endpoint.base
+        base = client.base
         if not client.host or quote_from_bytes(base.encode(), _VISIBLE) != base:
             raise ValueError(_NOT_A_URL)
     except ValueError:

@@ -93,7 +93,7 @@ def command(options: Namespace) -> int:
 
 def check_store(upstream: HttpClient) -> None:
     """Raises `CommandError` where nothing answers, or neither service's store does."""
-    client, base, reasons = ContractClient(upstream, {}), upstream.endpoint.base, []
+    client, base, reasons = ContractClient(upstream, {}), upstream.base, []
     with upstream:
         for path in _STORES:
             response = client.request("GET", base + path + client.key(), who=None)  # a store may refuse it

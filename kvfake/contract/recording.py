@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from kvfake.contract import UNREACHABLE
-from kvfake.contract.redaction import Redactor, label
+from kvfake.contract.redaction import LABEL, Redactor
 from kvfake.errors import CommandError
 from kvfake.files import LineFile
 from kvfake.services import go, mattermost, persist
@@ -75,7 +75,7 @@ class RecordingWriter:
     def __init__(self, path: str, against: str, complain: Callable[[str], None]) -> None:
         self._header = header_line(against)
         self._lines = LineFile(path, complain, private=True, first=self._header)
-        self._redactor = Redactor(replacement=label)
+        self._redactor = Redactor(replacement=LABEL)
         self._lock = Lock()
         self._count = 0
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 
 from kvfake.services import go
 from kvfake.services.mattermost import COOKIE, redact_query
 from kvfake.services.messages import Headers
 
-HIDDEN = "..."
+HIDDEN, LABEL = "...", "<token {}>"
+"""Replacements of a token: one that says nothing of it, and one that tells it from others, by its number."""
 MIN_HIDDEN_BYTES = 4  # of a token that was seen in a request: the letters of a shorter one may be part of any word
 
 _SCHEMES = (b"bearer", b"token", b"basic")
@@ -24,23 +25,13 @@ _SESSION_COOKIE = re.compile(r"\s*(?:MMAUTHTOKEN|MMCSRF)=\"?([^;\"]+)")
 _LABEL = re.compile(rb"<token \d+>")
 
 
-def hidden(token: bytes, number: int) -> bytes:
-    """The replacement that says nothing of a token."""
-    return HIDDEN.encode()
-
-
-def label(token: bytes, number: int) -> bytes:
-    """The replacement that tells one token from another."""
-    return b"<token %d>" % number
-
-
 class Redactor:
-    """Replaces the given ``tokens``, and those that requests and responses name, by what ``replacement`` makes of a token and its
-    number. A token is found however its characters are escaped.
+    """Replaces the given ``tokens``, and those that requests and responses name, by the ``replacement``, which may hold a number.
+    A token is found however its characters are escaped.
     """
 
-    def __init__(self, tokens: Iterable[str] = (), replacement: Callable[[bytes, int], bytes] = hidden) -> None:
-        self._make_replacement, self._numbers = replacement, count(1)
+    def __init__(self, tokens: Iterable[str] = (), replacement: str = HIDDEN) -> None:
+        self._replacement, self._numbers = replacement, count(1)
         self._replacements: dict[bytes, bytes] = {}
         self._forms: dict[bytes, bytes] = {}  # what is replaced wherever it stands, the oldest first: without escapes
         for token in filter(None, tokens):
@@ -128,7 +119,7 @@ class Redactor:
             return self.replace(value)
 
     def _learn(self, token: bytes, min_bytes: int = 0) -> bytes:
-        replacement = self._replacements[token] = self._make_replacement(token, next(self._numbers))
+        replacement = self._replacements[token] = self._replacement.format(next(self._numbers)).encode()
         if len(token) >= min_bytes:
             for form in (self.redact_bytes(token), token):  # a token may hold another one, which may be replaced already
                 self._forms[form], self._replacements[form] = _Unescaped(form).text, replacement

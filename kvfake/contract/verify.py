@@ -219,7 +219,7 @@ def no_store_reason(http: HttpClient, response: CheckResponse, hint: str, redact
 
 def _site_of_redirect(http: HttpClient, response: CheckResponse) -> str:
     """The URL to which the site redirects, without the part of the target below the site; the location where it is no URL."""
-    below, location = response.request.target.removeprefix(http.endpoint.base), response.headers.get("location", "")
+    below, location = response.request.target.removeprefix(http.base), response.headers.get("location", "")
     try:
         return urljoin(http.url + below, location).removesuffix(below) if location else ""
     except ValueError:
@@ -229,7 +229,7 @@ def _site_of_redirect(http: HttpClient, response: CheckResponse) -> str:
 def _profile_of(http: HttpClient) -> str:
     """The profile of a kvfake, where one answers; else that of the plugin."""
     try:
-        health = json.loads(http.send(ClientRequest("GET", f"{http.endpoint.base}/_kvfake/health", {})).body)
+        health = json.loads(http.send(ClientRequest("GET", f"{http.base}/_kvfake/health", {})).body)
         return health["profile"] if "kvfake" in health and health["profile"] in PROFILES else _PROFILE_OF_A_REAL_SERVER
     except (ValueError, TypeError, LookupError, RecursionError):  # it is something else
         return _PROFILE_OF_A_REAL_SERVER

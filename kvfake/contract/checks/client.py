@@ -90,8 +90,8 @@ class ContractClient:
         self, http: HttpClient, tokens: Mapping[str, str], *, profile: str = "plugin-1.2", may_be_malformed: bool = True
     ) -> None:
         self.http, self.profile, self.may_be_malformed = http, profile, may_be_malformed
-        self.kv_path = http.endpoint.base + mattermost.KV
-        self.persist_path = f"{http.endpoint.base}{persist.API}/persist"
+        self.kv_path = http.base + mattermost.KV
+        self.persist_path = f"{http.base}{persist.API}/persist"
         self.trail: list[CheckResponse] = []
         self._tokens = {**tokens, UNKNOWN: UNKNOWN}
         self._made: dict[tuple[str, tuple[tuple[str, str], ...]], bool | None] = {}  # target, headers: whether a key is there

@@ -20,7 +20,7 @@ _P = ParamSpec("_P")
 LONG_PREFIX = "ABC"  # over two bytes: M15
 
 _PLACEHOLDERS: dict[str, Callable[[ContractClient], str]] = {
-    "{base}": lambda client: client.http.endpoint.base,
+    "{base}": lambda client: client.http.base,
     "{host}": lambda client: client.http.host,
     "{kv}": lambda client: client.kv_path,
     "{kv_parent}": lambda client: client.kv_path.rpartition("/")[0],
