@@ -69,39 +69,31 @@ def is_beside(target: bytes) -> bool:
 # ------------------------------------------------------------------------------------------------------------------- writing
 
 
-class RecordingWriter:
+class RecordingWriter(LineFile):
     """The file of a recording that is being made. Raises ``OSError`` where it cannot be opened."""
 
     def __init__(self, path: str, against: str, complain: Callable[[str], None]) -> None:
         self._header = header_line(against)
-        self._lines = LineFile(path, complain, private=True, first=self._header)
+        super().__init__(path, complain, private=True, first=self._header)
         self._redactor = Redactor(replacement=LABEL)
-        self._lock = Lock()
+        self._exchange_lock = Lock()
         self._count = 0
 
     def write(self, request: Request, response: Response) -> None:
-        """Add an exchange. A token that it is the first to name is replaced in the lines before it, too."""
-        with self._lock:
+        """Add an exchange. A token that no exchange before has named is replaced in the lines before, too."""
+        with self._exchange_lock:
             self._count += 1
             known = len(self._redactor)
             exchange = redacted(self._count, request, response, self._redactor)
             if len(self._redactor) > known:
-                self._lines.change(partial(self._redacted_line, since=known))
-            self._lines.add(line_of(exchange))
+                self.change(partial(self._redacted_line, since=known))
+            self.add(line_of(exchange))
 
     def _redacted_line(self, line: bytes, since: int) -> str:
         may_hold = f'{_BASE64}"'.encode() in line or self._redactor.may_hold(line, since)
         if not may_hold or line == self._header.encode():
             return line.decode()
         return line_of(_without_tokens(exchange_of(line), self._redactor, since))
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the file has every exchange."""
-        return self._lines.is_whole
-
-    def close(self) -> None:
-        self._lines.close()
 
 
 def redacted(number: int, request: Request, response: Response, redactor: Redactor) -> RecordedExchange:

@@ -120,14 +120,16 @@ def record(response: CheckResponse, run: Run, key: str, value: str, says_json: b
 
 
 @expectation
-def error(response: CheckResponse, run: Run, code: int) -> None:
-    """An error: that status, and JSON with a text in ``error`` (P04)."""
+def error(response: CheckResponse, run: Run, code: int, says_json: bool = False) -> None:
+    """An error: that status, and JSON with a text in ``error`` (P04); ``says_json``: also in its content type."""
     text = json_of(response, dict, code).get("error")
     expect(isinstance(text, str), "a JSON object with a string in error", response.body)
+    if says_json:
+        is_json(response)
 
 
 def is_json(response: CheckResponse) -> None:
-    """The content type says so; it may name a charset, too."""
+    """The content type is JSON's; it may name a charset, too."""
     kind = response.headers.get("content-type", "none")
     expect(kind.partition(";")[0].strip().lower() == "application/json", "Content-Type: application/json", kind)
 
@@ -140,9 +142,7 @@ def allows(response: CheckResponse, run: Run, *methods: str) -> None:
     expect(set(methods) <= {name.strip() for name in allowed.split(",")}, f"Allow: {', '.join(sorted(methods))}", repr(allowed))
 
 
-def bad_request(response: CheckResponse, run: Run) -> None:
-    error(400)(response, run)
-    is_json(response)
+BAD_REQUEST = error(400, says_json=True)
 
 
 def not_there(response: CheckResponse, run: Run) -> None:
@@ -241,14 +241,14 @@ CHECKS = [
               persist("GET", KEY, same_record), persist("GET", KEY, record("{key}", value, says_json=True))))),
     table("P04-a_malformed_set_is_a_400_with_an_error",
           store("{key}", "kept"),
-          *(persist("PUT", KEY, bad_request, body) for body in (*NOT_JSON, *NOT_OBJECTS, b"{}")),
-          *(persist("PUT", KEY, bad_request, {"value": value}) for value in NOT_STRINGS),
+          *(persist("PUT", KEY, BAD_REQUEST, body) for body in (*NOT_JSON, *NOT_OBJECTS, b"{}")),
+          *(persist("PUT", KEY, BAD_REQUEST, {"value": value}) for value in NOT_STRINGS),
           has_value("{key}", "kept"), key_list("")),
     table("P04-a_malformed_mget_is_a_400_with_an_error",
-          *(persist("POST", "/mget", bad_request, body) for body in (b"", b"nope", *NOT_OBJECTS, b"{}", b'{"keys":["\\udfff"]}')),
-          *(persist("POST", "/mget", bad_request, {"keys": keys}) for keys in ("{key}", 5, None, {"a": 1})),
-          *(persist("POST", "/mget", bad_request, {"keys": ["{key}", key]}) for key in NOT_STRINGS)),
-    table("P04-an_empty_key_is_malformed", persist("GET", "/kv/", bad_request)),
+          *(persist("POST", "/mget", BAD_REQUEST, body) for body in (b"", b"nope", *NOT_OBJECTS, b"{}", b'{"keys":["\\udfff"]}')),
+          *(persist("POST", "/mget", BAD_REQUEST, {"keys": keys}) for keys in ("{key}", 5, None, {"a": 1})),
+          *(persist("POST", "/mget", BAD_REQUEST, {"keys": ["{key}", key]}) for key in NOT_STRINGS)),
+    table("P04-an_empty_key_is_malformed", persist("GET", "/kv/", BAD_REQUEST)),
     table("P05-a_get_answers_three_fields_or_404",
           store("{key}", ""), persist("GET", KEY, record("{key}", "")), persist("GET", "/kv/{key}b", error(404)),
           persist("DELETE", KEY, lambda response, run: None), persist("GET", KEY, error(404))),
