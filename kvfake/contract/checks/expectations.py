@@ -1,9 +1,10 @@
 """What a check is made of: actions, most of them steps, which are a request and what is expected of its response.
 
-Law: the rows' own words, written here a second time; none is taken from the services, which are what is checked. A step that does
-not get what it expects raises `Mismatch`.
+Law: it states what the rows say, and takes no text or limit from the services, since they are what is checked. A step raises
+`Mismatch` where the response is not as expected.
 
-Texts of a step may hold placeholders: ``{key}`` is the key of this run, which nobody else has; `_PLACEHOLDERS` has the others.
+Texts of a step may hold placeholders: ``{key}`` is the random key of this run, ``{key_tail}`` the same without its first letter;
+`_PLACEHOLDERS` has the others.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from kvfake.contract.checks.client import BOT, PREFIX, PROJECT, CheckResponse, C
 
 _P = ParamSpec("_P")
 
-LONG_PREFIX = "ABC"  # over two bytes: M15
+LONG_PREFIX = "ABC"  # longer than the two bytes that the plugin takes: M15
 
 _PLACEHOLDERS: dict[str, Callable[[ContractClient], str]] = {
     "{base}": lambda client: client.http.base,
@@ -29,12 +30,12 @@ _PLACEHOLDERS: dict[str, Callable[[ContractClient], str]] = {
     "{quoted_token}": lambda client: quote(client.token(BOT), safe=""),
     "{escaped_token}": lambda client: "".join(f"%{byte:02X}" for byte in client.token(BOT).encode()),
     "{project_token}": lambda client: client.token(PROJECT),
-    "{long_prefix}": lambda client: PREFIX if client.is_documented else LONG_PREFIX,  # a prefix that may be refused: M23
+    "{long_prefix}": lambda client: PREFIX if client.is_documented else LONG_PREFIX,  # M23: one that the plugin refuses
 }
 
 
 class Run:
-    """One run of a check: a client, a new key, and the response to the step before."""
+    """One run of a check: its client, its key, and the response to the previous step."""
 
     previous: CheckResponse
 
@@ -42,7 +43,7 @@ class Run:
         self.client, self.key = client, client.key()
 
     def fill(self, value: Any) -> Any:
-        """The value with what its placeholders stand for, also inside lists and objects of JSON."""
+        """The value with its placeholders replaced, also inside lists and objects of JSON."""
         if isinstance(value, str):
             value = value.replace("{key}", self.key).replace("{key_tail}", self.key[1:])
             for placeholder, content in _PLACEHOLDERS.items():
@@ -74,7 +75,7 @@ class Step(NamedTuple):
     is_plugin_only: bool = False
 
     def __call__(self, run: Run) -> CheckResponse:
-        """Send the request, unless it is only for the plugin's profile; the last response."""
+        """Send the request, unless it is for another profile, and check the response. Returns the last response."""
         if not (self.is_plugin_only and run.client.is_documented):
             response = run.client.request(self.method, run.fill(self.target), **run.fill(self.options))
             self.expected(response, run)
@@ -83,8 +84,8 @@ class Step(NamedTuple):
 
 
 class Check(NamedTuple):
-    """A check of a row. ``name`` is the row's id, a hyphen, and what is checked. ``is_malformed``: it sends what an HTTP client
-    would clean, and so must be asked for (``--raw``). ``is_below``: it looks at what lies below HTTP, and needs a plain socket.
+    """A check of a row. ``name`` is the row's id, a hyphen, and what is checked. ``is_malformed``: it sends what other HTTP clients
+    would clean, and runs only with ``--raw``. ``is_below``: it tests what lies below HTTP, and needs a plain socket.
     """
 
     name: str
@@ -108,7 +109,7 @@ class Check(NamedTuple):
 
 
 def table(name: str, *actions: Action, is_malformed: bool = False) -> Check:
-    """A check that an HTTP client can do."""
+    """A check with these actions, in their order."""
     return Check(name, actions, is_malformed)
 
 
@@ -116,12 +117,12 @@ def table(name: str, *actions: Action, is_malformed: bool = False) -> Check:
 
 
 def expectation(check: Callable[Concatenate[CheckResponse, Run, _P], None]) -> Callable[_P, Expectation]:
-    """Make of a check of a response, which takes arguments, a function of those arguments that makes an expectation."""
+    """Decorates a check of a response that takes further arguments: the result takes those alone, and returns an `Expectation`."""
     return lambda *args, **kwargs: lambda response, run: check(response, run, *args, **kwargs)
 
 
 def expect(holds: bool, expected: str, got: object) -> None:
-    """`Mismatch`, in these words, where it does not hold."""
+    """Raises `Mismatch` with these words unless ``holds``."""
     if not holds:
         raise Mismatch(f"expected {expected}, got ", got if isinstance(got, bytes) else str(got))
 
@@ -134,7 +135,7 @@ def status(
     body: bytes | str | None = None,
     headers: Mapping[str, str | None] = MappingProxyType({}),
 ) -> None:
-    """That status, that body to the byte, and those headers. A header of ``None`` is one that is not there; one that is not named
+    """Exactly that status and that body, and those headers; ``None`` means that the header is absent. Headers that are not named
     may be there, since proxies add their own.
     """
     if response.status != code:
@@ -150,6 +151,6 @@ def status(
 
 
 def success(response: CheckResponse, run: Run | None = None) -> None:
-    """Whatever status of success."""
+    """Any status of success (2xx)."""
     if not 200 <= response.status < 300:
         raise Mismatch(f"expected success, got {response.status} with ", response.body)

@@ -1,6 +1,6 @@
-"""The checks of what holds below both services, byte by byte: M28, and what P12 and P14 say of raw targets.
+"""The checks below HTTP, byte by byte: M28, and what P12 and P14 say of raw targets.
 
-Law: messages written by hand. A check declares the keys that its messages set before it sends them.
+Law: messages as text, which no HTTP client would send. A check declares the keys that its messages set before it sends them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CHUNKED = "Transfer-Encoding: chunked"
 
 
 def message(*lines: str, body: str = "") -> str:
-    """A message, or its beginning; its lines may hold placeholders."""
+    """A message of these lines; they may hold placeholders."""
     return "".join(f"{line}\r\n" for line in lines) + f"\r\n{body}"
 
 
@@ -77,8 +77,8 @@ def will_set(target: str, who: str = BOT) -> Action:
 
 
 def set_and_get(*headers: str, body: str, value: str, end: str = "", encoded_end: str = "") -> tuple[Action, ...]:
-    """A set with these headers and that body sets that value, and the next message on the connection is read right. ``end`` is
-    what the target has behind the key, ``encoded_end`` the same as a client would write it.
+    """A set with these headers and that body sets that value, and the server reads the next message on the connection correctly.
+    ``end`` is the end of the target after the key, ``encoded_end`` the same with percent-encoding.
     """
     put_line, get_line = (line.replace("{key}", "{key}" + end) for line in (PUT, GET))
     both = message(put_line, *OF_BOT, *headers, body=body) + message(get_line, *OF_BOT)

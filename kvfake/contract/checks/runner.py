@@ -1,7 +1,6 @@
-"""Running the checks: whether a server does what a row says.
+"""Runs the checks of a row on a server.
 
-Law: checks in, verdicts out. A row for which no request was sent never holds, and a response that a check cannot read is a
-mismatch.
+Law: checks in, verdicts out. A row never holds where no request was sent. A response that a check cannot read is a mismatch.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from kvfake.settings import MATTERMOST
 HOLDS, DIFFERS, NOT_SEEN = "holds", "differs", "not seen"
 RAW_OPTION = "--raw"
 NOT_VERIFIABLE = {"P11": "nothing that is asked from outside makes an unexpected error"}
-"""Rows that no check can look at, and why."""
+"""Rows that no check can test, and why."""
 
 _ORDER = list(ROWS)
 CHECKS = sorted((*http1.CHECKS, *mattermost.CHECKS, *persist.CHECKS), key=lambda check: _ORDER.index(check.row))
@@ -27,7 +26,7 @@ CHECKS = sorted((*http1.CHECKS, *mattermost.CHECKS, *persist.CHECKS), key=lambda
 
 
 class Finding(NamedTuple):
-    """What differs from what a check expects, and the exchanges of that check up to there."""
+    """A mismatch that a check found, and the exchanges of that check up to it."""
 
     check: Check
     mismatch: Mismatch
@@ -35,8 +34,8 @@ class Finding(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What the checks of a row found. Why they did not see the row, or not all of it: ``options`` were not given, and ``reasons``
-    are what no option changes.
+    """What the checks of a row found. Where they could not test all of it, ``options`` are the options that were not given, and
+    ``reasons`` what no option changes; ``does_rest_hold`` says whether at least one check held.
     """
 
     row: Row
@@ -60,20 +59,20 @@ def run_checks(client: ContractClient, row: Row, checks: Iterable[Check], not_ve
         if check.is_malformed and not client.may_be_malformed:
             options[RAW_OPTION] = None
             continue
-        client.trail.clear()
+        client.exchanges.clear()
         try:
             check.run(client)
-            does_hold |= bool(client.trail)
+            does_hold |= bool(client.exchanges)
         except NotVerifiable as missing:
             options[str(missing)] = None
         except Mismatch as mismatch:
-            findings.append(Finding(check, mismatch, tuple(client.trail)))
+            findings.append(Finding(check, mismatch, tuple(client.exchanges)))
         except NoAnswer as silent:
-            findings.append(Finding(check, Mismatch(f"expected an answer, but {silent}"), tuple(client.trail)))
+            findings.append(Finding(check, Mismatch(f"expected an answer, but {silent}"), tuple(client.exchanges)))
             probe(client, row.service)
         except Exception as failed:
             why = f"the answer is not what can be read here: {type(failed).__name__}: {failed}"
-            findings.append(Finding(check, Mismatch(why), tuple(client.trail)))
+            findings.append(Finding(check, Mismatch(why), tuple(client.exchanges)))
     reasons = (not_verifiable,) if not_verifiable else ()
     if not (does_hold or findings or options or reasons):
         reasons = ("nothing was asked",)
@@ -82,5 +81,5 @@ def run_checks(client: ContractClient, row: Row, checks: Iterable[Check], not_ve
 
 
 def probe(client: ContractClient, service: str, who: str | None = None) -> CheckResponse:
-    """Ask for a key that nobody has. Raises `NoAnswer`."""
+    """The response to a get of a key that is not there. Raises `NoAnswer`."""
     return client.request("GET", client.new_target(service), who=who or (BOT if service == MATTERMOST else PROJECT))
