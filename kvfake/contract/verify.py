@@ -193,7 +193,7 @@ def check_store(client: ContractClient, service: str, who: Iterable[str], redact
 
 
 def _takes_a_value(client: ContractClient, service: str, who: str) -> bool:
-    """Whether a key can be set; it is removed again. A store may answer every get with 404, and only sets show what it is."""
+    """Whether a key can be set; it is removed again. To a get a store may answer 404, as any other server does."""
     response = client.request("PUT", client.new_target(service), '{"value":"v"}', who)  # both services take this body
     client.clean()
     return response.status < 300
