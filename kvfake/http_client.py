@@ -1,7 +1,7 @@
-"""The HTTP client: the fallback, a real server, and ``/_kvfake/`` of a running kvfake are asked through it.
+"""The HTTP client: for the fallback, for real servers, and for ``/_kvfake/`` of a running kvfake.
 
 Law: requests out, responses in, bounded in bytes and in time. It follows no redirect, uses no proxy, and knows no rule of either
-service. Nothing else in kvfake asks another server. It loads ``http.client`` and ``ssl``, so import it where something is asked.
+service. No other module connects to a server. It loads ``http.client`` and ``ssl``, so import it only where a request is sent.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _VARIABLE = re.compile("[A-Z][A-Z0-9_]*")
 
 
 class NoAnswer(CommandError):
-    """There is no server, or none that answers as it should. The text says what happened instead."""
+    """No server answers, or it answers something else than expected. The text says what happened."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, UNREACHABLE)
@@ -67,7 +67,7 @@ class _CutShort(HTTPException): ...
 
 
 def failure_text(failed: Exception, seconds: float) -> str:
-    """What happened instead of a response: the rest of a sentence whose subject is the server."""
+    """What happened instead of a response. The text continues a sentence that begins with the server."""
     match failed:
         case TimeoutError():
             return f"did not answer within {seconds:g} seconds"
@@ -92,7 +92,7 @@ def failure_text(failed: Exception, seconds: float) -> str:
 
 
 class ClientRequest(NamedTuple):
-    """A request that goes out. ``target`` stands in the request line as it is; a surrogate in it is a byte that is no UTF-8."""
+    """A request to a server. ``target`` is sent as it is; a surrogate in it is a byte that is not UTF-8."""
 
     method: str
     target: str
@@ -101,7 +101,7 @@ class ClientRequest(NamedTuple):
     chunked: bool = False
 
     def encoded(self) -> bytes:
-        """As it is sent, with its framing. Raises ``ValueError`` for a line break in a line."""
+        """The bytes of the request. Raises ``ValueError`` for a line break inside a line."""
         lines, body = [f"{name}: {value}" for name, value in self.headers.items()], self.body
         if self.chunked:
             lines.append("Transfer-Encoding: chunked")
@@ -136,7 +136,7 @@ class _Deadline:
 
 
 class _Incoming(io.RawIOBase):
-    """What comes over a socket, until a deadline."""
+    """The bytes from a socket, until a deadline."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -151,7 +151,7 @@ class _Incoming(io.RawIOBase):
 
 
 class _ResponseFile(io.BufferedReader):
-    """The buffer of a connection, kept from one response to the next. To ``HTTPResponse`` it is a socket, and the socket's file."""
+    """The buffer of a connection, which lasts for all its responses. ``HTTPResponse`` uses it as the socket and as its file."""
 
     def makefile(self, *_: object) -> _ResponseFile:
         return self
@@ -166,7 +166,7 @@ class RawConnection:
         self._socket, self._seconds = sock, seconds
         self._incoming = _Incoming(sock)
         self._file = _ResponseFile(self._incoming)
-        self.is_reusable = False  # whether the last response came whole, and the server answers more after it
+        self.is_reusable = False  # whether the last response came whole, and the server keeps the connection
 
     def __enter__(self) -> RawConnection:
         return self
@@ -175,7 +175,7 @@ class RawConnection:
         self.close()
 
     def send(self, data: bytes, deadline: _Deadline | None = None) -> None:
-        """Errors are not raised here, since a response may have come before: they show when one is expected."""
+        """Send the bytes. Raises no error, since a response may have come before it: `receive` raises where there is none."""
         self.is_reusable = False
         with suppress(OSError):
             self._socket.settimeout((deadline or _Deadline(self._seconds)).left())
@@ -206,7 +206,7 @@ class RawConnection:
             return Response(response.status, tuple(response.getheaders()), bytes(body))
 
     def is_closed(self) -> bool:
-        """Whether the server closes the connection, and sends nothing more before."""
+        """Whether the server closes the connection without sending more."""
         self._incoming.deadline = _Deadline(self._seconds)
         try:
             return self._file.read(1) == b""
@@ -220,7 +220,7 @@ class RawConnection:
 
 
 def _end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The headers without those of one connection, each value on one line."""
+    """The headers without the hop-by-hop ones (RFC 9110, 7.6.1), each value on one line."""
     headers = list(headers)
     named = {word.strip().lower() for name, value in headers if name.lower() == "connection" for word in value.split(",")}
     one_line = (" ".join(part.strip(" \t\r") for part in value.split("\n")) for _, value in headers)
@@ -280,21 +280,21 @@ class HttpClient:
             raise NoAnswer(f"{self.url} {failure_text(failed, self.seconds)}") from None
 
     def exchange(self, request: ClientRequest, limit: int | None = None) -> Response:
-        """The same, with at most ``limit`` bytes of body. Raises ``OSError``, ``HTTPException`` and ``ValueError`` as they come."""
+        """As `send`, with at most ``limit`` bytes of body; raises ``OSError``, ``HTTPException`` and ``ValueError``."""
         headers = {"Host": self.host, "User-Agent": f"kvfake/{__version__}", **request.headers}
         request, deadline = request._replace(headers=headers), _Deadline(self.seconds)
         kept, self._kept = self._kept, None
         if kept is not None:
-            with suppress(ConnectionError):  # the server had closed it: a new connection will do
+            with suppress(ConnectionError):  # the server has closed it: a new connection follows
                 return self._exchange_on(kept, request, deadline, limit)
         return self._exchange_on(self._connect(deadline), request, deadline, limit)
 
     def _exchange_on(self, connection: RawConnection, request: ClientRequest, deadline: _Deadline, limit: int | None) -> Response:
-        """The connection is kept only where a whole response came."""
+        """The response. The connection is kept only where a whole response came."""
         self._kept = connection
         try:
             connection.send(request.encoded(), deadline)
-            if request.body:  # a server that refuses it unread may have let the time for sending pass
+            if request.body:  # a server that does not read the body may have used up the time while it was sent
                 deadline = _Deadline(self.seconds)
             return connection.receive(request.method, deadline, limit)
         finally:
@@ -302,15 +302,15 @@ class HttpClient:
                 self.close()
 
     def connection(self) -> RawConnection:
-        """A connection for what `send` would not send. Raises `NoAnswer`."""
+        """A new connection for any bytes. Raises `NoAnswer`."""
         try:
             return self._connect(_Deadline(self.seconds))
         except OSError as failed:
             raise NoAnswer(f"{self.url} {failure_text(failed, self.seconds)}") from None
 
     def forward(self, request: Request, target: bytes, via: str = "", name: str = "the real server") -> Response:
-        """The response to somebody else's request, as it can be sent on to them; 502 where there is none. ``target`` lies below
-        the URL, ``via`` is the header, ``name`` is what the 502 calls the server.
+        """Forward a client's request. Returns the response for that client; 502 where none comes. ``target`` is below the URL,
+        ``via`` is the value of the header, ``name`` is the name of the server in the text of the 502.
         """
         try:
             given = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.items())
@@ -338,8 +338,8 @@ class HttpClient:
 
 
 def site_client(url: str, seconds: float, ca_file: str | None = None, insecure: bool = False) -> HttpClient:
-    """A client of a real server at its site URL. The ``/api/v1`` that clients of Persist have at the end of theirs is taken off.
-    Raises `NoAnswer` for a wrong URL or file.
+    """A client of a real server at its site URL. An ``/api/v1`` at its end, as clients of Persist have it, is taken off. Raises
+    `NoAnswer` for a wrong URL or file.
     """
     try:
         if not url.isascii() or not url.isprintable() or set(url) & set(" ?#@\\"):
@@ -370,7 +370,7 @@ def control_request(
     token: str | None = None,
     limit: int = MAX_CONTROL_BYTES,
 ) -> dict[str, Any]:
-    """The JSON object that the kvfake at the URL answers at that path, of at most ``limit`` bytes. Raises `NoAnswer`."""
+    """The JSON object, of at most ``limit`` bytes, with which the kvfake at the URL answers that path. Raises `NoAnswer`."""
     if token is not None and not token.isprintable():
         raise NoAnswer("the control token cannot be sent: expected printable characters")
     headers = {"Authorization": f"Bearer {token}".encode().decode("latin-1")} if token else {}

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 from kvfake.contract import DIFFERENT, write_text
 from kvfake.contract.attribution import Difference, Elsewhere, Past, mismatches
-from kvfake.contract.recorded_state import Label, Place, RecordedState, Step, Value, is_done, label_of, values_after
+from kvfake.contract.recorded_state import Place, RecordedState, Step, Value, is_done, label_of, values_after
 from kvfake.contract.recording import Recording, read
 from kvfake.contract.redaction import printable
 from kvfake.http.in_process import sent_body
@@ -44,6 +44,7 @@ class Replay:
         self._world, self._router = backend.own, Router(backend, None)
         self._base = urlsplit(recording.against).path.encode()
         self._state = RecordedState(exchange for exchange in recording.exchanges if not exchange.is_beside)
+        self.owners = self._state.owners
         self.beside = len(recording.exchanges) - len(self._state.steps)
         self._past: dict[Place, Past] = {}
 
@@ -51,17 +52,9 @@ class Replay:
         """How many exchanges are replayed."""
         return len(self._state.steps)
 
-    @property
-    def shared(self) -> list[list[Label]]:
-        """The groups of tokens that have the same owner."""
-        groups: dict[tuple[str, str], list[Label]] = {}
-        for label, owner in self._state.owners.items():
-            groups.setdefault((label[0], owner), []).append(label)
-        return [labels for labels in groups.values() if len(labels) > 1]
-
     def differences(self) -> Iterator[Difference]:
         self._world.clock.freeze()
-        for (_, token), owner in self._state.owners.items():
+        for (_, token), owner in self.owners.items():
             self._world.tokens.add(token.decode("utf-8", "replace"), owner)
         for place, value in self._state.values.items():
             self._put(place, value)
@@ -170,10 +163,13 @@ def _lines(difference: Difference) -> Iterator[str]:
 
 def _shared(replay: Replay) -> Iterator[str]:
     """What the replay has assumed about tokens."""
-    for labels in replay.shared:
-        names = " and ".join(token.decode("utf-8", "backslashreplace") for _, token in labels)
-        row = "M09" if labels[0][0] == mattermost.NAME else "P02"
-        yield f"{names} read what the other had set: taken for one owner's (if they are not, {row})"
+    groups: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for (service, token), owner in replay.owners.items():
+        groups[service, owner].append(token.decode("utf-8", "backslashreplace"))
+    for (service, _), tokens in groups.items():
+        if len(tokens) > 1:
+            row = "M09" if service == mattermost.NAME else "P02"
+            yield f"{' and '.join(tokens)} read what the other had set: taken for one owner's (if they are not, {row})"
 
 
 def _summary(replay: Replay, first_rows: Counter[str]) -> str:

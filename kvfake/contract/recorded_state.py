@@ -193,10 +193,11 @@ def _with_csrf_tokens(steps: Sequence[Step]) -> Iterator[Step]:
         if pair is not None and pair not in refused and step.standing is not None:
             csrf_tokens.setdefault(*pair)
     for pair, step in zip(pairs, steps, strict=True):
-        request = step.exchange.request
         if pair is not None and csrf_tokens.get(pair[0]) == pair[1]:
+            request = step.exchange.request
             request = request.replace(headers={**request.headers, b"x-csrf-token": CSRF_MARK.encode() + pair[0]})
-        yield step._replace(exchange=step.exchange._replace(request=request))
+            step = step._replace(exchange=step.exchange._replace(request=request))
+        yield step
 
 
 def _cookie_and_csrf(request: Request) -> tuple[bytes, bytes] | None:
@@ -213,7 +214,9 @@ def _owners(steps: Sequence[Step]) -> dict[Label, str]:
     owners: dict[Label, str] = {}
     for label, standing in standings.items():
         if standing is not Standing.UNKNOWN:
-            name = _owner_name(label[0], len(owners) + 1, standing)
+            number = len(owners) + 1
+            of_mattermost = f"/user-{number}" if standing is Standing.PLAIN else f"app-{number}/user"
+            name = f"{PROJECT_MARK}{number}" if label[0] == persist.NAME else of_mattermost
             owners[label] = owners.setdefault(first.get(label, label), name)
     return owners
 
@@ -253,12 +256,6 @@ def _equal_owners(steps: Iterable[Step], standings: Mapping[Label, Standing]) ->
     for one, other in sorted(equal - different):
         first[other] = first.get(one, one)
     return first
-
-
-def _owner_name(service: str, number: int, standing: Standing) -> str:
-    if service == persist.NAME:
-        return f"{PROJECT_MARK}{number}"
-    return f"/user-{number}" if standing is Standing.PLAIN else f"app-{number}/user"
 
 
 # -------------------------------------------------------------------------------------------------------- values from before

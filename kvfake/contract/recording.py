@@ -73,7 +73,8 @@ class RecordingWriter(LineFile):
     """The file of a recording that is being made. Raises ``OSError`` where it cannot be opened."""
 
     def __init__(self, path: str, against: str, complain: Callable[[str], None]) -> None:
-        self._header = header_line(against)
+        paths = {mattermost.NAME: mattermost.KV, persist.NAME: [path.decode() for path in persist.PATHS]}
+        self._header = json.dumps({MARK: VERSION, "against": against, "services": paths}) + "\n"
         super().__init__(path, complain, private=True, first=self._header)
         self._redactor = Redactor(replacement=LABEL)
         self._exchange_lock = Lock()
@@ -126,12 +127,6 @@ def _without_tokens(exchange: RecordedExchange, redactor: Redactor, since: int =
         request=Request(request.method, redact(request.target), sent, redact(request.body)[:MAX_BODY_BYTES]),
         response=Response(response.status, given, redact(response.body)[:MAX_BODY_BYTES]),
     )
-
-
-def header_line(against: str) -> str:
-    """The first line: the format of the file, the site, and the paths of the stores."""
-    paths = {mattermost.NAME: mattermost.KV, persist.NAME: [path.decode() for path in persist.PATHS]}
-    return json.dumps({MARK: VERSION, "against": against, "services": paths}) + "\n"
 
 
 def line_of(exchange: RecordedExchange) -> str:
