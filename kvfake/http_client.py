@@ -393,13 +393,12 @@ def control_request(
         raise NoAnswer(f"the answer has {failed}") from None
     except (HTTPException, ValueError, RecursionError):
         raise NoAnswer(NOT_KVFAKE) from None
-    if not isinstance(answer, dict) or response.status >= 300:
-        error = answer.get("error") if isinstance(answer, dict) else None
-        if isinstance(error, str):
-            raise Refused(_on_one_line(error, _MAX_ERROR_CHARACTERS))
-        shown = _on_one_line(response.body.decode("utf-8", "replace"), _MAX_SHOWN_CHARACTERS)
-        raise NoAnswer(f"status {response.status}: {shown}")
-    return answer
+    if isinstance(answer, dict) and response.status < 300:
+        return answer
+    if isinstance(answer, dict) and isinstance(answer.get("error"), str):
+        raise Refused(_on_one_line(answer["error"], _MAX_ERROR_CHARACTERS))
+    shown = _on_one_line(response.body.decode("utf-8", "replace"), _MAX_SHOWN_CHARACTERS)
+    raise NoAnswer(f"status {response.status}: {shown}")
 
 
 def _on_one_line(text: str, characters: int) -> str:
@@ -422,11 +421,10 @@ def wait(url: str, seconds: float, token: str | None = None) -> None:
             bound = max(0.1, min(CONTROL_SECONDS, end - time.monotonic()))
             if control_request(url, "/_kvfake/health", bound, token=token).get("status") == "ok":
                 return
-            last = NoAnswer(NOT_KVFAKE)
+            raise NoAnswer(NOT_KVFAKE)
         except NoAnswer as why:
             if isinstance(why, Refused) and str(why) == CONTROL_OFF:
                 return
-            last = why
-        if time.monotonic() + _PAUSE_SECONDS >= end:
-            raise last
+            if time.monotonic() + _PAUSE_SECONDS >= end:
+                raise
         time.sleep(_PAUSE_SECONDS)

@@ -104,9 +104,8 @@ def token_sources(request: Request) -> int:
 
 def _step(exchange: RecordedExchange) -> Step:
     """The exchange with its operation, read as if the owner were known and the value valid: ``None`` where that is refused, too."""
-    request, response = exchange.request, exchange.response
+    request, response = _located(exchange.request), exchange.response
     service = service_of(request.target)
-    request = _located(request)
     readable = request if request.path.endswith(b"/mget") else request.replace(body=_VALID_BODIES[service.NAME])
     try:
         operation = service.read(readable, _ANYBODY)

@@ -11,7 +11,7 @@ import secrets
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -228,8 +228,8 @@ def _site_of_redirect(http: HttpClient, response: CheckResponse) -> str:
 
 def _profile_of(http: HttpClient) -> str:
     """The profile that a kvfake server has; the plugin's, where the server is none."""
-    try:
+    with suppress(ValueError, TypeError, LookupError, RecursionError):  # it is no kvfake
         health = json.loads(http.send(ClientRequest("GET", f"{http.base}/_kvfake/health", {})).body)
-        return health["profile"] if "kvfake" in health and health["profile"] in PROFILES else _PROFILE_OF_A_REAL_SERVER
-    except (ValueError, TypeError, LookupError, RecursionError):  # it is no kvfake
-        return _PROFILE_OF_A_REAL_SERVER
+        if "kvfake" in health and health["profile"] in PROFILES:
+            return str(health["profile"])
+    return _PROFILE_OF_A_REAL_SERVER

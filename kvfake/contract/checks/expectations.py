@@ -3,8 +3,7 @@
 Law: it states what the rows say, and takes no text or limit from the services, since they are what is checked. A step raises
 `Mismatch` where the response is not as expected.
 
-Texts of a step may hold placeholders: ``{key}`` is the random key of this run, ``{key_tail}`` the same without its first letter;
-`_PLACEHOLDERS` has the others.
+Texts of a step may hold the placeholders of `_PLACEHOLDERS`: ``{key}`` is the random key of a run.
 """
 
 from __future__ import annotations
@@ -20,19 +19,6 @@ _P = ParamSpec("_P")
 
 LONG_PREFIX = "ABC"  # longer than the two bytes that the plugin takes: M15
 
-_PLACEHOLDERS: dict[str, Callable[[ContractClient], str]] = {
-    "{base}": lambda client: client.http.base,
-    "{host}": lambda client: client.http.host,
-    "{kv}": lambda client: client.kv_path,
-    "{kv_parent}": lambda client: client.kv_path.rpartition("/")[0],
-    "{persist}": lambda client: client.persist_path,
-    "{token}": lambda client: client.token(BOT),
-    "{quoted_token}": lambda client: quote(client.token(BOT), safe=""),
-    "{escaped_token}": lambda client: "".join(f"%{byte:02X}" for byte in client.token(BOT).encode()),
-    "{project_token}": lambda client: client.token(PROJECT),
-    "{long_prefix}": lambda client: PREFIX if client.is_documented else LONG_PREFIX,  # M23: one that the plugin refuses
-}
-
 
 class Run:
     """One run of a check: its client, its key, and the response to the previous step."""
@@ -45,14 +31,29 @@ class Run:
     def fill(self, value: Any) -> Any:
         """The value with its placeholders replaced, also inside lists and objects of JSON."""
         if isinstance(value, str):
-            value = value.replace("{key}", self.key).replace("{key_tail}", self.key[1:])
             for placeholder, content in _PLACEHOLDERS.items():
                 if placeholder in value:
-                    value = value.replace(placeholder, content(self.client))
+                    value = value.replace(placeholder, content(self))
             return value
         if isinstance(value, dict):
             return {name: self.fill(item) for name, item in value.items()}
         return type(value)(map(self.fill, value)) if isinstance(value, list | tuple) else value
+
+
+_PLACEHOLDERS: dict[str, Callable[[Run], str]] = {
+    "{key}": lambda run: run.key,
+    "{key_tail}": lambda run: run.key[1:],
+    "{base}": lambda run: run.client.http.base,
+    "{host}": lambda run: run.client.http.host,
+    "{kv}": lambda run: run.client.kv_path,
+    "{kv_parent}": lambda run: run.client.kv_path.rpartition("/")[0],
+    "{persist}": lambda run: run.client.persist_path,
+    "{token}": lambda run: run.client.token(BOT),
+    "{quoted_token}": lambda run: quote(run.client.token(BOT), safe=""),
+    "{escaped_token}": lambda run: "".join(f"%{byte:02X}" for byte in run.client.token(BOT).encode()),
+    "{project_token}": lambda run: run.client.token(PROJECT),
+    "{long_prefix}": lambda run: PREFIX if run.client.is_documented else LONG_PREFIX,  # M23: one that the plugin refuses
+}
 
 
 Expectation = Callable[[CheckResponse, Run], None]
