@@ -106,7 +106,6 @@ class _Verification:
 
     def code(self) -> int:
         """Check, report, and remove the keys. Returns the exit code."""
-        left: list[str] = []
         with DeferredSignals() as signals, self._http:
             try:
                 self._check(signals)
