@@ -1,7 +1,7 @@
-"""The HTTP client: the fallback, a real server, and ``/_kvfake/`` of a running kvfake are asked through it.
+"""The HTTP client: for the fallback, for real servers, and for ``/_kvfake/`` of a running kvfake.
 
 Law: requests out, responses in, bounded in bytes and in time. It follows no redirect, uses no proxy, and knows no rule of either
-service. Nothing else in kvfake asks another server. It loads ``http.client`` and ``ssl``, so import it where something is asked.
+service. No other module connects to a server. It loads ``http.client`` and ``ssl``, so import it only where a request is sent.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _VARIABLE = re.compile("[A-Z][A-Z0-9_]*")
 
 
 class NoAnswer(CommandError):
-    """There is no server, or none that answers as it should. The text says what happened instead."""
+    """No server answers, or it answers something else than expected. The text says what happened."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, UNREACHABLE)
@@ -67,7 +67,7 @@ class _CutShort(HTTPException): ...
 
 
 def failure_text(failed: Exception, seconds: float) -> str:
-    """What happened instead of a response: the rest of a sentence whose subject is the server."""
+    """What happened instead of a response. The text continues a sentence that begins with the server."""
     match failed:
         case TimeoutError():
             return f"did not answer within {seconds:g} seconds"
@@ -91,35 +91,8 @@ def failure_text(failed: Exception, seconds: float) -> str:
             return f"does not speak HTTP as it should: {type(failed).__name__}"
 
 
-class Endpoint(NamedTuple):
-    """Where a URL leads. ``base`` is the URL's path, without a slash at its end."""
-
-    scheme: str
-    host: str
-    port: int
-    base: str
-
-    @classmethod
-    def of(cls, url: str) -> Endpoint:
-        """Raises ``ValueError`` for a URL without a scheme of HTTP or without a host, or with a port that cannot be."""
-        parts = urlsplit(url)
-        if parts.scheme not in _PORTS or not parts.hostname or parts.port == 0:
-            raise ValueError(_NOT_A_URL)
-        return cls(parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme], parts.path.rstrip("/"))
-
-    @property
-    def authority(self) -> str:
-        """Host and port, as the header ``Host`` has them. Raises ``UnicodeError`` for a host that cannot be a name."""
-        host = f"[{self.host}]" if ":" in self.host else self.host.encode("idna").decode()
-        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        return f"{self.scheme}://{self.authority}{self.base}"
-
-
 class ClientRequest(NamedTuple):
-    """A request that goes out. ``target`` stands in the request line as it is; a surrogate in it is a byte that is no UTF-8."""
+    """A request to a server. ``target`` is sent as it is; a surrogate in it is a byte that is not UTF-8."""
 
     method: str
     target: str
@@ -128,7 +101,7 @@ class ClientRequest(NamedTuple):
     chunked: bool = False
 
     def encoded(self) -> bytes:
-        """As it is sent, with its framing. Raises ``ValueError`` for a line break in a line."""
+        """The bytes of the request. Raises ``ValueError`` for a line break inside a line."""
         lines, body = [f"{name}: {value}" for name, value in self.headers.items()], self.body
         if self.chunked:
             lines.append("Transfer-Encoding: chunked")
@@ -163,7 +136,7 @@ class _Deadline:
 
 
 class _Incoming(io.RawIOBase):
-    """What comes over a socket, until a deadline."""
+    """The bytes from a socket, until a deadline."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -178,7 +151,7 @@ class _Incoming(io.RawIOBase):
 
 
 class _ResponseFile(io.BufferedReader):
-    """The buffer of a connection, kept from one response to the next. To ``HTTPResponse`` it is a socket, and the socket's file."""
+    """The buffer of a connection, which lasts for all its responses. ``HTTPResponse`` uses it as the socket and as its file."""
 
     def makefile(self, *_: object) -> _ResponseFile:
         return self
@@ -193,7 +166,7 @@ class RawConnection:
         self._socket, self._seconds = sock, seconds
         self._incoming = _Incoming(sock)
         self._file = _ResponseFile(self._incoming)
-        self.is_reusable = False  # whether the last response came whole, and the server answers more after it
+        self.is_reusable = False  # whether the last response came whole, and the server keeps the connection
 
     def __enter__(self) -> RawConnection:
         return self
@@ -202,7 +175,7 @@ class RawConnection:
         self.close()
 
     def send(self, data: bytes, deadline: _Deadline | None = None) -> None:
-        """Errors are not raised here, since a response may have come before: they show when one is expected."""
+        """Send the bytes. Raises no error, since a response may have come before it: `receive` raises where there is none."""
         self.is_reusable = False
         with suppress(OSError):
             self._socket.settimeout((deadline or _Deadline(self._seconds)).left())
@@ -233,7 +206,7 @@ class RawConnection:
             return Response(response.status, tuple(response.getheaders()), bytes(body))
 
     def is_closed(self) -> bool:
-        """Whether the server closes the connection, and sends nothing more before."""
+        """Whether the server closes the connection without sending more."""
         self._incoming.deadline = _Deadline(self._seconds)
         try:
             return self._file.read(1) == b""
@@ -247,7 +220,7 @@ class RawConnection:
 
 
 def _end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The headers without those of one connection, each value on one line."""
+    """The headers without the hop-by-hop ones (RFC 9110, 7.6.1), each value on one line."""
     headers = list(headers)
     named = {word.strip().lower() for name, value in headers if name.lower() == "connection" for word in value.split(",")}
     one_line = (" ".join(part.strip(" \t\r") for part in value.split("\n")) for _, value in headers)
@@ -261,15 +234,20 @@ class HttpClient:
     """A client of the server at a URL. `send` keeps its connection for the next request, and belongs to one thread; `forward` may
     be called from several at once.
 
-    ``seconds`` bounds a whole exchange of `send` (twice as long where a body is sent), and each silence of `forward`. Raises
-    ``ValueError`` for what is no URL, and ``OSError`` for a ``ca_file`` that cannot be taken.
+    ``base`` is the path of the URL, without a slash at its end. ``seconds`` bounds a whole exchange of `send` (twice as long where
+    a body is sent), and each silence of `forward`. Raises ``ValueError`` for what is no URL, and ``OSError`` for a ``ca_file``
+    that cannot be taken.
     """
 
     def __init__(self, url: str, seconds: float, ca_file: str | None = None, insecure: bool = False) -> None:
-        self.url, self.seconds, self.endpoint = url, seconds, Endpoint.of(url)
+        parts = urlsplit(url)
+        if parts.scheme not in _PORTS or not parts.hostname or parts.port == 0:
+            raise ValueError(_NOT_A_URL)
+        self.url, self.seconds, self.base = url, seconds, parts.path.rstrip("/")
+        self.scheme, self._address = parts.scheme, (parts.hostname, parts.port or _PORTS[parts.scheme])
         self._kept: RawConnection | None = None
         self._tls: ssl.SSLContext | None = None
-        if self.endpoint.scheme == "https":
+        if parts.scheme == "https":
             self._tls = ssl.create_default_context()
             if ca_file is not None:
                 self._tls.load_verify_locations(ca_file)  # beside those of the system
@@ -284,8 +262,10 @@ class HttpClient:
 
     @property
     def host(self) -> str:
-        """What the header ``Host`` says."""
-        return self.endpoint.authority
+        """Host and port, as the header ``Host`` has them. Raises ``UnicodeError`` for a host that cannot be a name."""
+        name, port = self._address
+        host = f"[{name}]" if ":" in name else name.encode("idna").decode()
+        return host if port == _PORTS[self.scheme] else f"{host}:{port}"
 
     def close(self) -> None:
         kept, self._kept = self._kept, None
@@ -300,21 +280,21 @@ class HttpClient:
             raise NoAnswer(f"{self.url} {failure_text(failed, self.seconds)}") from None
 
     def exchange(self, request: ClientRequest, limit: int | None = None) -> Response:
-        """The same, with at most ``limit`` bytes of body. Raises ``OSError``, ``HTTPException`` and ``ValueError`` as they come."""
+        """As `send`, with at most ``limit`` bytes of body; raises ``OSError``, ``HTTPException`` and ``ValueError``."""
         headers = {"Host": self.host, "User-Agent": f"kvfake/{__version__}", **request.headers}
         request, deadline = request._replace(headers=headers), _Deadline(self.seconds)
         kept, self._kept = self._kept, None
         if kept is not None:
-            with suppress(ConnectionError):  # the server had closed it: a new connection will do
+            with suppress(ConnectionError):  # the server has closed it: a new connection follows
                 return self._exchange_on(kept, request, deadline, limit)
         return self._exchange_on(self._connect(deadline), request, deadline, limit)
 
     def _exchange_on(self, connection: RawConnection, request: ClientRequest, deadline: _Deadline, limit: int | None) -> Response:
-        """The connection is kept only where a whole response came."""
+        """The response. The connection is kept only where a whole response came."""
         self._kept = connection
         try:
             connection.send(request.encoded(), deadline)
-            if request.body:  # a server that refuses it unread may have let the time for sending pass
+            if request.body:  # a server that does not read the body may have used up the time while it was sent
                 deadline = _Deadline(self.seconds)
             return connection.receive(request.method, deadline, limit)
         finally:
@@ -322,20 +302,20 @@ class HttpClient:
                 self.close()
 
     def connection(self) -> RawConnection:
-        """A connection for what `send` would not send. Raises `NoAnswer`."""
+        """A new connection for any bytes. Raises `NoAnswer`."""
         try:
             return self._connect(_Deadline(self.seconds))
         except OSError as failed:
             raise NoAnswer(f"{self.url} {failure_text(failed, self.seconds)}") from None
 
     def forward(self, request: Request, target: bytes, via: str = "", name: str = "the real server") -> Response:
-        """The response to somebody else's request, as it can be sent on to them; 502 where there is none. ``target`` lies below
-        the URL, ``via`` is the header, ``name`` is what the 502 calls the server.
+        """Forward a client's request. Returns the response for that client; 502 where none comes. ``target`` is below the URL,
+        ``via`` is the value of the header, ``name`` is the name of the server in the text of the 502.
         """
         try:
             given = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.items())
             headers = {"host": self.host, **{name: value for name, value in _end_to_end(given) if name not in _SET_BY_FORWARD}}
-            path = quote_from_bytes(self.endpoint.base.encode() + target, _VISIBLE)
+            path = quote_from_bytes(self.base.encode() + target, _VISIBLE)
             sent = ClientRequest(request.method, path, headers | ({"via": via} if via else {}), request.body)
             deadline = _Deadline(MAX_FORWARD_SECONDS, silence=self.seconds)
             with self._connect(deadline) as connection:
@@ -346,11 +326,11 @@ class HttpClient:
             return error_response(502, f"{name} {self.url} did not answer: {str(failed) or type(failed).__name__}")
 
     def _connect(self, deadline: _Deadline) -> RawConnection:
-        sock = socket.create_connection((self.endpoint.host, self.endpoint.port), deadline.left())
+        sock = socket.create_connection(self._address, deadline.left())
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
-                sock = self._tls.wrap_socket(sock, server_hostname=self.endpoint.host)
+                sock = self._tls.wrap_socket(sock, server_hostname=self._address[0])
         except BaseException:
             sock.close()
             raise
@@ -358,20 +338,20 @@ class HttpClient:
 
 
 def site_client(url: str, seconds: float, ca_file: str | None = None, insecure: bool = False) -> HttpClient:
-    """A client of a real server at its site URL. The ``/api/v1`` that clients of Persist have at the end of theirs is taken off.
-    Raises `NoAnswer` for a wrong URL or file.
+    """A client of a real server at its site URL. An ``/api/v1`` at its end, as clients of Persist have it, is taken off. Raises
+    `NoAnswer` for a wrong URL or file.
     """
     try:
-        endpoint = Endpoint.of(url)
         if not url.isascii() or not url.isprintable() or set(url) & set(" ?#@\\"):
             raise ValueError(_NOT_A_URL)
-        router = endpoint._replace(base=endpoint.base.removesuffix(API).rstrip("/")).url
+        client = HttpClient(url, seconds, ca_file, insecure)
+        client.base = client.base.removesuffix(API).rstrip("/")
+        client.url = f"{client.scheme}://{client.host}{client.base}"
+        return client
     except ValueError:
         got = "" if set(url) & set("?#@") else f", got {url!r}"  # a secret may stand behind one of these
         text = f"that is no site URL: expected http(s)://host[:port][/path], with no user, query or fragment{got}"
         raise NoAnswer(text) from None
-    try:
-        return HttpClient(router, seconds, ca_file, insecure)
     except OSError as failed:
         reason = "expected certificates in PEM" if isinstance(failed, ssl.SSLError) else failed.strerror
         raise NoAnswer(f"cannot take certificates from {ca_file}: {reason}") from None
@@ -390,13 +370,13 @@ def control_request(
     token: str | None = None,
     limit: int = MAX_CONTROL_BYTES,
 ) -> dict[str, Any]:
-    """The JSON object that the kvfake at the URL answers at that path, of at most ``limit`` bytes. Raises `NoAnswer`."""
+    """The JSON object, of at most ``limit`` bytes, with which the kvfake at the URL answers that path. Raises `NoAnswer`."""
     if token is not None and not token.isprintable():
         raise NoAnswer("the control token cannot be sent: expected printable characters")
     headers = {"Authorization": f"Bearer {token}".encode().decode("latin-1")} if token else {}
     try:
         client = HttpClient(url, seconds)
-        base = client.endpoint.base
+        base = client.base
         if not client.host or quote_from_bytes(base.encode(), _VISIBLE) != base:
             raise ValueError(_NOT_A_URL)
     except ValueError:
@@ -413,13 +393,12 @@ def control_request(
         raise NoAnswer(f"the answer has {failed}") from None
     except (HTTPException, ValueError, RecursionError):
         raise NoAnswer(NOT_KVFAKE) from None
-    if not isinstance(answer, dict) or response.status >= 300:
-        error = answer.get("error") if isinstance(answer, dict) else None
-        if isinstance(error, str):
-            raise Refused(_on_one_line(error, _MAX_ERROR_CHARACTERS))
-        shown = _on_one_line(response.body.decode("utf-8", "replace"), _MAX_SHOWN_CHARACTERS)
-        raise NoAnswer(f"status {response.status}: {shown}")
-    return answer
+    if isinstance(answer, dict) and response.status < 300:
+        return answer
+    if isinstance(answer, dict) and isinstance(answer.get("error"), str):
+        raise Refused(_on_one_line(answer["error"], _MAX_ERROR_CHARACTERS))
+    shown = _on_one_line(response.body.decode("utf-8", "replace"), _MAX_SHOWN_CHARACTERS)
+    raise NoAnswer(f"status {response.status}: {shown}")
 
 
 def _on_one_line(text: str, characters: int) -> str:
@@ -442,11 +421,10 @@ def wait(url: str, seconds: float, token: str | None = None) -> None:
             bound = max(0.1, min(CONTROL_SECONDS, end - time.monotonic()))
             if control_request(url, "/_kvfake/health", bound, token=token).get("status") == "ok":
                 return
-            last = NoAnswer(NOT_KVFAKE)
+            raise NoAnswer(NOT_KVFAKE)
         except NoAnswer as why:
             if isinstance(why, Refused) and str(why) == CONTROL_OFF:
                 return
-            last = why
-        if time.monotonic() + _PAUSE_SECONDS >= end:
-            raise last
+            if time.monotonic() + _PAUSE_SECONDS >= end:
+                raise
         time.sleep(_PAUSE_SECONDS)

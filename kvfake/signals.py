@@ -1,6 +1,6 @@
-"""Signals that wait: for a command that serves until one comes, and for one that has something to put away before it ends.
+"""Signals: for a command that serves until one comes, and for a command that must clean up before it ends.
 
-Law: signals only. What happens when one comes is the command's. POSIX.
+Law: signals only. The commands decide what a signal does. POSIX.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from types import FrameType
 from typing import Any
 
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""What ends a command from outside: Ctrl-C, and a supervisor."""
+"""The signals that end a command: Ctrl-C sends the first, a supervisor the second."""
 SIGNAL_EXIT_CODE = 128
-"""Of a command that a signal has ended the exit code is this and the signal's number, as in a shell."""
+"""The exit code of a command that a signal has ended is this plus the signal's number, as in a shell."""
 
 
 @contextmanager
 def held_signals(numbers: Collection[int]) -> Iterator[Collection[int]]:
-    """In this block these signals wait for ``sigwait``, also in threads that are started here. Those that still wait at its end
-    are dropped. Gives the signal mask of before.
+    """In this block these signals wait for ``sigwait``, also in threads that are started in it. Signals that still wait at its end
+    are dropped. Gives the previous signal mask.
     """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     handlers = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
@@ -35,14 +35,14 @@ def held_signals(numbers: Collection[int]) -> Iterator[Collection[int]]:
 
 
 def drop_pending(numbers: Collection[int]) -> None:
-    """Drop these signals where they wait: the system does so once they are ignored."""
+    """Drop those of these signals that wait: the system does so when they are ignored."""
     for number in numbers:
         signal.signal(number, signal.SIG_IGN)
         signal.signal(number, signal.SIG_DFL)
 
 
 class Interrupted(BaseException):
-    """A signal came where it was allowed to. ``code`` is the exit code that says so."""
+    """A signal came in a block of `DeferredSignals.allowed`. ``code`` is the exit code for it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -50,14 +50,14 @@ class Interrupted(BaseException):
 
 
 class DeferredSignals:
-    """A context in which the first of `END_SIGNALS` raises `Interrupted` inside `allowed`, and waits outside of it; none after it
-    raises anything. A signal that this process ignores stays ignored.
+    """A context in which the first of `END_SIGNALS` raises `Interrupted` inside `allowed`, and waits outside of it. Later signals
+    raise nothing. A signal that this process ignores stays ignored.
     """
 
     def __init__(self) -> None:
-        self._handlers: dict[int, Any] = {}  # those of before
+        self._handlers: dict[int, Any] = {}  # the previous ones
         self._number: int | None = None
-        self._is_allowed = False
+        self._is_allowed = self._is_raised = False
 
     def __enter__(self) -> DeferredSignals:
         if threading.current_thread() is threading.main_thread():  # Python runs handlers nowhere else
@@ -73,36 +73,30 @@ class DeferredSignals:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._number is None:
             self._number = number
-        self._raise_if_allowed()
+        if self._is_allowed:
+            self.check()
 
-    def _raise_if_allowed(self) -> None:
-        if self._is_allowed and self._number is not None:
-            self._is_allowed = False
+    def check(self) -> None:
+        """Raises `Interrupted` if a signal waits."""
+        if self._number is not None and not self._is_raised:
+            self._is_raised = True
             raise Interrupted(self._number)
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """In this block a signal raises `Interrupted`, also one that came before it."""
+        """In this block a signal raises `Interrupted`; one that waits raises it at once."""
         self._is_allowed = True
-        self._raise_if_allowed()
         try:
+            self.check()
             yield
         finally:
             self._is_allowed = False
 
-    @contextmanager
-    def deferred(self) -> Iterator[None]:
-        """In this block, inside `allowed`, a signal waits for the block's end."""
-        self._is_allowed = False
-        yield
-        self._is_allowed = True
-        self._raise_if_allowed()
-
 
 @contextmanager
 def sigterm_calls(call: Callable[[int], object]) -> Iterator[None]:
-    """In this block SIGTERM calls that with its number. It does not in another thread than the main one, nor where SIGTERM has a
-    handler already.
+    """In this block SIGTERM calls ``call`` with its number; not outside of the main thread, nor where SIGTERM has a handler
+    already.
     """
     is_ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if is_ours:

@@ -29,7 +29,7 @@ from kvfake.contract.checks.client import (
     Mismatch,
 )
 from kvfake.contract.checks.expectations import Check, Run
-from kvfake.contract.checks.runner import CHECKS, DIFFERS, HOLDS, NOT_SEEN, NOT_VERIFIABLE, Finding, Verdict, run_check, run_checks
+from kvfake.contract.checks.runner import CHECKS, DIFFERS, HOLDS, NOT_SEEN, NOT_VERIFIABLE, Finding, Verdict, run_checks
 from kvfake.contract.redaction import Redactor
 from kvfake.contract.verify_report import Report
 from kvfake.double import Double
@@ -239,7 +239,7 @@ def differs(wrong: Wrong, profile: str) -> bool:
     double = kvfake.Double(profile=profile, strict=True, token=[f"{tokens[who]}={owner}" for who, owner in OWNERS.items()])
     with serving(double, wrong.answer, wrong.wire) as door, HttpClient(f"http://127.0.0.1:{door.port}", 2) as http:
         client = ContractClient(http, tokens, profile=profile)
-        return any(run_check(client, check).outcome == DIFFERS for check in CHECKS if check.row == wrong.row)
+        return any(run_checks(client, ROWS[wrong.row], [check]).outcome == DIFFERS for check in CHECKS if check.row == wrong.row)
 
 
 def changing(**changes: Any) -> Any:
@@ -343,7 +343,7 @@ def test_a_check_that_stumbles_is_a_difference(double: Double) -> None:
         run.client.request("GET", f"{run.client.kv_path}/{run.key}").json()["value"]
 
     with HttpClient(double.url, 10) as http:
-        verdict = run_checks(ContractClient(http, TOKENS), ROWS["M02"], [Check("M02-stumble", stumble)])
+        verdict = run_checks(ContractClient(http, TOKENS), ROWS["M02"], [Check("M02-stumble", (stumble,))])
     assert verdict.outcome == DIFFERS
     (finding,) = verdict.mismatches
     assert str(finding.mismatch) == "the answer is not what can be read here: KeyError: 'value'"
@@ -410,7 +410,7 @@ def test_a_text_is_redacted_before_it_is_cut(start: int) -> None:
     token = "s3cret-TOKEN"
     body = start * b"x" + token.encode() + 500 * b"y"
     response = CheckResponse(ClientRequest("PUT", body.decode(), {"X": body.decode()}, body), 200, {"x": body.decode()}, body)
-    finding = Finding(CHECKS[0], DIFFERS, None, Mismatch("expected ", b"ok", ", got ", body, body.decode()), (response,))
+    finding = Finding(CHECKS[0], Mismatch("expected ", b"ok", ", got ", body, body.decode()), (response,))
     report = Report("mattermost", None, Redactor([token]))
     report.verdicts.append(Verdict(ROWS["M01"], DIFFERS, (), (), (finding,), False))
     for text in (*report.lines(report.verdicts[0]), json.dumps(report.as_json()), report.as_junit(False).decode()):
@@ -667,11 +667,11 @@ def test_a_plain_socket_tells_what_happened() -> None:
         connection.recv(1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-    with listening(reset) as port, ContractClient(HttpClient(f"http://127.0.0.1:{port}", 10), {}).connection() as connection:
+    with listening(reset) as port, HttpClient(f"http://127.0.0.1:{port}", 10).connection() as connection:
         connection.send(b"x")
         assert connection.is_closed()
         with pytest.raises(Mismatch, match="expected an answer, but the server "):
-            connection.receive()
+            ContractClient(HttpClient(f"http://127.0.0.1:{port}", 10), {}).receive(connection, b"x")
     with listening(silent) as port:
         with HttpClient(f"http://127.0.0.1:{port}", 0.1).connection() as quiet:
             assert not quiet.is_closed()

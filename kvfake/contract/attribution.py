@@ -1,8 +1,8 @@
-"""Attribution: in what the double's answer differs from the recorded one, and which rows of the fact list explain that.
+"""Attribution: how the double's answer differs from the recorded one, and which rows of the fact list explain that.
 
-Law: two answers and what was done before in, lines and rows out; it asks nobody. Mattermost's answers are compared byte for byte,
-Persist's, whose rows speak of JSON, by their meaning. A rule says of one row whether it explains a difference. What is no answer of
-the service's, and what another client may have done, is explained by none.
+Law: two answers and the history of the keys in, lines and rows out. Mattermost's answers are compared byte for byte; Persist's by
+their meaning, since its rows speak of JSON. A rule says whether one row explains a difference. No row explains the answer of a
+proxy, or what another client may have done.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ from kvfake.stores import Namespace
 MAX_ROWS = 3  # the nearest
 
 _NOT_THE_SERVICE = (429, 502, 503, 504)  # statuses of proxies
-_LARGE_VALUE_BYTES = 4096  # a Persist value whose size may be the reason of a refusal
+_LARGE_VALUE_BYTES = 4096  # a larger value of Persist's may be refused for its size
 
 
 class Elsewhere(Enum):
-    """Where else a value lies, or a missing key was deleted: at this key of another owner, below another prefix, at another key."""
+    """Where a value lies, or a key was deleted, if not at the place of the request: at the same key of another owner, at the same
+    key below another prefix, or at another key.
+    """
 
     OWNER, PREFIX, KEY = auto(), auto(), auto()
 
 
 class Past(NamedTuple):
-    """What the recording did at a key: the ``verb`` that last changed it, and for a set the ``request`` and the value that it
-    ``replaced``; the status of a set that was ``refused`` since.
+    """What happened to a key before, in the recording: the ``verb`` of the last change; if that was a set, its ``request`` and the
+    value that it ``replaced``; the status of a later set that was ``refused``, else 0.
     """
 
     verb: str = ""
@@ -45,16 +47,16 @@ class Past(NamedTuple):
     refused: int = 0
 
 
-_NO_OPERATION = Operation("", "", ("", "", b""))  # of a request that asks for none: no rule knows its verb
+_NO_OPERATION = Operation("", "", ("", "", b""))  # for a request without an operation: no rule has this verb
 
 Where = Callable[[Namespace, bytes, "Value | None"], "Elsewhere | None"]
-"""Finds where else a key's value lies, or a key that has no value was deleted."""
+"""Finds the value of a key somewhere else, or, without a value, the deletion of that key."""
 
 # ----------------------------------------------------------------------------------------------------------- what differs
 
 
 def mismatches(exchange: RecordedExchange, want: Response) -> list[str]:
-    """A line for each thing in which the double's answer differs from the recorded one."""
+    """A line for each part of the answer (status, header, body) in which the double differs from the recording."""
     got, is_persist = exchange.response, state.service_of(exchange.request.target) is persist
     found = [] if got.status == want.status else [f"status: recorded {got.status}, double {want.status}"]
     for name in () if found else ("content-type", "allow") if is_persist else KEPT_RESPONSE_HEADERS:
@@ -73,13 +75,13 @@ def header(response: Response, name: str) -> str | None:
 
 
 def has_error(response: Response) -> bool:
-    """Whether its JSON has an error (P04)."""
+    """Whether the body is JSON with a text in ``error`` (P04)."""
     answer = json_of(response.body)
     return isinstance(answer, dict) and isinstance(answer.get("error"), str)
 
 
 def _is_equivalent(name: str, got: str | None, want: str | None) -> bool:
-    """Whether more methods are allowed, or the content type has another charset."""
+    """Whether ``got`` allows at least the methods of ``want``, or names the same type with any charset."""
     if name == "allow":
         methods = [{method.strip() for method in (value or "").split(",")} - {""} for value in (got, want)]
         return methods[0] >= methods[1]
@@ -105,8 +107,8 @@ def _quoted(value: str | None) -> str:
 
 
 class Difference:
-    """An exchange that the double answers in another way: ``lines`` say in what, ``rows`` why, the nearest first. ``values`` are
-    those of the recorded answer that are others in the double's, by key.
+    """An exchange that the double answers otherwise: ``got`` is the recorded answer, ``want`` the double's. ``lines`` say what
+    differs, ``rows`` why, the nearest first. ``values`` are the recorded values, by key, where the double's answer shows another.
     """
 
     def __init__(self, step: Step, want: Response, lines: list[str], past: Mapping[Place, Past], where: Where) -> None:
@@ -125,22 +127,22 @@ class Difference:
         self.rows = list(found)[:MAX_ROWS]
 
     def past_of(self, key: bytes) -> Past:
-        """What was done at a key of the operation's name space."""
+        """What happened before to a key of the operation's name space."""
         return self._past.get((self.operation.namespace, key), Past())
 
     @property
     def _is_of_others(self) -> bool:
-        """Whether a proxy answered, or a page for people."""
+        """Whether a proxy answered, or a web page came."""
         is_page = self.got.body.lstrip()[:1] == b"<"
         return self.got.status != self.want.status and (is_page or self.got.status in _NOT_THE_SERVICE)
 
     def has_status(self, *statuses: int) -> bool:
-        """Whether one of the two answers has one of these."""
+        """Whether one of the two answers has one of these statuses."""
         return self.got.status in statuses or self.want.status in statuses
 
     @property
     def lost(self) -> list[str]:
-        """The keys that only the double lists."""
+        """The keys that are only in the double's list."""
         return sorted(set(listed(self.want)) - set(listed(self.got)))
 
     @property
@@ -149,17 +151,17 @@ class Difference:
 
     @property
     def is_found(self) -> bool:
-        """Whether both answers to a get show a value, and not the same bytes."""
+        """Whether both answers to a get show a value, and the bytes differ."""
         return self.verb == "get" and self.got.status == self.want.status == 200 and self.got.body != self.want.body
 
     @property
     def got_value(self) -> bytes | None:
-        """The value in the answer to a get, if the double's has another one or none."""
+        """The value in the recorded answer to a get, if the double's answer has another or none."""
         return next((value.data for value in self.values.values() if value is not None and self.verb == "get"), None)
 
 
 Rule = tuple[str, Callable[[Difference], Any]]
-"""A row, and whether it explains a difference. The rules of a service stand in order: the nearest first."""
+"""A row, and whether it explains a difference. The rules of a service are in order: the nearest row first."""
 
 # --------------------------------------------------------------------------------------------------------------- Mattermost
 
@@ -172,7 +174,7 @@ _ROWS_OF_REFUSALS = {
 
 
 def _refusal(row: str) -> Rule:
-    """A rule: one of the answers is the refusal of which the row speaks."""
+    """A rule: one of the two answers is the refusal that the row describes."""
     return row, lambda it: row in (_ROWS_OF_REFUSALS.get(it.got.body), _ROWS_OF_REFUSALS.get(it.want.body))
 
 
@@ -182,7 +184,7 @@ def _is_error_of_other_form(it: Difference) -> bool:
 
 
 def _is_other_base_path(it: Difference) -> bool:
-    """Another plugin's path leads to the store, or the store's own path leads nowhere."""
+    """The path of another plugin leads to the store, or the path of the store leads nowhere."""
     if not go.clean(state.unescaped(it.path)).startswith(mattermost.KV.encode()):
         return True
     is_missing = it.want.body in mattermost.MISSING_BODIES
@@ -196,13 +198,13 @@ def _prefix(it: Difference) -> bytes:
 
 
 def _is_other_credential(it: Difference) -> bool:
-    """Not the usual one: the header with the word Bearer, and no other token beside it."""
+    """The request names its token in another way than by the header ``Authorization: Bearer``, or names more than one."""
     usual_sources = int(it.request.headers.get(b"authorization", b"").startswith(b"Bearer "))
     return it.token_sources > usual_sources
 
 
 def _is_disputed_json(it: Difference) -> bool:
-    """Another reader of JSON than Go's judges the body otherwise."""
+    """Go's reader of JSON and Python's disagree whether the body is JSON."""
     try:
         load_json(it.request.body.removeprefix(BOM_UTF8))
         is_json = True
@@ -216,7 +218,7 @@ def _is_changed_otherwise(it: Difference) -> bool:
 
 
 def _is_path_read_otherwise(it: Difference) -> bool:
-    """The value was set by another way to write the same path, or lies at a key that another reading of this path would find."""
+    """The value was set at the same path in another spelling, or lies at a key to which another decoding of this path leads."""
     is_set_by_other = it.past.request is not None and it.past.request.target.partition(b"?")[0] != it.path
     return is_set_by_other or (b"%" in it.path and (it.elsewhere is Elsewhere.KEY or None in it.values.values()))
 
@@ -267,13 +269,13 @@ def _records(response: Response) -> list[dict[str, Any]]:
 
 
 def _is_other_moment(it: Difference) -> bool:
-    """The records are the same but for their moments."""
+    """The records differ only in ``updated``."""
     got, want = ([{**one, "updated": type(one.get("updated"))} for one in _records(response)] for response in (it.got, it.want))
     return got == want and _records(it.got) != _records(it.want)
 
 
 def _is_no_string(it: Difference) -> bool:
-    """A value or an error that the official client could not read, or not as what was stored."""
+    """A value or an error is not a string, or the value is not the string that was stored: the official client cannot read it."""
     answer = json_of(it.got.body)
     if isinstance(answer, dict) and not isinstance(answer.get("error", ""), str):
         return True
@@ -285,7 +287,7 @@ def _is_no_string(it: Difference) -> bool:
 
 
 def _is_undocumented_bound(it: Difference) -> bool:
-    """Who may ask, which methods and paths there are, how much is too much."""
+    """It is about tokens, methods, bad escapes in paths, or limits of size."""
     payload = json_of(it.request.body)
     keys = payload.get("keys") if isinstance(payload, dict) else None
     return (
@@ -303,14 +305,14 @@ def _is_size(it: Difference) -> bool:
 
 
 def _is_other_key(it: Difference) -> bool:
-    """The key is written so that it may be read otherwise, and another one is found."""
+    """The key has characters that a server may decode otherwise, and the answers show different keys."""
     is_plain = _PLAIN_KEY.fullmatch(it.path.partition(b"/persist/kv/")[2]) is not None
     got, want = ([record["key"] for record in _records(response)] for response in (it.got, it.want))
     return not is_plain and (it.elsewhere is Elsewhere.KEY or got != want)
 
 
 def _is_deleted_otherwise(it: Difference) -> bool:
-    """A deleted key is there, or a listed one is not since another was deleted with which it begins."""
+    """A deleted key is there, or a key is missing in a list since a key was deleted with which it begins."""
     more = set(listed(it.got)) - set(listed(it.want))
     is_there = (it.past.verb == "delete" and it.got_value is not None) or any(
         it.past_of(bytes_of(key)).verb == "delete" for key in more
@@ -319,7 +321,7 @@ def _is_deleted_otherwise(it: Difference) -> bool:
 
 
 def _is_breach(it: Difference) -> bool:
-    """An answer to a read that has not the documented form, or shows something else than was set."""
+    """The recorded answer to a read has not the documented form, or does not show what was set."""
     answer, operation = json_of(it.got.body), it.operation
     changed = list(it.values) or [bytes_of(key) for key in it.lost]
     if it.verb == "list":
@@ -335,7 +337,7 @@ def _is_breach(it: Difference) -> bool:
 
 
 def _is_record(record: Any, key: bytes) -> bool:
-    """Whether it is the key's, with its three fields."""
+    """Whether it is the record of that key, with its three fields."""
     fields = ("key", "value", "updated")
     return (
         isinstance(record, dict)

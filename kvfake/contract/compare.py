@@ -1,22 +1,22 @@
-"""``kvfake compare``: replay a recording on the double, and print what it answers otherwise.
+"""``kvfake compare``: replay a recording on the double, and print where their answers differ.
 
-Law: options in, lines on stdout, an exit code. Before the replay the double gets an owner for each token and the values that were
-there before; during it the clock goes by the moments that the real server gave. After a difference the double holds what the real
-store does, so that each is told once. Which rows explain a difference is not decided here.
+Law: options in, lines on stdout and an exit code out. Before the replay the double gets an owner for each token, and the values
+that were there before; during the replay its clock follows the moments that the real server gave. After a difference it gets the
+real server's value, so that each difference is reported once. Which rows explain a difference is not decided here.
 """
 
 from __future__ import annotations
 
 import argparse
 import textwrap
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 from kvfake.contract import DIFFERENT, write_text
 from kvfake.contract.attribution import Difference, Elsewhere, Past, mismatches
-from kvfake.contract.recorded_state import Label, Place, RecordedState, Step, Value, is_done, label_of, values_after
+from kvfake.contract.recorded_state import Place, RecordedState, Step, Value, is_done, label_of, values_after
 from kvfake.contract.recording import Recording, read
 from kvfake.contract.redaction import printable
 from kvfake.http.in_process import sent_body
@@ -44,6 +44,7 @@ class Replay:
         self._world, self._router = backend.own, Router(backend, None)
         self._base = urlsplit(recording.against).path.encode()
         self._state = RecordedState(exchange for exchange in recording.exchanges if not exchange.is_beside)
+        self.owners = self._state.owners
         self.beside = len(recording.exchanges) - len(self._state.steps)
         self._past: dict[Place, Past] = {}
 
@@ -51,17 +52,9 @@ class Replay:
         """How many exchanges are replayed."""
         return len(self._state.steps)
 
-    @property
-    def shared(self) -> list[list[Label]]:
-        """The tokens that were taken for one owner's."""
-        groups: dict[tuple[str, str], list[Label]] = {}
-        for label, owner in self._state.owners.items():
-            groups.setdefault((label[0], owner), []).append(label)
-        return [labels for labels in groups.values() if len(labels) > 1]
-
     def differences(self) -> Iterator[Difference]:
         self._world.clock.freeze()
-        for (_, token), owner in self._state.owners.items():
+        for (_, token), owner in self.owners.items():
             self._world.tokens.add(token.decode("utf-8", "replace"), owner)
         for place, value in self._state.values.items():
             self._put(place, value)
@@ -71,7 +64,7 @@ class Replay:
                 yield difference
 
     def _replayed(self, step: Step, operation: Operation) -> Difference | None:
-        """Replay an operation. Where the answers differ, let the double hold what the real store does."""
+        """Replay an operation. Where the answers differ, give the double the value of the real server."""
         request, recorded, verb = step.exchange.request, step.exchange.response, operation.verb
         place = (operation.namespace, operation.key)
         before, values = self._world.store.get(*place), values_after(request, recorded, operation)
@@ -90,11 +83,11 @@ class Replay:
         elif verb == "delete" and not is_refused:
             self._past[place] = Past(verb)
         elif verb == "get" and difference is not None and values:
-            self._past.pop(place, None)  # somebody else has changed it since
+            self._past.pop(place, None)  # another client may have changed it
         return difference
 
     def _difference(self, step: Step) -> Difference | None:
-        """The difference, if the double answers otherwise."""
+        """The difference between the recorded answer and the double's, if there is one."""
         request = step.exchange.request
         response = self._router.answer(request, self._base)
         assert isinstance(response, Response)  # no store's answer is a job
@@ -103,7 +96,7 @@ class Replay:
         return Difference(step, response, lines, self._past, self._where) if lines else None
 
     def _where(self, namespace: Namespace, key: bytes, value: Value | None) -> Elsewhere | None:
-        """Where else the value lies, or the missing key was deleted."""
+        """Where else the value lies; without a value, where else the key was deleted."""
         if value is None:
             deleted = [place for place, past in self._past.items() if past.verb == "delete" and place[0][0] == namespace[0]]
             if any(space == namespace and key.startswith(one) for space, one in deleted):
@@ -125,7 +118,7 @@ class Replay:
             self._world.store.set(*place, Entry(value.data, self._world.clock.now()))
 
     def _move_clock(self, value: Value | None) -> None:
-        """To the moment that the real server gave, where it can be read."""
+        """Set the clock to the moment that the real server gave, if that can be read."""
         if value is not None and value.updated is not None:
             with suppress(ValueError):
                 self._world.clock.move_to(value.updated)
@@ -139,7 +132,7 @@ def _between(one: Namespace, other: Namespace) -> Elsewhere:
 
 
 def command(options: argparse.Namespace) -> int:
-    """Print the differences; the exit code."""
+    """Print the differences. Returns the exit code."""
     settings = command_settings(vars(options), scopes=(WORLD,), overrides={"profile": RECORDED_PROFILE}, unread=_UNREAD)
     replay = Replay(read(options.file), settings["profile"])
     first_rows: Counter[str] = Counter()
@@ -169,11 +162,14 @@ def _lines(difference: Difference) -> Iterator[str]:
 
 
 def _shared(replay: Replay) -> Iterator[str]:
-    """What the replay has taken for granted of tokens."""
-    for labels in replay.shared:
-        names = " and ".join(token.decode("utf-8", "backslashreplace") for _, token in labels)
-        row = "M09" if labels[0][0] == mattermost.NAME else "P02"
-        yield f"{names} read what the other had set: taken for one owner's (if they are not, {row})"
+    """What the replay has assumed about tokens."""
+    groups: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for (service, token), owner in replay.owners.items():
+        groups[service, owner].append(token.decode("utf-8", "backslashreplace"))
+    for (service, _), tokens in groups.items():
+        if len(tokens) > 1:
+            row = "M09" if service == mattermost.NAME else "P02"
+            yield f"{' and '.join(tokens)} read what the other had set: taken for one owner's (if they are not, {row})"
 
 
 def _summary(replay: Replay, first_rows: Counter[str]) -> str:

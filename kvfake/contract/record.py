@@ -1,7 +1,7 @@
 """``kvfake record``: a proxy before a real server that writes each exchange to a recording.
 
-Law: every request and every response is passed on as it came. It answers nothing itself but its health, and what cannot be passed
-on. The recording decides what is kept.
+Law: it forwards every request and every response as it is, but requests bodies of the stores without compression. It answers only
+its health itself, and refuses what it cannot forward. The recording decides what is kept.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _STORES = (f"{mattermost.KV}/", f"{persist.API}/persist/kv/", "/persist/kv/")
 
 
 class RecordingProxy:
-    """Answers each request with the real server's response."""
+    """Answers each request with the real server's response, and records both."""
 
     def __init__(self, upstream: HttpClient, recording: RecordingWriter) -> None:
         self._upstream, self._recording = upstream, recording
@@ -54,7 +54,7 @@ class RecordingProxy:
 
     def _pass_on(self, request: Request) -> Response:
         passed = request
-        if not is_beside(request.target):  # a compressed body could be neither read nor compared
+        if not is_beside(request.target):  # `kvfake compare` cannot read a compressed body
             passed = request.replace(headers={**request.headers, b"accept-encoding": b"identity"})
         response = self._upstream.forward(passed, request.target, VIA)
         self._recording.write(request, response)
@@ -65,7 +65,7 @@ class RecordingProxy:
 
 
 def command(options: Namespace) -> int:
-    """Serve and record until Ctrl-C; the exit code."""
+    """Serve and record until Ctrl-C. Returns the exit code."""
     settings = command_settings(vars(options), scopes=(SERVER, REAL), overrides={"port": 0}, unread=PORT_OF_SERVE_ONLY)
     if settings["against"] is None:
         raise UsageError("record: expected --against URL, the site URL of a real server")
@@ -92,8 +92,8 @@ def command(options: Namespace) -> int:
 
 
 def check_store(upstream: HttpClient) -> None:
-    """Raises `CommandError` where nothing answers, or neither service's store does."""
-    client, base, reasons = ContractClient(upstream, {}), upstream.endpoint.base, []
+    """Raises `CommandError` where no server answers, or it has the store of neither service."""
+    client, base, reasons = ContractClient(upstream, {}), upstream.base, []
     with upstream:
         for path in _STORES:
             response = client.request("GET", base + path + client.key(), who=None)  # a store may refuse it

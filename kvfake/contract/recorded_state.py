@@ -1,11 +1,13 @@
 """The state behind a recording: each operation, the owner of each token, and the values that were there before it began.
 
-Law: recorded exchanges in, values out; nothing is replayed here. The services read the requests. What no answer shows is guessed:
+Law: recorded exchanges in, values out; nothing is replayed here. The services read the requests. Some things no answer shows, so
+they are guessed:
 
-* a token is known unless the first answer to it refuses it; one that becomes known later is not told from one that never is;
-* two tokens have one owner where one reads what the other alone has set, and nothing contradicts it. Two sessions of one owner that
-  never read each other's values stay two owners; an equal value at an equal key, by chance, makes two owners one;
-* a key that is read before it is set was there before. Whether somebody else set it meanwhile cannot be known.
+* A token is known unless the first answer to it refuses it. A token that becomes known later counts as unknown.
+* Two tokens have one owner where one reads a value that only the other has set, and no answer contradicts it. Two sessions of one
+  owner that never read each other's values count as two owners; two owners that happen to have the same value at the same key
+  count as one.
+* A key that is read before it is set was there before the recording. Whether another client has set it meanwhile, no answer shows.
 """
 
 from __future__ import annotations
@@ -29,11 +31,11 @@ _VALID_BODIES = {mattermost.NAME: b"0", persist.NAME: b'{"value":""}'}
 
 Place = tuple[Namespace, bytes]
 Label = tuple[str, bytes]
-"""A service, and a token as the recording shows it. A token of one service is not known to the other."""
+"""A service, and a token as the recording shows it. The services do not know each other's tokens."""
 
 
 class Standing(Enum):
-    """What an answer says of a token. ``PLAIN``: a user's, whose session belongs to no app."""
+    """What an answer shows of a token. ``PLAIN``: it is known, and its session belongs to no app (M12)."""
 
     KNOWN, PLAIN, UNKNOWN = range(3)
 
@@ -46,8 +48,8 @@ class Value(NamedTuple):
 
 
 class Step(NamedTuple):
-    """An exchange to replay. ``operation`` is ``None`` where a request is refused whatever value it has, or its token is not known;
-    ``standing`` is ``None`` where the answer says nothing of the token.
+    """An exchange to replay. ``operation`` is ``None`` where the request is refused whatever its value, or its token is not known;
+    ``standing`` is ``None`` where the answer shows nothing of the token.
     """
 
     exchange: RecordedExchange
@@ -56,8 +58,8 @@ class Step(NamedTuple):
 
 
 class RecordedState:
-    """``steps`` are the exchanges in their order; ``owners`` are those of known tokens, in the form of ``--token``; ``values`` are
-    those that were there before.
+    """``steps`` are the exchanges in their order; ``owners`` has the owner of each known token, in the form of ``--token``;
+    ``values`` are the values that were there before.
     """
 
     def __init__(self, exchanges: Iterable[RecordedExchange]) -> None:
@@ -83,7 +85,7 @@ def unescaped(path: bytes) -> bytes:
 
 
 def label_of(request: Request) -> Label:
-    """The service, and the token that counts: an empty one where there is none."""
+    """The service, and the token that it looks at; empty where there is none."""
     service = service_of(request.target)
     return service.NAME, service.token(_located(request))
 
@@ -95,16 +97,15 @@ def _located(request: Request) -> Request:
 
 
 def token_sources(request: Request) -> int:
-    """From how many places of a request a token might be taken (M10). A recording keeps no cookie but the session's."""
+    """How many places of a request hold a token (M10). A recording keeps no cookie but that of the session."""
     headers = request.headers
     return (b"authorization" in headers) + (b"cookie" in headers) + (mattermost.redact_query(request.target) != request.target)
 
 
 def _step(exchange: RecordedExchange) -> Step:
-    """With the operation as if anybody might ask for it, and a value that is accepted; ``None`` if it is refused all the same."""
-    request, response = exchange.request, exchange.response
+    """The exchange with its operation, read as if the owner were known and the value valid: ``None`` where that is refused, too."""
+    request, response = _located(exchange.request), exchange.response
     service = service_of(request.target)
-    request = _located(request)
     readable = request if request.path.endswith(b"/mget") else request.replace(body=_VALID_BODIES[service.NAME])
     try:
         operation = service.read(readable, _ANYBODY)
@@ -117,7 +118,7 @@ def _step(exchange: RecordedExchange) -> Step:
 
 
 def _owned(step: Step, owners: Mapping[Label, str]) -> Step:
-    """With the operation of the token's owner, where the token is known."""
+    """The step with the owner of its token in the operation; without an operation where the token is not known."""
     name, operation = owners.get(label_of(step.exchange.request)), step.operation
     if name is None or operation is None:
         return step._replace(operation=None)
@@ -133,7 +134,7 @@ def is_done(response: Response) -> bool:
 
 
 def values_after(request: Request, response: Response, operation: Operation) -> dict[bytes, Value | None]:
-    """The values that the answer shows to be there now, by key; ``None`` where nothing is."""
+    """The values that are there after the exchange, as far as the answer shows, by key; ``None`` for a key that is not there."""
     verb, key, is_persist = operation.verb, operation.key, operation.namespace[0] == persist.NAME
     answer = json_of(response.body)
     if verb == "mget":
@@ -153,7 +154,7 @@ def values_after(request: Request, response: Response, operation: Operation) -> 
 
 
 def value_of_record(record: Any) -> Value | None:
-    """The value in a record of Persist's."""
+    """The value in a record of Persist's; ``None`` where it is no such record."""
     value, updated = (record.get("value"), record.get("updated")) if isinstance(record, dict) else (None, None)
     return Value(bytes_of(value), updated if isinstance(updated, str) else None) if isinstance(value, str) else None
 
@@ -181,8 +182,8 @@ def bytes_of(text: str) -> bytes:
 
 
 def _with_csrf_tokens(steps: Sequence[Step]) -> Iterator[Step]:
-    """With the double's CSRF tokens in place of the real server's: a session's is the first that was accepted with its cookie
-    (M26), and never refused.
+    """The steps with the double's CSRF tokens in place of the real server's. The CSRF token of a session is the first that was
+    accepted with its cookie (M26) and never refused.
     """
     pairs = [_cookie_and_csrf(step.exchange.request) for step in steps]
     refused = {pair for pair, step in zip(pairs, steps, strict=True) if step.standing is Standing.UNKNOWN}
@@ -191,14 +192,15 @@ def _with_csrf_tokens(steps: Sequence[Step]) -> Iterator[Step]:
         if pair is not None and pair not in refused and step.standing is not None:
             csrf_tokens.setdefault(*pair)
     for pair, step in zip(pairs, steps, strict=True):
-        request = step.exchange.request
         if pair is not None and csrf_tokens.get(pair[0]) == pair[1]:
+            request = step.exchange.request
             request = request.replace(headers={**request.headers, b"x-csrf-token": CSRF_MARK.encode() + pair[0]})
-        yield step._replace(exchange=step.exchange._replace(request=request))
+            step = step._replace(exchange=step.exchange._replace(request=request))
+        yield step
 
 
 def _cookie_and_csrf(request: Request) -> tuple[bytes, bytes] | None:
-    """Both tokens of a request whose CSRF token counts."""
+    """The cookie and the CSRF token of a request that needs both."""
     cookie = go.cookie_value(request.headers.get(b"cookie", b""), COOKIE)
     csrf = request.headers.get(b"x-csrf-token")
     return (cookie, csrf) if cookie and csrf and request.method != "GET" else None
@@ -211,13 +213,15 @@ def _owners(steps: Sequence[Step]) -> dict[Label, str]:
     owners: dict[Label, str] = {}
     for label, standing in standings.items():
         if standing is not Standing.UNKNOWN:
-            name = _owner_name(label[0], len(owners) + 1, standing)
+            number = len(owners) + 1
+            of_mattermost = f"/user-{number}" if standing is Standing.PLAIN else f"app-{number}/user"
+            name = f"{PROJECT_MARK}{number}" if label[0] == persist.NAME else of_mattermost
             owners[label] = owners.setdefault(first.get(label, label), name)
     return owners
 
 
 def _standings(steps: Iterable[Step]) -> dict[Label, Standing]:
-    """The first answer counts that a token got alone; if there is none, the first that it got beside other tokens."""
+    """What is known of each token: by the first answer to a request that named it alone, else by the first to any request."""
     shown: defaultdict[Label, dict[bool, Standing]] = defaultdict(dict)
     for step in steps:
         label = label_of(step.exchange.request)
@@ -229,8 +233,8 @@ def _standings(steps: Iterable[Step]) -> dict[Label, Standing]:
 
 
 def _equal_owners(steps: Iterable[Step], standings: Mapping[Label, Standing]) -> dict[Label, Label]:
-    """For each token that has the owner of another one: the first of them."""
-    left: defaultdict[Place, dict[Label, Value | None]] = defaultdict(dict)  # what each token has left at a place
+    """For each token that has the same owner as another: the first token of that owner."""
+    left: defaultdict[Place, dict[Label, Value | None]] = defaultdict(dict)  # the value that each token's last change has left
     equal: set[tuple[Label, Label]] = set()
     different: set[tuple[Label, Label]] = set()
     for exchange, operation, _ in steps:
@@ -253,20 +257,14 @@ def _equal_owners(steps: Iterable[Step], standings: Mapping[Label, Standing]) ->
     return first
 
 
-def _owner_name(service: str, number: int, standing: Standing) -> str:
-    if service == persist.NAME:
-        return f"{PROJECT_MARK}{number}"
-    return f"/user-{number}" if standing is Standing.PLAIN else f"app-{number}/user"
+# -------------------------------------------------------------------------------------------------------- values from before
 
-
-# ----------------------------------------------------------------------------------------------------------- values of before
-
-_UNREAD = Value(b"")  # of a key that was listed and never read
+_UNREAD = Value(b"")  # for a key that was listed and never read
 
 
 def _values_before(steps: Iterable[Step]) -> dict[Place, Value]:
     values: dict[Place, Value] = {}
-    known: set[Place] = set()  # places of which an earlier answer has shown what was there
+    known: set[Place] = set()  # places whose value an earlier answer has shown
     shown: set[tuple[Namespace, str]] = set()  # the same, as a list shows their keys
     for exchange, operation, _ in steps:
         if operation is None:
@@ -286,6 +284,6 @@ def _values_before(steps: Iterable[Step]) -> dict[Place, Value]:
 
 
 def is_unchanged(response: Response) -> bool:
-    """Whether a set says that the value was there before (M17, as the documentation has it)."""
+    """Whether the answer to a set says that the value was there before (M17, as documented)."""
     answer = json_of(response.body)
     return isinstance(answer, dict) and answer.get("changed") is False

@@ -1,7 +1,7 @@
 """A recording: a file with the exchanges of an app and a real server, a line of JSON each, without tokens.
 
-Law: it writes and reads the file, and decides what of an exchange is kept there. It does not know what an exchange means. Of what
-does not concern the stores, where passwords and sessions are made, only the method, the path and the status are kept.
+Law: it writes and reads the file, and decides which parts of an exchange are kept. It does not know what an exchange means. Of an
+exchange beside the stores, which may hold a password, only method, path and status are kept.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from kvfake.contract import UNREACHABLE
-from kvfake.contract.redaction import Redactor, label
+from kvfake.contract.redaction import LABEL, Redactor
 from kvfake.errors import CommandError
 from kvfake.files import LineFile
 from kvfake.services import go, mattermost, persist
@@ -26,23 +26,23 @@ from kvfake.services.messages import Request, Response
 
 MARK = "kvfake_recording"
 VERSION = 1
-MAX_BODY_BYTES = 16 * 1024 * 1024  # a value is 256 KiB, a body of Persist's 2 MiB; an mget may be more
+MAX_BODY_BYTES = 16 * 1024 * 1024  # a value has up to 256 KiB, a request to Persist 2 MiB; the answer to an mget may be longer
 
 KEPT_RESPONSE_HEADERS = ("content-type", "x-content-type-options", "location", "allow")
 _KEPT_CREDENTIALS = (b"authorization", b"cookie", b"x-csrf-token")
 _KEPT_REQUEST_HEADERS = (b"content-type", b"x-requested-with", b"mattermost-user-id", b"user-agent")
-_BASE64 = "_base64"  # ends the name of a member that holds bytes which are not UTF-8
-_LONG_SEGMENT = re.compile(rb"[^/]{20,}")  # of a path: an id, which may be a secret, as a webhook's is
+_BASE64 = "_base64"  # the end of a member's name: its bytes are not UTF-8
+_LONG_SEGMENT = re.compile(rb"[^/]{20,}")  # of a path: an id, which may be a secret, as that of a webhook is
 _STORE_PATH = re.compile(
     b"(?:/plugins/[^/]+%b|%b)(?:/|\\Z)"
     % (re.escape(mattermost.KV.removeprefix(mattermost.APPS).encode()), b"|".join(map(re.escape, persist.PATHS)))
 )
-"""The store of any plugin counts: a server that has one at another path breaks M01."""
+"""The store of any plugin matches: a server that has the store at another plugin's path breaks M01."""
 
 
 class RecordedExchange(NamedTuple):
-    """``is_beside``: it does not concern the stores, and only method, path and status are kept. ``is_cut``: the answer was longer
-    than what is kept of it.
+    """``is_beside``: the request is not for a store, and only method, path and status are kept. ``is_cut``: the answer was longer
+    than `MAX_BODY_BYTES`.
     """
 
     number: int
@@ -53,14 +53,14 @@ class RecordedExchange(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """``against`` is the URL of the site that was recorded."""
+    """``against`` is the site URL of the recorded server."""
 
     against: str
     exchanges: list[RecordedExchange]
 
 
 def is_beside(target: bytes) -> bool:
-    """Whether a request does not concern the stores, however its path is written."""
+    """Whether a request is for neither store, in every spelling of its path."""
     path = target.partition(b"?")[0]
     decoded = unquote_to_bytes(path)
     return not any(map(_STORE_PATH.match, (path, decoded, go.clean(decoded))))
@@ -69,25 +69,26 @@ def is_beside(target: bytes) -> bool:
 # ------------------------------------------------------------------------------------------------------------------- writing
 
 
-class RecordingWriter:
+class RecordingWriter(LineFile):
     """The file of a recording that is being made. Raises ``OSError`` where it cannot be opened."""
 
     def __init__(self, path: str, against: str, complain: Callable[[str], None]) -> None:
-        self._header = header_line(against)
-        self._lines = LineFile(path, complain, private=True, first=self._header)
-        self._redactor = Redactor(replacement=label)
-        self._lock = Lock()
+        paths = {mattermost.NAME: mattermost.KV, persist.NAME: [path.decode() for path in persist.PATHS]}
+        self._header = json.dumps({MARK: VERSION, "against": against, "services": paths}) + "\n"
+        super().__init__(path, complain, private=True, first=self._header)
+        self._redactor = Redactor(replacement=LABEL)
+        self._exchange_lock = Lock()
         self._count = 0
 
     def write(self, request: Request, response: Response) -> None:
-        """Add an exchange. A token that it is the first to name is replaced in the lines before it, too."""
-        with self._lock:
+        """Add an exchange. A new token in it is replaced in the earlier lines, too."""
+        with self._exchange_lock:
             self._count += 1
             known = len(self._redactor)
             exchange = redacted(self._count, request, response, self._redactor)
             if len(self._redactor) > known:
-                self._lines.change(partial(self._redacted_line, since=known))
-            self._lines.add(line_of(exchange))
+                self.change(partial(self._redacted_line, since=known))
+            self.add(line_of(exchange))
 
     def _redacted_line(self, line: bytes, since: int) -> str:
         may_hold = f'{_BASE64}"'.encode() in line or self._redactor.may_hold(line, since)
@@ -95,17 +96,9 @@ class RecordingWriter:
             return line.decode()
         return line_of(_without_tokens(exchange_of(line), self._redactor, since))
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether the file has every exchange."""
-        return self._lines.is_whole
-
-    def close(self) -> None:
-        self._lines.close()
-
 
 def redacted(number: int, request: Request, response: Response, redactor: Redactor) -> RecordedExchange:
-    """What is kept of an exchange."""
+    """The parts of an exchange that are kept, without tokens."""
     credentials = redactor.credentials(request.headers)
     target = redactor.target(request.target)
     redactor.learn_from(response.headers)
@@ -125,7 +118,7 @@ def redacted(number: int, request: Request, response: Response, redactor: Redact
 
 
 def _without_tokens(exchange: RecordedExchange, redactor: Redactor, since: int = 0) -> RecordedExchange:
-    """The exchange with replacements for tokens, and then with bodies that are cut."""
+    """The exchange with replacements for tokens, and with bodies that are cut afterwards."""
     redact = partial(redactor.redact_bytes, since=since)
     request, response = exchange.request, exchange.response
     sent = {name: redact(value) for name, value in request.headers.items()}
@@ -134,12 +127,6 @@ def _without_tokens(exchange: RecordedExchange, redactor: Redactor, since: int =
         request=Request(request.method, redact(request.target), sent, redact(request.body)[:MAX_BODY_BYTES]),
         response=Response(response.status, given, redact(response.body)[:MAX_BODY_BYTES]),
     )
-
-
-def header_line(against: str) -> str:
-    """The first line: what this file is, and which paths of the site are the stores'."""
-    paths = {mattermost.NAME: mattermost.KV, persist.NAME: [path.decode() for path in persist.PATHS]}
-    return json.dumps({MARK: VERSION, "against": against, "services": paths}) + "\n"
 
 
 def line_of(exchange: RecordedExchange) -> str:
@@ -165,17 +152,17 @@ def _data(name: str, data: bytes) -> dict[str, str]:
 
 
 class _BadLine(Exception):
-    """Says what is wrong with a line."""
+    """A line is no line of a recording. The text says why."""
 
 
 def read(path: str) -> Recording:
-    """The recording in a file. Raises `Failed` with the line and the reason where it is none."""
+    """The recording in a file. Raises `CommandError` with the line and the reason where it is none."""
     number = 1
     try:
         with Path(path).open("rb") as file:
             against = _against(file.readline())
             exchanges = []
-            for number, line in enumerate(file, 2):  # noqa: B007 - it is told where a line is wrong
+            for number, line in enumerate(file, 2):  # noqa: B007 - the error text uses it
                 exchanges.append(exchange_of(line))
         return Recording(against, exchanges)
     except OSError as failed:
@@ -194,7 +181,7 @@ def _against(line: bytes) -> str:
 
 
 def exchange_of(line: bytes) -> RecordedExchange:
-    """The exchange of one line but the first."""
+    """The exchange in a line. The first line of a file has none."""
     found = _object(line)
     number, method, target = _member(found, "number", int), _member(found, "method", str), _bytes(found, "target")
     if found.get("beside") is True:

@@ -1,22 +1,23 @@
-"""Redaction: a text or bytes without the tokens that they hold, and one line of text that a terminal shows and does not obey.
+"""Redaction: texts and bytes without the tokens in them, and texts in one line without control characters.
 
-Law: it works on whole texts, before anything is cut, so that no half of a token is left over, and in time that is linear in their
-length. It knows in which headers and queries a token is sent, and no service's answers.
+Law: it works on whole texts, before they are cut, so that no part of a token is left over, and in time that is linear in their
+length. It knows which headers and queries hold tokens. It does not know the answers of the services.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 
 from kvfake.services import go
 from kvfake.services.mattermost import COOKIE, redact_query
 from kvfake.services.messages import Headers
 
-HIDDEN = "..."
-MIN_HIDDEN_BYTES = 4  # of a token that was seen in a request: the letters of a shorter one may be part of any word
+HIDDEN, LABEL = "...", "<token {}>"
+"""Replacements of a token: one that says nothing of it, and one that tells it from others, by its number."""
+MIN_HIDDEN_BYTES = 4  # of a token in a request: a shorter one is not replaced elsewhere, since any word may hold its letters
 
 _SCHEMES = (b"bearer", b"token", b"basic")
 _CREDENTIALS = re.compile(rb"([!-~]+)([ \t]+)(.+)", re.DOTALL)
@@ -24,30 +25,20 @@ _SESSION_COOKIE = re.compile(r"\s*(?:MMAUTHTOKEN|MMCSRF)=\"?([^;\"]+)")
 _LABEL = re.compile(rb"<token \d+>")
 
 
-def hidden(token: bytes, number: int) -> bytes:
-    """The replacement that says nothing of a token."""
-    return HIDDEN.encode()
-
-
-def label(token: bytes, number: int) -> bytes:
-    """The replacement that tells one token from another."""
-    return b"<token %d>" % number
-
-
 class Redactor:
-    """Replaces the given ``tokens``, and those that requests and responses name, by what ``replacement`` makes of a token and its
-    number. A token is found however its characters are escaped.
+    """Replaces the given ``tokens``, and those that requests and responses name, by the ``replacement``, which may hold a number.
+    A token is found however its characters are escaped.
     """
 
-    def __init__(self, tokens: Iterable[str] = (), replacement: Callable[[bytes, int], bytes] = hidden) -> None:
-        self._make_replacement, self._numbers = replacement, count(1)
+    def __init__(self, tokens: Iterable[str] = (), replacement: str = HIDDEN) -> None:
+        self._replacement, self._numbers = replacement, count(1)
         self._replacements: dict[bytes, bytes] = {}
-        self._forms: dict[bytes, bytes] = {}  # what is replaced wherever it stands, the oldest first: without escapes
+        self._forms: dict[bytes, bytes] = {}  # each text that is replaced everywhere, the oldest first: the same without escapes
         for token in filter(None, tokens):
             self._learn(token.encode("utf-8", "surrogatepass"))
 
     def __len__(self) -> int:
-        """How many forms are replaced: `redact_bytes` and `may_hold` take it as ``since``."""
+        """The number of texts that are replaced so far: ``since`` of `redact_bytes` and `may_hold` is one of these numbers."""
         return len(self._forms)
 
     # ------------------------------------------------------------------------------------------------------------ whole texts
@@ -57,7 +48,9 @@ class Redactor:
         return printable(self.redact_bytes(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass"))
 
     def redact_bytes(self, data: bytes, since: int = 0) -> bytes:
-        """The bytes without tokens, or without those that were learned ``since``. A label stays, unless a token holds it."""
+        """The bytes without tokens, or without those that were learned ``since``. A label in them stays, unless it is a part of a
+        token.
+        """
         spans = list(self._spans(data, since))
         if not spans:
             return data
@@ -70,11 +63,11 @@ class Redactor:
         return b"".join([*parts, data[position:]])
 
     def may_hold(self, text: bytes, since: int) -> bool:
-        """Whether a text may hold a token that was learned ``since``. One that is not ASCII may be encoded in any way there."""
+        """Whether a text may hold a token that was learned ``since``. A token that is not ASCII may be there in any encoding."""
         return any(not form.isascii() for form in list(self._forms)[since:]) or any(self._spans(text, since))
 
     def _spans(self, data: bytes, since: int) -> Iterator[tuple[int, int, bytes]]:
-        """Where tokens stand, as they are or with escapes; and what replaces each."""
+        """Start, end and replacement of each token, with escapes or without."""
         text, unescaped = data.lower(), _Unescaped(data) if _MAY_ESCAPE.search(data) else None
         for form, without_escapes in list(self._forms.items())[since:]:
             replacement = self._replacements[form]
@@ -84,16 +77,16 @@ class Redactor:
                     first, last = unescaped.written_at(start), unescaped.written_at(start + len(without_escapes) - 1)
                     yield first[0], last[1], replacement
 
-    # --------------------------------------------------------------------------------------- where requests and responses name one
+    # ------------------------------------------------------------------------------------------ tokens of requests and responses
 
     def replace(self, token: bytes) -> bytes:
-        """The replacement of a token; from now on it is replaced wherever it stands."""
+        """The replacement of a token. From now on the token is replaced everywhere."""
         if not token or _LABEL.fullmatch(token):
             return token
         return self._replacements[token] if token in self._replacements else self._learn(token, MIN_HIDDEN_BYTES)
 
     def credentials(self, headers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-        """The headers of a request that say who sends it, with replacements; of the cookies only the session's."""
+        """The headers of a request that hold credentials, with replacements. Of the cookies only that of the session stays."""
         found = {name: self._authorization(headers[name]) for name in (b"authorization", b"proxy-authorization") if name in headers}
         cookie = go.cookie_value(headers.get(b"cookie", b""), COOKIE)
         if cookie is not None:
@@ -107,7 +100,7 @@ class Redactor:
         return redact_query(target, self._query_value)
 
     def learn_from(self, headers: Headers) -> None:
-        """Learn the tokens of a session that a response begins."""
+        """Learn the tokens of a session from the response that begins it."""
         for name, value in headers:
             cookie = _SESSION_COOKIE.match(value) if name.lower() == "set-cookie" else None
             if cookie is not None:
@@ -128,9 +121,10 @@ class Redactor:
             return self.replace(value)
 
     def _learn(self, token: bytes, min_bytes: int = 0) -> bytes:
-        replacement = self._replacements[token] = self._make_replacement(token, next(self._numbers))
+        replacement = self._replacements[token] = self._replacement.format(next(self._numbers)).encode()
         if len(token) >= min_bytes:
-            for form in (self.redact_bytes(token), token):  # a token may hold another one, which may be replaced already
+            # Where this token holds another one, that part of it may be replaced already.
+            for form in (self.redact_bytes(token), token):
                 self._forms[form], self._replacements[form] = _Unescaped(form).text, replacement
         return replacement
 
@@ -151,7 +145,7 @@ _ESCAPE = re.compile(
 
 
 class _Unescaped:
-    """A text in lower case and without escapes, and where each of its bytes is written."""
+    """A text in lower case without escapes, and the place of each of its bytes in the original."""
 
     def __init__(self, data: bytes) -> None:
         parts, length, end = [], 0, 0
@@ -165,7 +159,7 @@ class _Unescaped:
         self.text = b"".join([*parts, data[end:]]).lower()
 
     def written_at(self, position: int) -> tuple[int, int]:
-        """Start and end, in the data, of what is written for the byte at this position of the text."""
+        """Start and end, in the original, of the characters that stand for the byte at this position of the text."""
         index = bisect_right(self._escapes, position, key=lambda escape: escape[0])
         at, length, start, end = self._escapes[index - 1] if index else (0, 0, 0, 0)
         literal = end + position - at - length
@@ -185,7 +179,7 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
 
 
 def printable(text: str) -> str:
-    """The text in one line, with escapes for what cannot be printed."""
+    """The text in one line, with escapes for characters that cannot be printed."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

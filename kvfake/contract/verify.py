@@ -1,7 +1,7 @@
-"""``kvfake verify``: ask a server whether it does what each row says.
+"""``kvfake verify``: check whether a server does what each row says.
 
-Law: options in, verdicts on stdout and an exit code out. It decides which server is checked, with which tokens, and leaves no key
-there.
+Law: options in, verdicts on stdout and an exit code out. It decides which server is checked and with which tokens, and leaves no
+key on it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import secrets
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -27,7 +27,7 @@ from kvfake.contract.checks.client import (
     token_option,
 )
 from kvfake.contract.checks.runner import CHECKS, DIFFERS, NOT_SEEN, NOT_VERIFIABLE, probe, run_checks
-from kvfake.contract.redaction import Redactor, printable, shortened
+from kvfake.contract.redaction import Redactor, shortened
 from kvfake.contract.verify_report import Report
 from kvfake.errors import CommandError, UsageError
 from kvfake.http_client import ClientRequest, HttpClient, site_client
@@ -36,10 +36,8 @@ from kvfake.services.facts import ROWS
 from kvfake.settings import BY_NAME, PROFILES, REAL, SERVER, TOKEN_OPTIONS, WORLD, command_settings, of, resolve
 from kvfake.signals import DeferredSignals, Interrupted
 
-_KNOWN = {mattermost.NAME: (BOT, USER), persist.NAME: (PROJECT, OTHER_PROJECT)}
-"""Whom the store of a service knows; the first must be given."""
-_UNKNOWN = {mattermost.NAME: (PLAIN_USER,), persist.NAME: ()}
-"""Whom it refuses."""
+_ROLES = {mattermost.NAME: (BOT, USER, PLAIN_USER), persist.NAME: (PROJECT, OTHER_PROJECT)}
+"""Whose tokens are used for a service; the first token must be given. Mattermost's store refuses `PLAIN_USER`."""
 _OWNERS = {BOT: "app/bot", USER: "app/user", PLAIN_USER: "/user", PROJECT: "project:first", OTHER_PROJECT: "project:second"}
 _HINTS = {
     mattermost.NAME: "is the Apps plugin enabled there, and is this the site URL?",
@@ -50,7 +48,7 @@ _UNREAD = frozenset(BY_NAME) - {"profile", *_SETTINGS_OF_REAL}
 _PROFILE_OF_A_REAL_SERVER = "plugin-1.2"
 _GATEWAY_ERRORS = (502, 503, 504)
 _MAX_SHOWN_CHARACTERS = 200
-_CLEANING_EXCHANGE_SECONDS = 10.0  # of one exchange, while keys are removed
+_CLEANING_EXCHANGE_SECONDS = 10.0  # of one exchange while keys are removed
 
 
 def command(options: Namespace) -> int:
@@ -60,19 +58,19 @@ def command(options: Namespace) -> int:
     for name in _SETTINGS_OF_REAL:
         if getattr(options, name) is None:
             setattr(options, name, settings[name])
-    if options.against is None:
-        with _double(settings["profile"] or PROFILES[0]) as (url, tokens):
-            return _Verification(options, url, tokens, settings["profile"]).code()
-    return _Verification(options, options.against, _tokens(options), settings["profile"]).code()
+    is_own = options.against is None
+    server = _double(settings["profile"] or PROFILES[0]) if is_own else nullcontext((options.against, _tokens(options)))
+    with server as (url, tokens):
+        return _Verification(options, url, tokens, settings["profile"]).code()
 
 
 def _tokens(options: Namespace) -> dict[str, str]:
-    """The tokens for the service. Those for the other service are not sent to it."""
-    known = _KNOWN[options.service]
-    given = {who: getattr(options, token_option(who)[2:].replace("-", "_")) for who in known + _UNKNOWN[options.service]}
+    """The tokens for the service, by role. A token for the other service is not among them. Raises `UsageError`."""
+    roles = _ROLES[options.service]
+    given = {who: getattr(options, token_option(who)[2:].replace("-", "_")) for who in roles}
     for who, token in given.items():
         flag = token_option(who)
-        if token is None and who == known[0]:
+        if token is None and who == roles[0]:
             raise UsageError(
                 f"verify --against --service {options.service} needs {flag} (or the variable {TOKEN_OPTIONS[flag][0]})"
             )
@@ -83,7 +81,7 @@ def _tokens(options: Namespace) -> dict[str, str]:
 
 @contextmanager
 def _double(profile: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The URL and the tokens of a double for this alone, on which the environment has no influence."""
+    """The URL and the tokens of a double that is made for this check. Settings from the environment do not change it."""
     from kvfake.double import ServerDouble
 
     tokens = {who: secrets.token_hex(16) for who in _OWNERS}
@@ -96,7 +94,7 @@ def _double(profile: str) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 class _Verification:
-    """The rows of one service, checked on one server, row after row. Raises `Failed`."""
+    """The rows of one service, checked on one server, row after row. Raises `CommandError`."""
 
     def __init__(self, options: Namespace, url: str, tokens: Mapping[str, str], profile: str | None) -> None:
         self._options, self._tokens, self._profile = options, tokens, profile
@@ -107,12 +105,10 @@ class _Verification:
         self._client = ContractClient(self._http, tokens, may_be_malformed=is_own or options.raw)
 
     def code(self) -> int:
-        """Check, report, and leave nothing behind; the exit code."""
-        left: list[str] = []
+        """Check, report, and remove the keys. Returns the exit code."""
         with DeferredSignals() as signals, self._http:
             try:
-                with signals.allowed():
-                    self._check(signals)
+                self._check(signals)
             except CommandError as failed:
                 self._report.stopped = str(failed)
             except Interrupted as interrupted:
@@ -127,29 +123,32 @@ class _Verification:
         return DIFFERENT if is_wrong else 0
 
     def _check(self, signals: DeferredSignals) -> None:
+        """Check row after row. A signal waits while keys are removed."""
         service, client, report = self._options.service, self._client, self._report
-        known = _KNOWN[service]
-        check_store(client, service, [who for who in known if who in self._tokens], self._redactor)
-        report.profile = client.profile = self._profile or _profile_of(self._http)
-        self._print(report.heading())
+        known = [who for who in _ROLES[service] if who in self._tokens and who != PLAIN_USER]
+        with signals.allowed():
+            check_store(client, service, known, self._redactor)
+            report.profile = client.profile = self._profile or _profile_of(self._http)
+            self._print(report.heading())
         for row in ROWS.values():
             if row.service == service:
-                verdict = run_checks(client, row, CHECKS, NOT_VERIFIABLE.get(row.id))
-                report.verdicts.append(verdict)
-                self._print(*report.lines(verdict))
-                if verdict.outcome == DIFFERS:  # it may be that there is no store any more
-                    self._http.close()
-                    check_store(client, service, known[:1], self._redactor)
-                with signals.deferred():
-                    client.clean()
+                with signals.allowed():
+                    verdict = run_checks(client, row, CHECKS, NOT_VERIFIABLE.get(row.id))
+                    report.verdicts.append(verdict)
+                    self._print(*report.lines(verdict))
+                    if verdict.outcome == DIFFERS:  # the server may be gone
+                        self._http.close()
+                        check_store(client, service, known[:1], self._redactor)
+                client.clean()
+        signals.check()
 
     def _clean(self) -> list[str]:
-        """Remove the keys that are still there, and complain of those that could not be removed; their targets."""
-        self._http.close()  # a response may be on its way
+        """Remove the keys that are still there, and report those that could not be removed. Returns their targets."""
+        self._http.close()  # the kept connection may still get the response to an interrupted request
         self._http.seconds = min(self._http.seconds, _CLEANING_EXCHANGE_SECONDS)
         left = self._client.clean()
         if left:
-            targets = ", ".join(printable(self._redactor.redact(target)) for target in left)
+            targets = ", ".join(map(self._redactor.redact, left))
             sys.stderr.write(f"kvfake: {self._http.url} keeps what could not be removed: {targets}\n")
         return left
 
@@ -175,8 +174,8 @@ class _Verification:
 
 
 def check_store(client: ContractClient, service: str, who: Iterable[str], redactor: Redactor) -> None:
-    """Raises `Failed` where what answers is no store of that service, or does not know one of them; `NoAnswer` where nothing
-    answers.
+    """Raises `CommandError` where the server is no store of that service, or does not know the token of one of these roles, and
+    `NoAnswer` where no response comes.
     """
     for one in who:
         response = probe(client, service, one)
@@ -193,21 +192,18 @@ def check_store(client: ContractClient, service: str, who: Iterable[str], redact
 
 
 def _takes_a_value(client: ContractClient, service: str, who: str) -> bool:
-    """Whether a key can be set, which is removed again: a wrong store may have no other sign of being one."""
-    if service == mattermost.NAME:
-        response = client.request("PUT", f"{client.kv_path}/{client.key()}", "1", who)
-    else:
-        response = client.request("PUT", f"{client.persist_path}/kv/{client.key()}", '{"value":"v"}', who)
+    """Whether a key can be set; it is removed again. To a get a store may answer 404, as any other server does."""
+    response = client.request("PUT", client.new_target(service), '{"value":"v"}', who)  # both services take this body
     client.clean()
     return response.status < 300
 
 
 def _shown(text: str, redactor: Redactor) -> str:
-    return shortened(printable(redactor.redact(text)), _MAX_SHOWN_CHARACTERS)
+    return shortened(redactor.redact(text), _MAX_SHOWN_CHARACTERS)
 
 
 def no_store_reason(http: HttpClient, response: CheckResponse, hint: str, redactor: Redactor) -> str:
-    """Why the response is one of no store at all: it redirects, or is a page. Else nothing."""
+    """Why the response comes from no store: it redirects, or is a page. Empty where it may come from one."""
     if 300 <= response.status < 400:
         location = _shown(_site_of_redirect(http, response), redactor)
         if location:
@@ -219,8 +215,10 @@ def no_store_reason(http: HttpClient, response: CheckResponse, hint: str, redact
 
 
 def _site_of_redirect(http: HttpClient, response: CheckResponse) -> str:
-    """The URL to which the site redirects, without the part of the target below the site; the location where it is no URL."""
-    below, location = response.request.target.removeprefix(http.endpoint.base), response.headers.get("location", "")
+    """The URL of the site to which the response redirects: without the part of the target below the site. Where the location is
+    no URL: the location.
+    """
+    below, location = response.request.target.removeprefix(http.base), response.headers.get("location", "")
     try:
         return urljoin(http.url + below, location).removesuffix(below) if location else ""
     except ValueError:
@@ -228,9 +226,9 @@ def _site_of_redirect(http: HttpClient, response: CheckResponse) -> str:
 
 
 def _profile_of(http: HttpClient) -> str:
-    """The profile of a kvfake, where one answers; else that of the plugin."""
-    try:
-        health = json.loads(http.send(ClientRequest("GET", f"{http.endpoint.base}/_kvfake/health", {})).body)
-        return health["profile"] if "kvfake" in health and health["profile"] in PROFILES else _PROFILE_OF_A_REAL_SERVER
-    except (ValueError, TypeError, LookupError, RecursionError):  # it is something else
-        return _PROFILE_OF_A_REAL_SERVER
+    """The profile that a kvfake server has; the plugin's, where the server is none."""
+    with suppress(ValueError, TypeError, LookupError, RecursionError):  # it is no kvfake
+        health = json.loads(http.send(ClientRequest("GET", f"{http.base}/_kvfake/health", {})).body)
+        if "kvfake" in health and health["profile"] in PROFILES:
+            return str(health["profile"])
+    return _PROFILE_OF_A_REAL_SERVER

@@ -1,6 +1,6 @@
 """The report of ``kvfake verify``: lines for people, JSON and JUnit's XML for tools.
 
-Law: verdicts in, text out. Everything that came from a server is redacted whole, and cut afterwards.
+Law: verdicts in, text out. A text from a server is first redacted as a whole, and then cut.
 """
 
 from __future__ import annotations
@@ -13,25 +13,28 @@ from xml.etree import ElementTree as ET
 
 from kvfake.contract.checks.client import CheckResponse
 from kvfake.contract.checks.runner import DIFFERS, HOLDS, NOT_SEEN, Finding, Verdict
-from kvfake.contract.redaction import HIDDEN, Redactor, printable, shortened
+from kvfake.contract.redaction import HIDDEN, Redactor, shortened
 
 _MAX_SENTENCE_CHARACTERS = 90
 _MAX_CHARACTERS = 240  # of a header, a target, a body
 _MAX_WHY_CHARACTERS = 1000
 _MAX_MISMATCH_BODY_CHARACTERS = 200  # of one body in the sentence of a mismatch
 _MAX_EXCHANGES = 20  # of one check
-_NOBODY = "that no client can see"
+_NO_OPTION = "that no client can see"
+_JUNIT_COUNTS = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}  # attribute: element
 _INDENT = " " * 5
 
 
 class Report:
-    """Of one service at one place; ``against`` is ``None`` for the double itself."""
+    """The report on one service of one server. ``against`` is its URL, or ``None`` for the double itself; ``stopped`` says why not
+    every row was checked.
+    """
 
     def __init__(self, service: str, against: str | None, redactor: Redactor) -> None:
-        self.service, self.against, self._redactor = service, against, redactor
+        self.service, self.against, self._redact = service, against, redactor.redact
         self.profile: str | None = None
         self.verdicts: list[Verdict] = []
-        self.stopped: str | None = None  # why not every row was asked about
+        self.stopped: str | None = None
 
     # --------------------------------------------------------------------------------------------------------------- lines
 
@@ -39,7 +42,7 @@ class Report:
         return f"Asking {self.against or 'the double itself'} ({self.service}, profile {self.profile})"
 
     def lines(self, verdict: Verdict) -> list[str]:
-        """One line, and what differs below it."""
+        """A line for the row, and below it what differs."""
         sentence = textwrap.shorten(_plain(verdict.row.sentence), _MAX_SENTENCE_CHARACTERS, placeholder=" ...")
         if verdict.outcome == NOT_SEEN:
             sentence = f"{self._why_unseen(verdict)}: {sentence}"
@@ -54,7 +57,7 @@ class Report:
         seen = f"{counts['holds']} {_verb(counts['holds'], 'hold')}, {counts['differs']} {_verb(counts['differs'], 'differ')}"
         unseen = counts["not seen"]
         why = ", ".join(
-            f"{number} {_NOBODY}" if option is None else f"{number} {_verb(number, 'need')} {option}"
+            f"{number} {_NO_OPTION}" if option is None else f"{number} {_verb(number, 'need')} {option}"
             for option, number in self._missing().items()
         )
         return f"{counts['rows']} rows: {seen}, {unseen} could not be seen" + (f" ({why})" if why else "")
@@ -64,7 +67,9 @@ class Report:
         return {"rows": len(self.verdicts), **{outcome: outcomes[outcome] for outcome in (HOLDS, DIFFERS, NOT_SEEN)}}
 
     def _missing(self) -> Counter[str | None]:
-        """How many unseen rows need each option, or what nobody can give (none). A row may need two."""
+        """How many rows could not be seen for want of each option; ``None`` counts those that no option changes. A row may count
+        twice.
+        """
         unseen = [verdict for verdict in self.verdicts if verdict.outcome == NOT_SEEN]
         return Counter(one for verdict in unseen for one in (*sorted(verdict.options), *([None] if verdict.reasons else [])))
 
@@ -73,18 +78,14 @@ class Report:
         return "; ".join([*needs, *verdict.reasons]) + (" (the rest holds)" if verdict.does_rest_hold else "")
 
     def _why(self, finding: Finding) -> str:
-        parts = finding.mismatch.parts if finding.mismatch is not None else ()
-        why = "".join(self._redacted(part) if isinstance(part, str) else self._bytes(part) for part in parts)
+        why = "".join(self._redact(part) if isinstance(part, str) else self._bytes(part) for part in finding.mismatch.parts)
         return f"{finding.check.title}: {shortened(why, _MAX_WHY_CHARACTERS)}"
 
     def _bytes(self, data: bytes) -> str:
-        text = self._redacted(repr(data)[1:])
+        text = self._redact(repr(data)[1:])
         if len(text) <= _MAX_MISMATCH_BODY_CHARACTERS:
             return text
         return f"{text[:_MAX_MISMATCH_BODY_CHARACTERS]}{text[0]}{HIDDEN} ({len(data)} bytes)"
-
-    def _redacted(self, text: str) -> str:
-        return printable(self._redactor.redact(text))
 
     def _exchange(self, exchange: CheckResponse) -> Iterator[str]:
         shown = self._shown(exchange)
@@ -95,11 +96,11 @@ class Report:
                 yield f"{mark} {message['body']}"
 
     def _shown(self, exchange: CheckResponse) -> dict[str, Any]:
-        """What may be shown. A request that was written byte by byte is its own body, and has no target."""
+        """The exchange without tokens. A request that was sent on a plain connection has its bytes as the body, and no target."""
         request = exchange.request
         return {
             "request": {
-                "method": self._redacted(request.method),
+                "method": self._redact(request.method),
                 "target": self._cut(request.target),
                 "headers": self._headers(request.headers),
                 "body": self._body(request.body),
@@ -111,7 +112,7 @@ class Report:
         return {self._cut(name): self._cut(value) for name, value in headers.items()}
 
     def _cut(self, text: str) -> str:
-        return shortened(self._redacted(text), _MAX_CHARACTERS)
+        return shortened(self._redact(text), _MAX_CHARACTERS)
 
     def _body(self, body: bytes) -> str:
         shown = self._cut(body.decode("utf-8", "backslashreplace"))
@@ -126,7 +127,7 @@ class Report:
             "profile": self.profile,
             "rows": [self._row(verdict) for verdict in self.verdicts],
             "counts": self._counts(),
-            "missing": {option or _NOBODY: number for option, number in self._missing().items()},
+            "missing": {option or _NO_OPTION: number for option, number in self._missing().items()},
             **({"stopped": self.stopped} if self.stopped else {}),
         }
 
@@ -146,27 +147,19 @@ class Report:
 
     def as_junit(self, is_unseen_failure: bool) -> bytes:
         """A test case for each row."""
-        failing = (DIFFERS, NOT_SEEN) if is_unseen_failure else (DIFFERS,)
-        failures = [verdict for verdict in self.verdicts if verdict.outcome in failing]
-        skipped = [verdict for verdict in self.verdicts if verdict.outcome == NOT_SEEN and not is_unseen_failure]
-        suite = ET.Element(
-            "testsuite",
-            name=f"kvfake verify {self.service}",
-            tests=str(len(self.verdicts) + bool(self.stopped)),
-            failures=str(len(failures)),
-            errors=str(int(bool(self.stopped))),
-            skipped=str(len(skipped)),
-        )
+        suite = ET.Element("testsuite", name=f"kvfake verify {self.service}")
         for verdict in self.verdicts:
             case = _case(suite, self.service, f"{verdict.row.id} {_plain(verdict.row.sentence)}")
             first, *more = self.lines(verdict)
-            if verdict in failures:
+            if verdict.outcome == DIFFERS or (is_unseen_failure and verdict.outcome == NOT_SEEN):
                 message = more[0].strip() if more else self._why_unseen(verdict)
                 ET.SubElement(case, "failure", message=message).text = "\n".join([first, *more])
-            elif verdict in skipped:
+            elif verdict.outcome == NOT_SEEN:
                 ET.SubElement(case, "skipped", message=self._why_unseen(verdict))
         if self.stopped:
             ET.SubElement(_case(suite, self.service, "every row is asked about"), "error", message=self.stopped)
+        for attribute, tag in _JUNIT_COUNTS.items():
+            suite.set(attribute, str(len(list(suite.iter(tag)))))
         document: bytes = ET.tostring(suite, "utf-8", xml_declaration=True)
         return document
 

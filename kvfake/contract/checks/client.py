@@ -1,7 +1,7 @@
-"""The client of the checks: it asks both services as an app would, and removes what it has set.
+"""The client of the checks: it sends requests to both services as an app would, and removes the keys that it has set.
 
-Law: it sets keys of its own alone, and remembers each before it is set. It knows where the services lie and who has which token;
-what a response must be is not its business.
+Law: it sets only keys of its own, and remembers each before it sets it. It knows the paths of the services and the tokens. It does
+not know what a response must be.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any, NamedTuple
 
@@ -18,11 +17,11 @@ from kvfake.http_client import ClientRequest, HttpClient, NoAnswer, RawConnectio
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Response
 
-KEY_BITS = 128
+KEY_BYTES = 16  # of a random key
 PREFIX = "kv"  # two bytes: the one name space beside the empty prefix in which keys are set
 BOT, USER, PLAIN_USER, PROJECT, OTHER_PROJECT = "bot", "user", "plain-user", "project", "other-project"
 UNKNOWN = "kvfake-knows-no-such-token"
-CLEANING_SECONDS = 20.0  # after them no further key is removed
+CLEANING_SECONDS = 20.0  # after this time `ContractClient.clean` begins no further removal
 
 _MAX_SHOWN_BYTES = 200
 _METHODS_THAT_SET = ("POST", "PUT", "PATCH")  # PATCH sets nothing, unless the server is wrong
@@ -34,7 +33,7 @@ def token_option(who: str) -> str:
 
 
 class Mismatch(Exception):
-    """Something else came than the row says. The parts, texts and whole bodies, are a sentence: what was expected, what came."""
+    """A response is not as the row says. The parts, texts and whole bodies, make a sentence: what was expected, what came."""
 
     def __init__(self, *parts: str | bytes) -> None:
         super().__init__(*parts)
@@ -45,17 +44,17 @@ class Mismatch(Exception):
 
 
 class NotVerifiable(Exception):
-    """A row cannot be looked at for want of an option, which the text names."""
+    """A row cannot be checked because an option was not given. The text is that option."""
 
 
 def shown(data: bytes) -> str:
-    """Bytes, as a line of a report can show them: cut, and with escapes."""
+    """Bytes for a line of a report: cut, and with escapes."""
     text = repr(data[:_MAX_SHOWN_BYTES])[1:]
     return text if len(data) <= _MAX_SHOWN_BYTES else f"{text}... ({len(data)} bytes)"
 
 
 class CheckResponse(NamedTuple):
-    """The response to a request. Names of headers are in lower case; the values of one that came more than once are joined."""
+    """The response to a request. Names of headers are in lower case; the values of a header that came more than once are joined."""
 
     request: ClientRequest
     status: int
@@ -82,68 +81,42 @@ class CheckResponse(NamedTuple):
             raise Mismatch("expected a body of JSON, got ", self.body) from None
 
 
-class RawExchanges:
-    """A connection whose responses are kept for a report."""
-
-    def __init__(self, connection: RawConnection, seconds: float, trail: list[CheckResponse]) -> None:
-        self._connection, self._seconds, self._trail = connection, seconds, trail
-        self._sent = b""
-        self.is_closed = connection.is_closed
-
-    def send(self, data: bytes) -> None:
-        self._sent += data
-        self._connection.send(data)
-
-    def receive(self) -> CheckResponse:
-        """The next response. Raises `Mismatch` where none comes."""
-        request, self._sent = ClientRequest("PUT" if self._sent.startswith(b"PUT ") else "GET", "", {}, self._sent), b""
-        try:
-            response = self._connection.receive(request.method)
-        except (OSError, HTTPException) as failed:
-            raise Mismatch(f"expected an answer, but the server {failure_text(failed, self._seconds)}") from None
-        self._trail.append(CheckResponse.of(request, response))
-        return self._trail[-1]
-
-
 class ContractClient:
-    """A client of one server, with the tokens of those who may ask it. ``profile`` says which responses are right."""
+    """A client of one server, with a token for each role (`BOT`, `USER` ...). ``profile`` says which responses are right;
+    ``exchanges`` grows with every response, and `run_checks` empties it.
+    """
 
     def __init__(
         self, http: HttpClient, tokens: Mapping[str, str], *, profile: str = "plugin-1.2", may_be_malformed: bool = True
     ) -> None:
-        self.http, self._tokens = http, tokens
-        self.profile, self.may_be_malformed = profile, may_be_malformed
-        self.trail: list[CheckResponse] = []  # every response, until somebody empties it
-        self.request_count = 0
-        self._made: dict[tuple[str, tuple[tuple[str, str], ...]], bool | None] = {}  # target, headers: whether a key is there
+        self.http, self.profile, self.may_be_malformed = http, profile, may_be_malformed
+        self.kv_path = http.base + mattermost.KV
+        self.persist_path = f"{http.base}{persist.API}/persist"
+        self.exchanges: list[CheckResponse] = []
+        self._tokens = {**tokens, UNKNOWN: UNKNOWN}
+        self._keys_set: dict[tuple[str, tuple[tuple[str, str], ...]], bool | None] = {}
+        """Target and headers of each key: whether it is there, ``None`` where no response has shown it."""
 
     @property
     def is_documented(self) -> bool:
         return self.profile == "documented"
 
-    @property
-    def kv_path(self) -> str:
-        """Where Mattermost's store lies."""
-        return self.http.endpoint.base + mattermost.KV
-
-    @property
-    def persist_path(self) -> str:
-        return self.http.endpoint.base + persist.API + "/persist"
-
     def key(self) -> str:
-        """A key that nobody else has."""
-        return secrets.token_hex(KEY_BITS // 8)
+        """A random key, so that no other client has it."""
+        return secrets.token_hex(KEY_BYTES)
+
+    def new_target(self, service: str) -> str:
+        """The target of such a key."""
+        return f"{self.kv_path if service == mattermost.NAME else f'{self.persist_path}/kv'}/{self.key()}"
 
     def token(self, who: str) -> str:
-        """Somebody's token. Raises `NotVerifiable` where it was not given."""
+        """The token of that role. Raises `NotVerifiable` where it was not given."""
         if who not in self._tokens:
             raise NotVerifiable(token_option(who))
         return self._tokens[who]
 
     def headers(self, who: str | None) -> dict[str, str]:
-        if who is None:
-            return {}
-        return {"Authorization": f"Bearer {UNKNOWN if who == UNKNOWN else self.token(who)}"}
+        return {} if who is None else {"Authorization": f"Bearer {self.token(who)}"}
 
     # -------------------------------------------------------------------------------------------------------------- requests
 
@@ -156,53 +129,59 @@ class ContractClient:
         headers: Mapping[str, str] | None = None,
         chunked: bool = False,
     ) -> CheckResponse:
-        """Ask with somebody's token, that of `UNKNOWN`, or none. Raises `NoAnswer`, and `NotVerifiable` where there is no token."""
+        """Send a request with the token of that role; `UNKNOWN` sends one that no server knows, ``None`` sends none. Raises
+        `NoAnswer`, and `NotVerifiable` where the token was not given.
+        """
         data = body.encode() if isinstance(body, str) else body
         request = ClientRequest(method, target, {**self.headers(who), **(headers or {})}, data, chunked)
         is_set = method.upper() in _METHODS_THAT_SET
         if is_set:
             self._remember(target, request.headers)
-        self.request_count += 1
         response = CheckResponse.of(request, self.http.send(request))
         if is_set:
             self._remember(target, request.headers, is_there=response.status < 300)
-        self.trail.append(response)
+        self.exchanges.append(response)
         return response
 
-    @contextmanager
-    def connection(self) -> Iterator[RawExchanges]:
-        """A connection for what no HTTP client would send; keys that will be set on it must be declared with `will_set` first."""
-        self.request_count += 1
-        with self.http.connection() as connection:
-            yield RawExchanges(connection, self.http.seconds, self.trail)
+    def receive(self, connection: RawConnection, sent: bytes) -> CheckResponse:
+        """The next response on a connection, after these bytes were sent on it. If they set a key, declare it with `will_set`
+        first. Raises `Mismatch` where no response comes.
+        """
+        request = ClientRequest("PUT" if sent.startswith(b"PUT ") else "GET", "", {}, sent)
+        try:
+            response = connection.receive(request.method)
+        except (OSError, HTTPException) as failed:
+            raise Mismatch(f"expected an answer, but the server {failure_text(failed, self.http.seconds)}") from None
+        self.exchanges.append(CheckResponse.of(request, response))
+        return self.exchanges[-1]
 
     # -------------------------------------------------------------------------------------------------------------- cleaning
 
     def will_set(self, target: str, who: str) -> None:
-        """Say that a key will be set on a `connection`."""
+        """Declare a key that will be set on a connection of its own: `request` does not see it, and `clean` must remove it."""
         self._remember(target, self.headers(who), is_there=True)
 
     def _remember(self, target: str, headers: Mapping[str, str], is_there: bool | None = None) -> None:
         if target.endswith("/mget"):
             return
-        made = (target, tuple((name, value) for name, value in headers.items() if name != "Content-Type"))
-        self._made[made] = self._made.get(made) or is_there
+        key = (target, tuple((name, value) for name, value in headers.items() if name != "Content-Type"))
+        self._keys_set[key] = self._keys_set.get(key) or is_there
 
     def clean(self, seconds: float = CLEANING_SECONDS) -> list[str]:
-        """Remove every key that was set here, and no other, as far as that can be begun in so many seconds. The targets of those
-        that could not be removed, which stay remembered.
+        """Remove every key that this client has set, and no other; after so many seconds no further removal begins. Returns the
+        targets of the keys that could not be removed. They stay remembered.
         """
         left, end = [], time.monotonic() + seconds
-        for made, is_there in list(self._made.items()):
-            target, headers = made
+        for key, is_there in list(self._keys_set.items()):
+            target, headers = key
             if (time.monotonic() < end and self._delete(target, dict(headers))) or is_there is False:
-                del self._made[made]
+                del self._keys_set[key]
             else:
                 left.append(target)
         return left
 
     def _delete(self, target: str, headers: Mapping[str, str]) -> bool:
-        """Whether the key is gone. A wrong Persist may answer 404 where there was none."""
+        """Whether the key is gone. A wrong Persist may answer 404 to the removal of a key that is not there."""
         try:
             status = self.http.send(ClientRequest("DELETE", target, headers)).status
             return status < 300 or (status == 404 and self.http.send(ClientRequest("GET", target, headers)).status == 404)

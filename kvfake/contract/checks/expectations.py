@@ -1,40 +1,27 @@
-"""What a check is made of: steps, each of them a request and what is expected of its response.
+"""What a check is made of: actions, most of them steps, which are a request and what is expected of its response.
 
-Law: the rows' own words, written here a second time; none is taken from the services, which are what is checked. A step that does
-not get what it expects raises `Mismatch`.
+Law: it states what the rows say, and takes no text or limit from the services, since they are what is checked. A step raises
+`Mismatch` where the response is not as expected.
 
-Texts of a step may hold placeholders: ``{key}`` is the key of this run, which nobody else has; `_PLACEHOLDERS` has the others.
+Texts of a step may hold the placeholders of `_PLACEHOLDERS`: ``{key}`` is the random key of a run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Concatenate, NamedTuple, ParamSpec
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol
 from urllib.parse import quote
 
 from kvfake.contract.checks.client import BOT, PREFIX, PROJECT, CheckResponse, ContractClient, Mismatch
 
 _P = ParamSpec("_P")
 
-LONG_PREFIX = "ABC"  # over two bytes: M15
-
-_PLACEHOLDERS: dict[str, Callable[[ContractClient], str]] = {
-    "{base}": lambda client: client.http.endpoint.base,
-    "{host}": lambda client: client.http.host,
-    "{kv}": lambda client: client.kv_path,
-    "{kv_parent}": lambda client: client.kv_path.rpartition("/")[0],
-    "{persist}": lambda client: client.persist_path,
-    "{token}": lambda client: client.token(BOT),
-    "{quoted_token}": lambda client: quote(client.token(BOT), safe=""),
-    "{escaped_token}": lambda client: "".join(f"%{byte:02X}" for byte in client.token(BOT).encode()),
-    "{project_token}": lambda client: client.token(PROJECT),
-    "{long_prefix}": lambda client: PREFIX if client.is_documented else LONG_PREFIX,  # a prefix that may be refused: M23
-}
+LONG_PREFIX = "ABC"  # longer than the two bytes that the plugin takes: M15
 
 
 class Run:
-    """One run of a check: a client, a new key, and the response to the step before."""
+    """One run of a check: its client, its key, and the response to the previous step."""
 
     previous: CheckResponse
 
@@ -42,29 +29,41 @@ class Run:
         self.client, self.key = client, client.key()
 
     def fill(self, value: Any) -> Any:
-        """The value with what its placeholders stand for, also inside lists and objects of JSON."""
+        """The value with its placeholders replaced, also inside lists and objects of JSON."""
         if isinstance(value, str):
-            value = value.replace("{key}", self.key).replace("{key_tail}", self.key[1:])
             for placeholder, content in _PLACEHOLDERS.items():
                 if placeholder in value:
-                    value = value.replace(placeholder, content(self.client))
+                    value = value.replace(placeholder, content(self))
             return value
         if isinstance(value, dict):
             return {name: self.fill(item) for name, item in value.items()}
         return type(value)(map(self.fill, value)) if isinstance(value, list | tuple) else value
 
-    def run(self, *steps: Step) -> CheckResponse:
-        """Run the steps; the response to the last."""
-        for step in steps:
-            if not (step.is_plugin_only and self.client.is_documented):
-                response = self.client.request(step.method, self.fill(step.target), **self.fill(step.options))
-                step.expected(response, self)
-                self.previous = response
-        return self.previous
+
+_PLACEHOLDERS: dict[str, Callable[[Run], str]] = {
+    "{key}": lambda run: run.key,
+    "{key_tail}": lambda run: run.key[1:],
+    "{base}": lambda run: run.client.http.base,
+    "{host}": lambda run: run.client.http.host,
+    "{kv}": lambda run: run.client.kv_path,
+    "{kv_parent}": lambda run: run.client.kv_path.rpartition("/")[0],
+    "{persist}": lambda run: run.client.persist_path,
+    "{token}": lambda run: run.client.token(BOT),
+    "{quoted_token}": lambda run: quote(run.client.token(BOT), safe=""),
+    "{escaped_token}": lambda run: "".join(f"%{byte:02X}" for byte in run.client.token(BOT).encode()),
+    "{project_token}": lambda run: run.client.token(PROJECT),
+    "{long_prefix}": lambda run: PREFIX if run.client.is_documented else LONG_PREFIX,  # M23: one that the plugin refuses
+}
 
 
 Expectation = Callable[[CheckResponse, Run], None]
 """Raises `Mismatch` for a response that is not as expected."""
+
+
+class Action(Protocol):
+    """A part of a check: a step, or a function. Raises `Mismatch`, `NotVerifiable` and `NoAnswer`."""
+
+    def __call__(self, run: Run, /) -> object: ...
 
 
 class Step(NamedTuple):
@@ -76,14 +75,22 @@ class Step(NamedTuple):
     options: dict[str, Any]
     is_plugin_only: bool = False
 
+    def __call__(self, run: Run) -> CheckResponse:
+        """Send the request, unless it is for another profile, and check the response. Returns the last response."""
+        if not (self.is_plugin_only and run.client.is_documented):
+            response = run.client.request(self.method, run.fill(self.target), **run.fill(self.options))
+            self.expected(response, run)
+            run.previous = response
+        return run.previous
+
 
 class Check(NamedTuple):
-    """A check of a row. ``name`` is the row's id, a hyphen, and what is checked. ``is_malformed``: it sends what an HTTP client
-    would clean, and so must be asked for (``--raw``). ``is_below``: it looks at what lies below HTTP, and needs a plain socket.
+    """A check of a row. ``name`` is the row's id, a hyphen, and what is checked. ``is_malformed``: it sends what other HTTP clients
+    would clean, and runs only with ``--raw``. ``is_below``: it tests what lies below HTTP, and needs a plain socket.
     """
 
     name: str
-    do: Callable[[Run], object]
+    actions: tuple[Action, ...]
     is_malformed: bool = False
     is_below: bool = False
 
@@ -97,24 +104,26 @@ class Check(NamedTuple):
 
     def run(self, client: ContractClient) -> None:
         """Raises `Mismatch`, `NotVerifiable` and `NoAnswer`."""
-        self.do(Run(client))
+        run = Run(client)
+        for action in self.actions:
+            action(run)
 
 
-def table(name: str, *steps: Step, is_malformed: bool = False) -> Check:
-    """A check that is a sequence of steps."""
-    return Check(name, lambda run: run.run(*steps), is_malformed)
+def table(name: str, *actions: Action, is_malformed: bool = False) -> Check:
+    """A check with these actions, in their order."""
+    return Check(name, actions, is_malformed)
 
 
 # ------------------------------------------------------------------------------------------------------------- expectations
 
 
 def expectation(check: Callable[Concatenate[CheckResponse, Run, _P], None]) -> Callable[_P, Expectation]:
-    """Make of a check of a response, which takes arguments, a function of those arguments that makes an expectation."""
+    """Decorates a check of a response that takes further arguments: the result takes those alone, and returns an `Expectation`."""
     return lambda *args, **kwargs: lambda response, run: check(response, run, *args, **kwargs)
 
 
 def expect(holds: bool, expected: str, got: object) -> None:
-    """`Mismatch`, in these words, where it does not hold."""
+    """Raises `Mismatch` with these words unless ``holds``."""
     if not holds:
         raise Mismatch(f"expected {expected}, got ", got if isinstance(got, bytes) else str(got))
 
@@ -127,7 +136,7 @@ def status(
     body: bytes | str | None = None,
     headers: Mapping[str, str | None] = MappingProxyType({}),
 ) -> None:
-    """That status, that body to the byte, and those headers. A header of ``None`` is one that is not there; one that is not named
+    """Exactly that status and that body, and those headers; ``None`` means that the header is absent. Headers that are not named
     may be there, since proxies add their own.
     """
     if response.status != code:
@@ -143,6 +152,6 @@ def status(
 
 
 def success(response: CheckResponse, run: Run | None = None) -> None:
-    """Whatever status of success."""
+    """Any status of success (2xx)."""
     if not 200 <= response.status < 300:
         raise Mismatch(f"expected success, got {response.status} with ", response.body)

@@ -1,7 +1,7 @@
 """The checks of Mattermost's store above HTTP: M01 to M27.
 
-Law: requests, and what a client hears. No set goes to a path that could, on any server, be more than one key, nor under a prefix
-that a right server refuses.
+Law: requests and expected responses. No set goes to a path that some server could read as several keys, nor under a prefix that a
+right server refuses.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ VALUES = (
     b"1.50",
     b"12345678901234567890",
     b'"\\u00e9\xc3\xa9"',
-    '"e\u0301 \ufb01 \U0001f600 <&>"'.encode(),  # each is rewritten by something that stores text
+    '"e\u0301 \ufb01 \U0001f600 <&>"'.encode(),  # whoever stores text changes one of these bytes
 )
 KEY_ENDS = ("a", "A", "a%20", "%20a", "e%CC%81", "%C3%A9", "%F0%9F%98%80", "%F0%9F%98%81", 200 * "x" + "a", 200 * "x" + "b")
 
@@ -86,7 +86,7 @@ def kv(method: str, rest: str, expected: Expectation, *, is_plugin_only: bool = 
 
 
 def put(rest: str, value: bytes | str, who: str = BOT, method: str = "PUT", **options: Any) -> Step:
-    """Set a value. M04 says how that is answered in full."""
+    """Set a value; the check of M04 tests the whole response."""
     return kv(method, rest, success, body=value, who=who, **options)
 
 
@@ -96,12 +96,12 @@ def holds(rest: str, value: bytes | str, who: str = BOT) -> Step:
 
 
 def lacks(rest: str, value: str, who: str = BOT) -> Step:
-    """Something else is there, or nothing. M07 says what is answered where nothing is."""
+    """That value is not there; the check of M07 tests the response for a missing key."""
     return kv("GET", rest, lambda response, run: expect(response.body != value.encode(), "no value there", response.body), who=who)
 
 
 def anonymous(method: str, rest: str, expected: Expectation, headers: dict[str, str] | None = None) -> Step:
-    """A request in which nothing but these headers and the query says who asks."""
+    """A request whose only credentials are in these headers and in the query."""
     return kv(method, rest, expected, body="1" if method in SETS else "", who=None, headers=headers or {})
 
 
@@ -125,13 +125,13 @@ def by_profile(response: CheckResponse, run: Run, documented: Expectation, plugi
 
 
 def prefix_error(quoted: str, headers: dict[str, str] | None = None) -> Expectation:
-    """By the plugin, which quotes the prefix as Go does; not by the documentation (M15)."""
+    """The plugin refuses the prefix, which it quotes as Go does; the documented service takes it (M15)."""
     text = f"prefix {quoted} is longer than the limit of 2 ASCII characters\n"
     return by_profile(documented=status(200), plugin=status(500, text, headers or {}))
 
 
 def prefix_errors(prefix: str) -> list[Step]:
-    """By each method; no set is sent where it would be taken."""
+    """A step for each method. Sets are sent only where the prefix is refused."""
     expected = prefix_error(f'"{prefix}"', TEXT)
     return [
         kv(method, f"/{prefix}/{{key}}", expected, body="1" if method in SETS else "", is_plugin_only=method in SETS)
@@ -141,7 +141,7 @@ def prefix_errors(prefix: str) -> list[Step]:
 
 @expectation
 def changed_is(response: CheckResponse, run: Run, documented: bool) -> None:
-    """``changed`` has that value under the documentation; under the plugin it is always true (M17)."""
+    """``changed`` is ``documented`` in the documented profile; the plugin always answers true (M17)."""
     is_changed = documented or not run.client.is_documented
     success(response)
     expect(response.json() == {"changed": is_changed}, f"changed to be {str(is_changed).lower()}", response.body)

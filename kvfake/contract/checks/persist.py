@@ -1,7 +1,7 @@
 """The checks of Persist above HTTP: P01 to P15.
 
-Law: requests, and what a client hears. Sets and deletes go to keys alone, never to the list of them. In a list that holds keys of
-others a check looks at its own, and at the order.
+Law: requests and expected responses. Sets and deletes name a key, never the list. A list may hold keys of other clients: a check
+looks only at its own keys, and at the order.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
 from kvfake.contract.checks.client import OTHER_PROJECT, PROJECT, UNKNOWN, CheckResponse, Mismatch
-from kvfake.contract.checks.expectations import Check, Expectation, Run, Step, expect, expectation, status, success, table
+from kvfake.contract.checks.expectations import Expectation, Run, Step, expect, expectation, status, success, table
 
 KEY = "/kv/{key}"
 BARE_ROOT = "{base}/persist"
 RECORD_FIELDS = ["key", "updated", "value"]
 MAX_BODY_BYTES = 2 * 1024 * 1024  # P14
 MAX_MGET_KEYS = 10_000  # P14
-MAX_TICK_SECONDS = 1.0  # of a server's clock
-LEAST_OFFSET = timedelta(minutes=14)  # no time zone is nearer to UTC than 15
-REPLACED = "\ufffd"  # stands in a list for a byte that is no UTF-8
+MAX_TICK_SECONDS = 1.0  # after this time a server's clock shows another moment
+LEAST_OFFSET = timedelta(minutes=14)  # every time zone but UTC is at least 15 minutes away from it
+REPLACED = "\ufffd"  # what a list shows for a byte that is not UTF-8
 
 NODE_CLIENT_VALUES = (
     *('{"khaled":"water","life":100}', '{ "b": 1, "a": [] }', '"a string"', "null", "false", "0", "", "undefined", "not json"),
@@ -40,14 +40,14 @@ UNORDERED_ENDS = (
     *("b", "B", "a%25", "a_", "a*", "a%20b", "ab", "a.", "a%3F", "a%5B", "a%5C", "a%2520b"),
     *("%C3%A9", _LONG + "2", _LONG + "1"),
 )
-ENDS_WITH_A = ("a b", "a%", "a%20b", "a*", "a.", "a?", "a[", "a\\", "a_", "ab")  # in the order of their bytes
+ENDS_WITH_A = ("a b", "a%", "a%20b", "a*", "a.", "a?", "a[", "a\\", "a_", "ab")  # ordered by their bytes
 # fmt: off
-LISTS = {  # `begins`, behind the key: the ends of the keys in the list
+LISTS = {  # the end of `begins`: the ends of the keys in the list
     "": ("B", *ENDS_WITH_A, "b", _LONG + "1", _LONG + "2", "é"), "a": ENDS_WITH_A, "b": ("b",), "B": ("B",), "z": (), "%C3": ("é",),
     "a%25": ("a%", "a%20b"), "a%2520": ("a%20b",), "a*": ("a*",), "a.": ("a.",), "a%3F": ("a?",), "a%5B": ("a[",), "a%5C": ("a\\",),
     "a_": ("a_",), "a+b": ("a b",), _LONG + "1": (_LONG + "1",),
 }
-KEY_ENDS = {  # as they stand in a target: as they are
+KEY_ENDS = {  # the end of a target: the end of the key
     ":U1": ":U1", "::42": "::42", "%20key": " key", "%20end%20": " end ", "/b/c": "/b/c", "/b": "/b", "%2Fb": "/b", "/": "/",
     "%252Fb": "%2Fb", "+b": "+b", ";a=1": ";a=1", "%3Fa%23b": "?a#b", ".json": ".json",
     "%C3%A9": "é", "e%CC%81": "e\u0301", "%F0%9F%98%80": "\U0001f600",
@@ -67,12 +67,12 @@ def persist(
 
 
 def store(key: str, value: str, who: str = PROJECT) -> Step:
-    """Set a value of Persist's. P03 says how that is answered. ``key`` stands in the target as it is."""
+    """Set a value; the check of P03 tests the whole response. ``key`` stands in the target as it is."""
     return persist("PUT", f"/kv/{key}", success, {"value": value}, who)
 
 
 def has_value(key: str, value: str, **options: Any) -> Step:
-    """That value of Persist's is there."""
+    """That value is there."""
     return persist("GET", f"/kv/{key}", is_value(value), **options)
 
 
@@ -101,7 +101,7 @@ def is_key(response: CheckResponse, run: Run, key: str) -> None:
 
 @expectation
 def array(response: CheckResponse, run: Run, *wanted: object, words: str = "the list {}") -> None:
-    """That array of JSON, in a 200; ``words`` say what it is. A record stands in ``wanted`` as a tuple of its key and its value."""
+    """That array of JSON, with status 200; ``words`` describe it. In ``wanted`` a record is a tuple of its key and its value."""
     expected = run.fill(list(wanted))
     got = [(item.get("key"), item.get("value")) if isinstance(item, dict) else item for item in json_of(response, list)]
     expect(got == expected, words.format(expected), response.body if any(isinstance(item, tuple) for item in got) else got)
@@ -109,7 +109,7 @@ def array(response: CheckResponse, run: Run, *wanted: object, words: str = "the 
 
 @expectation
 def record(response: CheckResponse, run: Run, key: str, value: str, says_json: bool = False) -> None:
-    """A record of that key and value, with its three fields, in a 200; ``says_json``: also in its content type."""
+    """A record of that key and value, with its three fields and status 200; ``says_json``: the content type is JSON's, too."""
     found = json_of(response, dict)
     expect(sorted(found) == RECORD_FIELDS, "key, value and updated", response.body)
     wanted = run.fill((key, value))
@@ -120,14 +120,16 @@ def record(response: CheckResponse, run: Run, key: str, value: str, says_json: b
 
 
 @expectation
-def error(response: CheckResponse, run: Run, code: int) -> None:
-    """An error: that status, and JSON with a text in ``error`` (P04)."""
+def error(response: CheckResponse, run: Run, code: int, says_json: bool = False) -> None:
+    """An error: that status, and JSON with a text in ``error`` (P04); ``says_json``: the content type is JSON's, too."""
     text = json_of(response, dict, code).get("error")
     expect(isinstance(text, str), "a JSON object with a string in error", response.body)
+    if says_json:
+        is_json(response)
 
 
 def is_json(response: CheckResponse) -> None:
-    """The content type says so; it may name a charset, too."""
+    """The content type is JSON's; it may name a charset, too."""
     kind = response.headers.get("content-type", "none")
     expect(kind.partition(";")[0].strip().lower() == "application/json", "Content-Type: application/json", kind)
 
@@ -140,9 +142,7 @@ def allows(response: CheckResponse, run: Run, *methods: str) -> None:
     expect(set(methods) <= {name.strip() for name in allowed.split(",")}, f"Allow: {', '.join(sorted(methods))}", repr(allowed))
 
 
-def bad_request(response: CheckResponse, run: Run) -> None:
-    error(400)(response, run)
-    is_json(response)
+BAD_REQUEST = error(400, says_json=True)
 
 
 def not_there(response: CheckResponse, run: Run) -> None:
@@ -154,12 +154,12 @@ def mget(keys: list[str], expected: Expectation, **options: Any) -> Step:
 
 
 def key_list(*ends: str, begins: str = "", words: str = "the keys {}", **options: Any) -> Step:
-    """The keys that begin with the key of this run, and so, have these ends."""
+    """The keys that begin with the key of this run and with ``begins`` have these ends."""
     return persist("GET", f"/kv?begins={{key}}{begins}", array(*("{key}" + end for end in ends), words=words), **options)
 
 
 def is_the_key(target: str, key: str) -> tuple[Step, Step]:
-    """What is set at that end of a target is found there, with that key."""
+    """A value that is set at that end of a target is found there, with that key."""
     return store(target, target), persist("GET", f"/kv/{target}", record(key, target))
 
 
@@ -170,7 +170,7 @@ def padded_body(size: int) -> bytes:
 
 
 def same_record(response: CheckResponse, run: Run) -> None:
-    """As the one before has it, or the first of a list."""
+    """The same record as in the previous response, or as the first of its list."""
     before = run.previous.json()
     wanted = before[0] if isinstance(before, list) else before
     expect(json_of(response, dict) == wanted, f"the same record as before, {wanted}", response.body)
@@ -200,16 +200,17 @@ def updated_advances(run: Run) -> None:
     now = datetime.now(timezone.utc)
     is_now = abs(datetime.fromisoformat(f"{second[:-1]}+00:00") - now) < LEAST_OFFSET
     expect(is_now, f"this moment in UTC, about {now:%Y-%m-%dT%H:%M:%SZ} by the clock here", second)
-    read = updated(run.run(persist("GET", KEY, success)))
+    read = updated(persist("GET", KEY, success)(run))
     expect(read == second, f"the moment of the set, {second}", read)
 
 
 def set_at(run: Run) -> str:
-    """Set a value; when that was."""
-    return updated(run.run(store("{key}", "v")))
+    """Set a value. Returns its ``updated``."""
+    return updated(store("{key}", "v")(run))
 
 
 def updated(response: CheckResponse) -> str:
+    """The moment in a record. Raises `Mismatch` where it has not the documented form (P10)."""
     text = str(json_of(response, dict).get("updated"))
     is_moment = re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", text)
     try:
@@ -223,7 +224,7 @@ def updated(response: CheckResponse) -> str:
 # fmt: off
 CHECKS = [
     table("P01-both_base_urls_answer",
-          store("{key}b", "kept"),  # so it is removed by either base
+          store("{key}b", "kept"),  # under the usual base, so that cleaning removes it
           persist("PUT", "/kv/{key}b", status(200), {"value": "v"}, root=BARE_ROOT),
           persist("DELETE", "/kv/{key}b", status(200), root=BARE_ROOT),
           store("{key}", "v"),
@@ -241,14 +242,14 @@ CHECKS = [
               persist("GET", KEY, same_record), persist("GET", KEY, record("{key}", value, says_json=True))))),
     table("P04-a_malformed_set_is_a_400_with_an_error",
           store("{key}", "kept"),
-          *(persist("PUT", KEY, bad_request, body) for body in (*NOT_JSON, *NOT_OBJECTS, b"{}")),
-          *(persist("PUT", KEY, bad_request, {"value": value}) for value in NOT_STRINGS),
+          *(persist("PUT", KEY, BAD_REQUEST, body) for body in (*NOT_JSON, *NOT_OBJECTS, b"{}")),
+          *(persist("PUT", KEY, BAD_REQUEST, {"value": value}) for value in NOT_STRINGS),
           has_value("{key}", "kept"), key_list("")),
     table("P04-a_malformed_mget_is_a_400_with_an_error",
-          *(persist("POST", "/mget", bad_request, body) for body in (b"", b"nope", *NOT_OBJECTS, b"{}", b'{"keys":["\\udfff"]}')),
-          *(persist("POST", "/mget", bad_request, {"keys": keys}) for keys in ("{key}", 5, None, {"a": 1})),
-          *(persist("POST", "/mget", bad_request, {"keys": ["{key}", key]}) for key in NOT_STRINGS)),
-    table("P04-an_empty_key_is_malformed", persist("GET", "/kv/", bad_request)),
+          *(persist("POST", "/mget", BAD_REQUEST, body) for body in (b"", b"nope", *NOT_OBJECTS, b"{}", b'{"keys":["\\udfff"]}')),
+          *(persist("POST", "/mget", BAD_REQUEST, {"keys": keys}) for keys in ("{key}", 5, None, {"a": 1})),
+          *(persist("POST", "/mget", BAD_REQUEST, {"keys": ["{key}", key]}) for key in NOT_STRINGS)),
+    table("P04-an_empty_key_is_malformed", persist("GET", "/kv/", BAD_REQUEST)),
     table("P05-a_get_answers_three_fields_or_404",
           store("{key}", ""), persist("GET", KEY, record("{key}", "")), persist("GET", "/kv/{key}b", error(404)),
           persist("DELETE", KEY, lambda response, run: None), persist("GET", KEY, error(404))),
@@ -279,7 +280,7 @@ CHECKS = [
             for step in (store("{key}", value), has_value("{key}", value))),
           *(persist("PUT", KEY, status(400), {"value": value}) for value in (262_145 * "x", 131_072 * "é" + "x")),
           has_value("{key}", 262_144 * "\0")),
-    Check("P10-updated_has_six_decimals_and_a_z", updated_advances),
+    table("P10-updated_has_six_decimals_and_a_z", updated_advances),
     table("P12-everything_after_kv_is_the_key",
           *(step for target, key in KEY_ENDS.items() for step in is_the_key("{key}" + target, "{key}" + key)),
           has_value("{key}/b", "{key}%2Fb"), has_value("{key}%2Bb", "{key}+b"),

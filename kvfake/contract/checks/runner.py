@@ -1,7 +1,6 @@
-"""Running the checks: whether a server does what a row says.
+"""Runs the checks of a row on a server.
 
-Law: checks in, verdicts out. A row for which no request was sent never holds, and a response that a check cannot read is a
-mismatch.
+Law: checks in, verdicts out. A row never holds where no request was sent. A response that a check cannot read is a mismatch.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from kvfake.settings import MATTERMOST
 HOLDS, DIFFERS, NOT_SEEN = "holds", "differs", "not seen"
 RAW_OPTION = "--raw"
 NOT_VERIFIABLE = {"P11": "nothing that is asked from outside makes an unexpected error"}
-"""Rows that no check can look at, and why."""
+"""Rows that no check can test, and why."""
 
 _ORDER = list(ROWS)
 CHECKS = sorted((*http1.CHECKS, *mattermost.CHECKS, *persist.CHECKS), key=lambda check: _ORDER.index(check.row))
@@ -27,20 +26,16 @@ CHECKS = sorted((*http1.CHECKS, *mattermost.CHECKS, *persist.CHECKS), key=lambda
 
 
 class Finding(NamedTuple):
-    """What one check found: an outcome, or none where it sent no request. ``option`` is the option that it lacks, ``mismatch`` what
-    differs, ``exchanges`` the exchanges up to there.
-    """
+    """A mismatch that a check found, and the exchanges of that check up to it."""
 
     check: Check
-    outcome: str | None
-    option: str | None = None
-    mismatch: Mismatch | None = None
-    exchanges: tuple[CheckResponse, ...] = ()
+    mismatch: Mismatch
+    exchanges: tuple[CheckResponse, ...]
 
 
 class Verdict(NamedTuple):
-    """What the checks of a row found. Why they did not see the row, or not all of it: ``options`` were not given, and ``reasons``
-    are what no option changes.
+    """What the checks of a row found. Where they could not test all of it, ``options`` are the options that were not given, and
+    ``reasons`` what no option changes; ``does_rest_hold`` says whether at least one check held.
     """
 
     row: Row
@@ -52,43 +47,39 @@ class Verdict(NamedTuple):
 
 
 def run_checks(client: ContractClient, row: Row, checks: Iterable[Check], not_verifiable: str | None = None) -> Verdict:
-    """Run the row's checks. ``not_verifiable`` says why no check can see all of the row. Raises `NoAnswer`."""
-    findings = [run_check(client, check) for check in checks if check.row == row.id]
-    options = tuple(dict.fromkeys(finding.option for finding in findings if finding.option is not None))
+    """Run the row's checks. ``not_verifiable`` says why no check can see all of the row. Raises `NoAnswer` where the server is
+    gone.
+    """
+    options: dict[str, None] = {}  # a set in order
+    findings: list[Finding] = []
+    does_hold = False
+    for check in checks:
+        if check.row != row.id:
+            continue
+        if check.is_malformed and not client.may_be_malformed:
+            options[RAW_OPTION] = None
+            continue
+        client.exchanges.clear()
+        try:
+            check.run(client)
+            does_hold |= bool(client.exchanges)
+        except NotVerifiable as missing:
+            options[str(missing)] = None
+        except Mismatch as mismatch:
+            findings.append(Finding(check, mismatch, tuple(client.exchanges)))
+        except NoAnswer as silent:
+            findings.append(Finding(check, Mismatch(f"expected an answer, but {silent}"), tuple(client.exchanges)))
+            probe(client, row.service)
+        except Exception as failed:
+            why = f"the answer is not what can be read here: {type(failed).__name__}: {failed}"
+            findings.append(Finding(check, Mismatch(why), tuple(client.exchanges)))
     reasons = (not_verifiable,) if not_verifiable else ()
-    mismatches = tuple(finding for finding in findings if finding.outcome == DIFFERS)
-    does_hold = any(finding.outcome == HOLDS for finding in findings)
-    if not (does_hold or mismatches or options or reasons):
+    if not (does_hold or findings or options or reasons):
         reasons = ("nothing was asked",)
-    outcome = DIFFERS if mismatches else NOT_SEEN if options or reasons else HOLDS
-    return Verdict(row, outcome, options, reasons, mismatches, does_hold)
-
-
-def run_check(client: ContractClient, check: Check) -> Finding:
-    """What this check finds. Raises `NoAnswer` where the server is gone."""
-    if check.is_malformed and not client.may_be_malformed:
-        return Finding(check, NOT_SEEN, RAW_OPTION)
-    client.trail.clear()
-    count = client.request_count
-    try:
-        check.run(client)
-    except NotVerifiable as missing:
-        return Finding(check, NOT_SEEN, str(missing))
-    except Mismatch as differs:
-        mismatch = differs
-    except NoAnswer as silent:
-        exchanges = tuple(client.trail)
-        probe(client, ROWS[check.row].service)
-        return Finding(check, DIFFERS, None, Mismatch(f"expected an answer, but {silent}"), exchanges)
-    except Exception as failed:
-        mismatch = Mismatch(f"the answer is not what can be read here: {type(failed).__name__}: {failed}")
-    else:
-        return Finding(check, HOLDS if client.request_count > count else None)
-    return Finding(check, DIFFERS, None, mismatch, tuple(client.trail))
+    outcome = DIFFERS if findings else NOT_SEEN if options or reasons else HOLDS
+    return Verdict(row, outcome, tuple(options), reasons, tuple(findings), does_hold)
 
 
 def probe(client: ContractClient, service: str, who: str | None = None) -> CheckResponse:
-    """Ask for a key that nobody has. Raises `NoAnswer`."""
-    if service == MATTERMOST:
-        return client.request("GET", f"{client.kv_path}/{client.key()}", who=who or BOT)
-    return client.request("GET", f"{client.persist_path}/kv/{client.key()}", who=who or PROJECT)
+    """The response to a get of a key that is not there. Raises `NoAnswer`."""
+    return client.request("GET", client.new_target(service), who=who or (BOT if service == MATTERMOST else PROJECT))
