@@ -147,7 +147,11 @@ class _Incoming(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         self._socket.settimeout(self.deadline.left())
-        return self._socket.recv_into(buffer)
+        try:
+            return self._socket.recv_into(buffer)
+        except TimeoutError:
+            self.deadline.left()  # where the whole exchange took too long, that is what is said
+            raise
 
 
 class _ResponseFile(io.BufferedReader):

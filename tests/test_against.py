@@ -94,7 +94,7 @@ def test_the_app_and_the_test_meet_on_the_real_server(real: Double, pytester: py
             with pytest.raises(KeyError):
                 project["no"]
 
-        def test_nothing_is_left(kvfake):
+        def test_all_keys_are_deleted(kvfake):
             assert "name" not in kvfake.mattermost and "convo::42" not in kvfake.persist
         """,
     )
@@ -103,7 +103,7 @@ def test_the_app_and_the_test_meet_on_the_real_server(real: Double, pytester: py
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_a_session_that_is_told_to_end_leaves_nothing(
+def test_sigterm_leaves_no_keys(
     real: Double, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     """Ctrl-C, or a system that ends a job: the running test deletes what it set, and no other test begins."""
@@ -148,7 +148,7 @@ def test_the_server_of_the_session_answers_for_itself(real: Double, pytester: py
     assert not real.journal.filter(key="name")
 
 
-def test_a_suite_that_hears_sigterm_itself_goes_on_to(real: Double, pytester: pytest.Pytester) -> None:
+def test_a_suites_own_sigterm_handler_stays(real: Double, pytester: pytest.Pytester) -> None:
     """Its handler stays."""
     result = run_against(
         pytester,
@@ -167,7 +167,7 @@ def test_a_suite_that_hears_sigterm_itself_goes_on_to(real: Double, pytester: py
     result.assert_outcomes(passed=1)
 
 
-def test_journal_faults_and_neighbours_work_before_the_real_server(real: Double, pytester: pytest.Pytester) -> None:
+def test_journal_faults_and_routes_work_before_the_real_server(real: Double, pytester: pytest.Pytester) -> None:
     """They are this side's."""
     real.respond("GET", "/api/v4/users/me", json={"username": "real"})
     result = run_against(
@@ -205,7 +205,7 @@ def test_journal_faults_and_neighbours_work_before_the_real_server(real: Double,
             assert put(kvfake, "e").status_code == 500
             assert [key for key in "abcde" if key in kvfake.mattermost] == ["a", "c"]
 
-        def test_neighbours(kvfake):
+        def test_routes(kvfake):
             assert requests.get(kvfake.url + "/api/v4/users/me").json() == {"username": "real"}
             kvfake.respond("POST", "/api/v4/posts", status=201)
             assert requests.post(kvfake.url + "/api/v4/posts").status_code == 201
@@ -249,7 +249,7 @@ def test_journal_faults_and_neighbours_work_before_the_real_server(real: Double,
          "assert requests.get(user('ada').url_for('k'), headers=user('ada').headers).ok", "MATTERMOST_USER_TOKEN"),
     ],
 )  # fmt: skip
-def test_what_the_real_service_cannot_do_skips_the_test(real: Double, pytester: pytest.Pytester, power: str, reason: str) -> None:
+def test_an_unsupported_call_skips_the_test(real: Double, pytester: pytest.Pytester, power: str, reason: str) -> None:
     """With that reason; what the test had set is deleted even so."""
     result = run_against(
         pytester,
@@ -266,7 +266,7 @@ def test_what_the_real_service_cannot_do_skips_the_test(real: Double, pytester: 
     assert nothing_is_left(real)
 
 
-def test_a_fixture_or_a_marker_that_asks_for_it_skips_too(real: Double, pytester: pytest.Pytester) -> None:
+def test_an_unsupported_call_in_a_fixture_or_a_marker_skips_too(real: Double, pytester: pytest.Pytester) -> None:
     """Whoever asks; a test that does without in the end has passed."""
     result = run_against(
         pytester,
@@ -344,7 +344,7 @@ def test_workers_side_by_side_need_tokens_of_their_own(
     assert {one.owner for one in real.journal if one.verb == "set"} == {"GW0", "GW1"}
 
 
-def test_what_cannot_be_deleted_is_told(real: Double, pytester: pytest.Pytester) -> None:
+def test_a_key_that_cannot_be_deleted_is_reported(real: Double, pytester: pytest.Pytester) -> None:
     """In one line, without a traceback: the key, and what the server answered."""
     real.faults.add(method="DELETE", status=503, times=None)
     result = run_against(
@@ -395,7 +395,9 @@ def test_a_mapping_says_what_the_real_server_answered(real: Double, pytester: py
         (http(b"", b"503 Service Unavailable"), "503"),
     ],
 )
-def test_a_server_that_is_none_is_told_in_one_line(real: Double, pytester: pytest.Pytester, answer: bytes, words: str) -> None:
+def test_a_server_that_is_no_store_is_reported_in_one_line(
+    real: Double, pytester: pytest.Pytester, answer: bytes, words: str
+) -> None:
     """Before the first test asks it anything, and without a traceback."""
     with stranger(answer) as url:
         result = run_against(pytester, url, "def test_it(kvfake): ...")
@@ -405,7 +407,7 @@ def test_a_server_that_is_none_is_told_in_one_line(real: Double, pytester: pytes
     assert re.search(rf"^E +.*{re.escape(url)}.*{words}|kvfake: .*{words}", text, re.MULTILINE), text
 
 
-def test_a_dead_server_is_told_in_one_line(real: Double, pytester: pytest.Pytester) -> None:
+def test_a_dead_server_is_reported_in_one_line(real: Double, pytester: pytest.Pytester) -> None:
     """Likewise."""
     with url_of(dead_port()) as url:
         result = run_against(pytester, url, "def test_it(kvfake): ...")
@@ -432,7 +434,7 @@ def test_the_header_says_what_is_real(real: Double, pytester: pytest.Pytester) -
     assert BOT not in text_of(result)
 
 
-def test_every_test_of_a_fixture_that_lacks_something_is_skipped(real: Double, pytester: pytest.Pytester) -> None:
+def test_every_test_of_an_unsupported_fixture_is_skipped(real: Double, pytester: pytest.Pytester) -> None:
     """Not its first alone: pytest keeps what a fixture of a wider scope failed with."""
     result = run_against(
         pytester,

@@ -17,7 +17,7 @@ from tests.support.doors import DOORS, opened
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_what_an_app_has_changed_is_undone(door: str) -> None:
+def test_changes_of_an_app_are_undone(door: str) -> None:
     """Set, replaced and deleted, of every owner; what was there has the moment that it had."""
     with opened(door) as one:
         double = one.double
@@ -37,7 +37,7 @@ def test_what_an_app_has_changed_is_undone(door: str) -> None:
         assert double.persist.updated("deleted") == datetime(2016, 1, 1, tzinfo=timezone.utc)
 
 
-def test_what_a_test_has_changed_is_undone() -> None:
+def test_changes_of_a_test_are_undone() -> None:
     """Through mappings, by a file of values, by clearing: as if an app had."""
     double = kvfake.Double()
     double.mattermost.update({str(number): number for number in range(10)})
@@ -70,7 +70,7 @@ def test_the_clock_is_as_it_was() -> None:
     assert double.clock.time.year > 2016
 
 
-def test_what_was_to_go_wrong_is_as_it_was() -> None:
+def test_faults_are_rolled_back() -> None:
     """A fault that came since is gone, one that was there strikes on."""
     with opened("site") as one:
         double = one.double
@@ -108,7 +108,7 @@ def test_a_journal_that_overflowed_is_sure_again() -> None:
         one.double.journal.assert_not_requested()
 
 
-def test_tokens_neighbours_and_settings_stay() -> None:
+def test_tokens_routes_and_settings_stay() -> None:
     """They are what a world is, not what happened to it."""
     with opened("site", strict=True) as one:
         mark = one.double.checkpoint()
@@ -121,7 +121,7 @@ def test_tokens_neighbours_and_settings_stay() -> None:
         assert one.send("GET", "/api/v4/users/me").json() == {"id": "x"}
 
 
-def test_there_may_be_several_marks() -> None:
+def test_there_may_be_several_checkpoints() -> None:
     """Any of them can be gone back to, more than once; those that came after it are gone then."""
     double = kvfake.Double()
     marks = []
@@ -146,7 +146,7 @@ def words_of(double: Double, mark: Any) -> str:
     return str(refused.value)
 
 
-def test_a_mark_that_is_gone_is_refused() -> None:
+def test_a_checkpoint_that_is_gone_is_refused() -> None:
     """With those that are there; nothing is changed."""
     double = kvfake.Double()
     assert words_of(double, 1) == "1 is no checkpoint of this world, or was rolled back over; there are: none"
@@ -162,7 +162,7 @@ def test_a_mark_that_is_gone_is_refused() -> None:
     assert double.checkpoint() not in marks
 
 
-def test_the_newest_thousand_marks_are_kept() -> None:
+def test_the_newest_thousand_checkpoints_are_kept() -> None:
     """An error names the last of them."""
     double = kvfake.Double()
     marks = []
@@ -175,7 +175,7 @@ def test_the_newest_thousand_marks_are_kept() -> None:
     assert double.persist == {"k": "2"}
 
 
-def test_marks_are_of_one_world() -> None:
+def test_checkpoints_belong_to_one_world() -> None:
     """Another one has its own, and is left alone."""
     with kvfake.start() as one:
         two = one.open({})  # type: ignore[attr-defined]

@@ -373,7 +373,7 @@ def test_a_taken_port_leaves_the_journal_of_the_other(tmp_path: Path) -> None:
         assert [line["number"] for line in lines_of(file)] == [1, 2]
 
 
-def test_a_journal_that_cannot_be_written_any_more() -> None:
+def test_a_journal_that_can_no_longer_be_written() -> None:
     """The server goes on; it is told once, when it happens, and by the exit code."""
     with served("--journal", "/dev/full") as (process, url):
         for _ in range(3):
@@ -384,7 +384,7 @@ def test_a_journal_that_cannot_be_written_any_more() -> None:
     assert the_line(err) == "cannot write /dev/full: No space left on device (exchanges from now on are not in it)"
 
 
-def test_a_ledger_that_is_closed(tmp_path: Path) -> None:
+def test_a_journal_file_that_is_closed(tmp_path: Path) -> None:
     """It takes no line, and may be closed again."""
     ledger = JournalFile(str(tmp_path / "journal"), pytest.fail)
     with library.start() as double:
@@ -676,7 +676,7 @@ def test_wait_for_a_server_that_is_started_later() -> None:
         assert process.end() == Ended(0, "", "")
 
 
-def test_wait_for_what_answers_as_kvfake_at_last(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wait_until_the_answer_is_kvfakes(capsys: pytest.CaptureFixture[str]) -> None:
     """What came before, such as a proxy that is not ready, does not count."""
     answers = (http(b"<html>", b"502 Bad Gateway"), b"", http(b'{"status": "starting"}'), http(b'{"status": "ok"}'))
     with stranger(*answers) as url:
@@ -694,7 +694,9 @@ def test_wait_for_what_answers_as_kvfake_at_last(capsys: pytest.CaptureFixture[s
     ],
     ids=["nobody", "somebody silent", "something else", "somebody who refuses"],
 )
-def test_wait_in_vain(somebody: Callable[[], AbstractContextManager[str]], seen: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wait_without_success(
+    somebody: Callable[[], AbstractContextManager[str]], seen: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """After the timeout one line says what was seen, and the exit code is 1."""
     with somebody() as url:
         assert main(["wait", "--url", url, "--timeout", "0.3"]) == 1

@@ -53,7 +53,7 @@ def test_an_app_sees_the_time_that_a_test_has_set(door: str) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_what_was_set_before_keeps_its_moment(door: str) -> None:
+def test_moving_the_clock_leaves_earlier_timestamps(door: str) -> None:
     """A clock that is moved moves no data."""
     with opened(door) as one:
         one.double.clock.move_to(0)
@@ -75,7 +75,7 @@ def test_every_world_has_a_clock_of_its_own() -> None:
 # ----------------------------------------------------------------------------------------------------------- what it can do
 
 
-def test_it_is_the_machines_time_until_it_is_set() -> None:
+def test_a_clock_is_the_machines_until_it_is_set() -> None:
     """Also when it is let go again."""
     with time_machine.travel(TODAY, tick=False):
         clock = Clock()
@@ -87,7 +87,7 @@ def test_it_is_the_machines_time_until_it_is_set() -> None:
         assert not clock.is_frozen
 
 
-def test_frozen_it_stands_still() -> None:
+def test_a_frozen_clock_stands_still() -> None:
     """However the machine's goes on; it can be moved even so, and stands still there."""
     with time_machine.travel(TODAY, tick=False) as machine:
         clock = Clock()
@@ -100,7 +100,7 @@ def test_frozen_it_stands_still() -> None:
         assert clock.time == NEW_YEAR + timedelta(seconds=1)
 
 
-def test_moved_it_goes_on_from_there() -> None:
+def test_a_moved_clock_goes_on_from_there() -> None:
     """As fast as the machine's."""
     with time_machine.travel(TODAY, tick=False) as machine:
         clock = Clock()
@@ -113,7 +113,7 @@ def test_moved_it_goes_on_from_there() -> None:
         assert clock.time == NEW_YEAR + timedelta(hours=1)
 
 
-def test_shifted_it_goes_on_too() -> None:
+def test_a_shifted_clock_goes_on_from_there() -> None:
     """Ahead and back; what was shifted before counts."""
     with time_machine.travel(NEW_YEAR, tick=False) as machine:
         clock = Clock()
@@ -163,7 +163,7 @@ def test_freezegun_and_time_machine_move_it() -> None:
         (1_473_463_003.5, "2016-09-09 23:16:43.500000+00:00"),
     ],
 )
-def test_a_moment_has_many_names(moment: Any, shown: str) -> None:
+def test_a_moment_has_several_forms(moment: Any, shown: str) -> None:
     """A datetime, its text, or seconds since 1970; what names no zone is UTC."""
     clock = Clock()
     clock.freeze()
@@ -203,7 +203,7 @@ EXPECTED = "expected a datetime, a text such as 2016-12-31T23:59:59.5Z, or secon
         date(2016, 12, 31),
     ],
 )
-def test_what_is_no_moment_is_refused(moment: Any) -> None:
+def test_a_value_that_is_no_moment_is_refused(moment: Any) -> None:
     """With what was expected and what came; the clock stays as it was."""
     clock = Clock()
     clock.freeze()
@@ -214,7 +214,7 @@ def test_what_is_no_moment_is_refused(moment: Any) -> None:
 
 
 @pytest.mark.parametrize("by", [math.nan, math.inf, 1e12, -1e12, 10**400, None, "1", True, timedelta.max, timedelta(days=-999_999)])
-def test_what_is_no_span_is_refused(by: Any) -> None:
+def test_a_value_that_is_no_span_is_refused(by: Any) -> None:
     """Likewise."""
     clock = Clock()
     clock.move_to("2016-01-01")
@@ -228,7 +228,7 @@ def test_what_is_no_span_is_refused(by: Any) -> None:
 # --------------------------------------------------------------------------------------------------------------------- bounds
 
 
-def test_it_does_not_run_past_the_last_moment() -> None:
+def test_a_clock_does_not_run_past_the_last_moment() -> None:
     """It stays there; from there it can be moved, and shifted back, to the microsecond."""
     with time_machine.travel(TODAY, tick=False) as machine:
         clock = Clock()
@@ -246,7 +246,7 @@ def test_it_does_not_run_past_the_last_moment() -> None:
         assert clock.time == NEW_YEAR + timedelta(seconds=1)
 
 
-def test_it_does_not_run_back_past_the_first_moment() -> None:
+def test_a_clock_does_not_run_back_past_the_first_moment() -> None:
     """Where the machine's own is set back."""
     with time_machine.travel(TODAY, tick=False) as machine:
         clock = Clock()
@@ -261,7 +261,7 @@ MOMENTS = st.datetimes(timezones=st.just(UTC))
 
 
 @given(moments=st.lists(MOMENTS, min_size=1), by=st.timedeltas(), is_frozen=st.booleans())
-def test_where_it_is_moved_there_it_is(moments: list[datetime], by: timedelta, is_frozen: bool) -> None:
+def test_a_clock_can_be_moved_to_any_moment(moments: list[datetime], by: timedelta, is_frozen: bool) -> None:
     """Anywhere in the years 1 to 9999, from anywhere; shifting is refused where it would lead out of them, and only there."""
     with time_machine.travel(TODAY, tick=False):
         clock = Clock()
@@ -280,7 +280,7 @@ def test_where_it_is_moved_there_it_is(moments: list[datetime], by: timedelta, i
                 clock.shift(by)
 
 
-def test_what_it_was_can_be_restored() -> None:
+def test_the_state_of_a_clock_can_be_restored() -> None:
     """A frozen clock stands where it stood; one that goes ahead of the machine's is as far ahead as it was."""
     with time_machine.travel(NEW_YEAR, tick=False) as machine:
         clock = Clock()

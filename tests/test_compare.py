@@ -228,7 +228,7 @@ def test_the_other_profile(compare: Compare, file: Path, monkeypatch: pytest.Mon
 # -------------------------------------------------------------------------------------------------------------- what is told
 
 
-def test_a_difference_is_told_with_its_row(compare: Compare, tape: Written) -> None:
+def test_a_difference_is_shown_with_its_row(compare: Compare, tape: Written) -> None:
     """What was asked, by whom, what came and what the double says; the last line counts."""
     tape.beside()
     tape.kv("PUT", "name", CHANGED, "1")
@@ -265,7 +265,7 @@ def test_one_exchange(compare: Compare, tape: Written) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_what_something_on_the_way_says_is_not_explained(compare: Compare, tape: Written, status: int) -> None:
+def test_the_response_of_a_proxy_is_not_explained(compare: Compare, tape: Written, status: int) -> None:
     """Nor a page for people."""
     tape.kv("GET", "name", "1", status=status)
     tape.persist("GET", "kv/name", {"error": "busy"}, status=status)
@@ -273,7 +273,7 @@ def test_what_something_on_the_way_says_is_not_explained(compare: Compare, tape:
     assert compare().lines[-1] == "3 exchanges: 0 the same, 3 differ (not explained 3)"
 
 
-def test_what_somebody_else_has_set_is_not_explained(compare: Compare, tape: Written) -> None:
+def test_a_value_set_by_another_client_is_not_explained(compare: Compare, tape: Written) -> None:
     """It breaks no row. From then on the double holds it too: it is told once."""
     for value in ('"Ada"', '"Bob"', '"Bob"', "{}", '"Cy"'):
         tape.kv("GET", "name", value)
@@ -285,7 +285,7 @@ def test_what_somebody_else_has_set_is_not_explained(compare: Compare, tape: Wri
     assert compare().lines[-1] == "11 exchanges: 5 the same, 6 differ (not explained 6)"
 
 
-def test_what_somebody_else_has_set_where_the_app_had_looks_like_a_wrong_answer(compare: Compare, tape: Written) -> None:
+def test_a_value_replaced_by_another_client_looks_like_a_wrong_answer(compare: Compare, tape: Written) -> None:
     """Once: then it is known that others are at work there."""
     tape.kv("PUT", "name", CHANGED, '"Ada"')
     tape.kv("GET", "name", '"Bob"')
@@ -325,7 +325,7 @@ ABOVE = [wrong for wrong in WRONG if wrong.wire is None]
 
 @pytest.mark.once
 @pytest.mark.parametrize("wrong", ABOVE, ids=lambda wrong: f"{wrong.row}-{wrong.what}")
-def test_a_wrong_service_is_told_under_its_row(compare: Compare, file: Path, wrong: Wrong) -> None:
+def test_a_wrong_service_is_shown_under_its_row(compare: Compare, file: Path, wrong: Wrong) -> None:
     """A recording of it differs, and its row is among those that explain why."""
     record_day(file, wrong, with_checks=True)
     told = compare().rows
@@ -343,7 +343,7 @@ def test_every_exception_is_one() -> None:
 # -------------------------------------------------------------------------------------------------------- whose the tokens are
 
 
-def test_who_is_known_and_who_is_not(compare: Compare, tape: Written) -> None:
+def test_which_tokens_are_known(compare: Compare, tape: Written) -> None:
     """As the real server says of each, first of all where nobody else is named beside; a token of one service means nothing to the
     other.
     """
@@ -404,7 +404,7 @@ def test_two_owners_that_hold_the_same_by_chance(compare: Compare, tape: Written
     ]
 
 
-def test_two_owners_of_whom_the_second_holds_something_else(compare: Compare, tape: Written) -> None:
+def test_two_owners_with_different_values(compare: Compare, tape: Written) -> None:
     """The first one reads what shows it."""
     tape.kv("PUT", "name", CHANGED, '"Ada"', who=1)
     tape.kv("GET", "name", '"Ada"', who=2)
@@ -429,7 +429,7 @@ def test_the_csrf_token_of_a_session(compare: Compare, tape: Written) -> None:
 # ----------------------------------------------------------------------------------------------------- what was there before
 
 
-def test_what_was_there_before(compare: Compare, tape: Written) -> None:
+def test_values_from_before_the_recording(compare: Compare, tape: Written) -> None:
     """A value that is read before it is set, in whichever way, lies on the double when the replay begins."""
     tape.kv("GET", "name", '{"of": "before"}')
     tape.kv("GET", "p/name", '"below p"')
@@ -445,7 +445,7 @@ def test_what_was_there_before(compare: Compare, tape: Written) -> None:
     assert compare().lines == ["11 exchanges: 11 the same"]
 
 
-def test_what_was_refused_shows_nothing_of_what_was_there_before(compare: Compare, tape: Written) -> None:
+def test_a_refused_request_shows_no_earlier_value(compare: Compare, tape: Written) -> None:
     """It is there afterwards."""
     tape.kv("PUT", "name", NO_JSON, "no json", status=400, headers=TEXT)
     tape.kv("GET", "name", '"Ada"')
@@ -516,7 +516,7 @@ def test_persist_is_compared_by_what_it_says(compare: Compare, tape: Written) ->
     assert compare().code == 0
 
 
-def test_of_an_answer_that_was_cut_the_rest_is_not_compared(compare: Compare, file: Path, tape: Written) -> None:
+def test_the_missing_part_of_a_cut_body_is_not_compared(compare: Compare, file: Path, tape: Written) -> None:
     """Its status and headers are."""
     tape.kv("GET", "name", '"012')
     file.write_text(file.read_text().replace('"body": "\\"012"}', '"body": "\\"012", "cut": true}'))
@@ -524,7 +524,7 @@ def test_of_an_answer_that_was_cut_the_rest_is_not_compared(compare: Compare, fi
     assert compare().code == 0
 
 
-def test_paths_that_are_the_stores_and_do_not_look_so(compare: Compare, tape: Written) -> None:
+def test_unusual_paths_of_the_stores(compare: Compare, tape: Written) -> None:
     """They are replayed as they were sent."""
     tape.exchange("GET", "/x/../plugins/com.mattermost.apps/api/v1/kv/name", "", 301, {"location": f"{KV}/name"}, "")
     tape.exchange("GET", "/%70ersist/kv/%zz", "", 400, JSON, {"error": "bad"})
@@ -614,7 +614,7 @@ def test_json_about_which_all_readers_agree(compare: Compare, tape: Written, bod
     ("key", "sent"),
     [("name", {}), ("my%20name", {}), ("p/name", {}), ("name", {"content-type": "text/plain"})],
 )
-def test_another_value_than_was_set(compare: Compare, tape: Written, key: str, sent: dict[str, str]) -> None:
+def test_a_value_other_than_the_one_set(compare: Compare, tape: Written, key: str, sent: dict[str, str]) -> None:
     """Breaks no row of how its key is written, nor of what was said of it when it was set."""
     tape.kv("PUT", key, CHANGED, '"Ada"', sent=sent)
     tape.kv("GET", key, '"Bob"')
@@ -623,7 +623,7 @@ def test_another_value_than_was_set(compare: Compare, tape: Written, key: str, s
     assert compare().rows == {"M02", "P05"}
 
 
-def test_a_key_that_was_set_by_another_way_to_write_it(compare: Compare, tape: Written) -> None:
+def test_a_key_that_was_set_at_another_spelling_of_its_path(compare: Compare, tape: Written) -> None:
     """Is a matter of how a path is read, where it is not found."""
     tape.kv("PUT", "a%2Fb", CHANGED, "1")
     tape.kv("GET", "a/b", "{}")
@@ -675,7 +675,7 @@ def after_a_set(tape: Written, key: str = "name") -> None:
         ("PUT", "name", "1", 201, JSON, CHANGED, "M04"),
     ],
 )
-def test_what_an_answer_of_mattermost_breaks(
+def test_each_wrong_answer_of_mattermost_has_its_row(
     compare: Compare, tape: Written, method: str, key: str, sent: str, status: int, headers: dict[str, str], answer: str, rows: str
 ) -> None:
     """The row that speaks of it, and no other; none where no row does. The key ``name`` was set before, to ``"Ada"``."""
@@ -717,7 +717,7 @@ def test_a_credential_that_is_not_the_usual_one(compare: Compare, tape: Written,
         ("POST", "kv/name", None, 404, {"error": "no"}, "P14"),
     ],
 )
-def test_what_an_answer_of_persist_breaks(
+def test_each_wrong_answer_of_persist_has_its_row(
     compare: Compare, tape: Written, method: str, rest: str, payload: Any, status: int, answer: Any, rows: str
 ) -> None:
     """The same of Persist's rows. The key ``name`` was set before, to ``Ada``."""
@@ -747,7 +747,7 @@ def test_answers_of_persist_that_are_no_json(compare: Compare, tape: Written) ->
     assert compare().lines[-1] == "6 exchanges: 2 the same, 4 differ (P03 1, P05 1, P07 1, P08 1)"
 
 
-def test_of_two_errors_of_persist_the_status_is_told_and_the_body(compare: Compare, tape: Written) -> None:
+def test_two_errors_of_persist_are_compared_by_status_and_form(compare: Compare, tape: Written) -> None:
     """Where the statuses are the same the words of an error do not matter."""
     tape.persist("PUT", "kv/name", {"error": "bad"}, {"no": "value"}, status=422)
     tape.persist("PUT", "kv/name", {"error": "bad"}, {"no": "value"}, status=400)
@@ -851,7 +851,7 @@ def test_lists_and_mgets_that_others_have_changed(compare: Compare, tape: Writte
     assert said.lines[-1] == "15 exchanges: 4 the same, 11 differ (P06 1, P07 4, P08 3, not explained 3)"
 
 
-def test_answers_that_are_hardly_any(compare: Compare, tape: Written) -> None:
+def test_answers_of_any_form_are_compared(compare: Compare, tape: Written) -> None:
     """Whatever comes is compared: also a character that JSON can say and UTF-8 cannot."""
     odd = "\ud800"
     tape.persist("GET", "kv", [odd, 5, None, {}])

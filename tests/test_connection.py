@@ -65,7 +65,7 @@ ANY = st.lists(st.sampled_from([GET, PUT, CHUNKED, OLD, WAITING, BARE, FOLDED]),
 @given(stream=ANY, ends=st.booleans(), cuts=st.lists(st.integers(0, 400)))
 @example(CHUNKED + CHUNKED + GET, True, list(range(400)))
 @example(PUT + OLD + BARE + FOLDED, True, list(range(400)))
-def test_it_does_not_matter_how_the_bytes_come(stream: bytes, ends: bool, cuts: list[int]) -> None:
+def test_any_split_of_the_bytes_gives_the_same_answers(stream: bytes, ends: bool, cuts: list[int]) -> None:
     """All at once, byte by byte, or in any other pieces: the answers are the same."""
     stream += LAST if ends else b""
     places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
@@ -86,7 +86,7 @@ AGAIN = [
 
 @given(requests=st.lists(st.sampled_from([GET, PUT, CHUNKED, OLD, WAITING, BARE, FOLDED, *AGAIN]), max_size=8))
 @example([GET, GET, AGAIN[0], BARE, AGAIN[0], AGAIN[2], GET, PUT, AGAIN[1], PUT])
-def test_what_was_said_before_changes_nothing(requests: list[bytes]) -> None:
+def test_earlier_requests_change_nothing(requests: list[bytes]) -> None:
     """Lines that are said again, or nearly, are answered as on a connection of their own."""
     alone = [said(hear(Connection(echo), request)) for request in requests]
     assert said(hear(Connection(echo), *requests)) == said(hear(Connection(echo), b"".join(requests))) == b"".join(alone)
@@ -126,7 +126,7 @@ FRAGMENTS = st.sampled_from(
 
 
 @given(st.lists(FRAGMENTS | st.binary(max_size=8), max_size=30))
-def test_nothing_that_is_heard_breaks_it(pieces: list[bytes]) -> None:
+def test_no_bytes_break_it(pieces: list[bytes]) -> None:
     """Whatever comes, it is answered, waited for, or refused; after the end of a conversation nothing is said."""
     connection = Connection(echo)
     actions = hear(connection, *pieces) + finish(connection)
@@ -149,7 +149,7 @@ def test_a_bad_first_line_is_refused_at_once() -> None:
         assert said(hear(Connection(echo), line)).endswith(b"400 Bad Request")
 
 
-def test_a_client_that_waits_is_told_to_go_on() -> None:
+def test_a_client_that_waits_gets_100_continue() -> None:
     """``100 Continue`` comes before the body is read, and once."""
     connection = Connection(echo)
     head, body = WAITING[:-1], WAITING[-1:]
@@ -165,7 +165,7 @@ def test_another_expectation_is_refused() -> None:
         assert actions[-1] == Close(linger=True)
 
 
-def test_a_client_of_http_1_0_is_not_told_to_go_on() -> None:
+def test_a_client_of_http_1_0_gets_no_100_continue() -> None:
     """It would take the 100 for its answer."""
     assert hear(Connection(echo), WAITING[:-1].replace(b"HTTP/1.1", b"HTTP/1.0")) == []
 
@@ -186,7 +186,7 @@ def test_a_client_of_http_1_0_is_not_told_to_go_on() -> None:
         (b"0\r\nX: " + 5000 * b"y", "http: suspiciously long trailer after chunked body"),
     ],
 )
-def test_bad_chunks_are_told_in_gos_words(chunks: bytes, text: str) -> None:
+def test_bad_chunks_get_gos_error_texts(chunks: bytes, text: str) -> None:
     """The service decides what to make of it; then the conversation ends."""
     head = b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     actions = hear(Connection(echo), head + chunks)
@@ -250,7 +250,7 @@ def test_a_body_without_end_is_answered_before_it(frame: bytes, piece: bytes) ->
     assert actions[-1] == Close(linger=True)
 
 
-def test_what_may_block_is_handed_out() -> None:
+def test_a_blocking_function_becomes_a_job() -> None:
     """A job is an action; until its response is there nothing else is answered."""
     connection = Connection(lambda request: (lambda: ECHOED.replace(body=b"late")) if request.target == b"/slow" else echo(request))
     (job,) = hear(connection, GET.replace(b"/a", b"/slow") + GET + GET)
@@ -308,13 +308,13 @@ def test_heads_that_are_refused(head: bytes, text: bytes) -> None:
         (b"Content-Length: 000", b""),
     ],
 )
-def test_when_the_conversation_goes_on(lines: bytes, answer: bytes) -> None:
+def test_when_the_connection_is_kept(lines: bytes, answer: bytes) -> None:
     """Only what says so ends it."""
     actions = hear(Connection(echo), b"GET /a HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n\r\n" + GET)
     assert len(bodies(actions)) == (1 if answer else 2)
 
 
-def test_a_status_that_nobody_named() -> None:
+def test_a_status_without_a_reason_phrase() -> None:
     """The status line is well-formed all the same."""
     assert said(hear(Connection(lambda _: Response(299)), GET)).startswith(b"HTTP/1.1 299 Unknown\r\n")
 

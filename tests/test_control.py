@@ -176,7 +176,7 @@ def test_a_body_that_is_no_object(url: str, body: bytes, error: str) -> None:
     assert asked(url + "/_kvfake/worlds", "POST", b"").status == 201
 
 
-def test_worlds_have_nothing_in_common(double: kvfake.Double) -> None:
+def test_worlds_are_isolated(double: kvfake.Double) -> None:
     """A world is reached by its address or by its own token, and shares no value with another."""
     url, one, other = double.url, opened(double.url), opened(double.url)
     token, other_token = bearer(one["tokens"]["mattermost"]), bearer(other["tokens"]["mattermost"])
@@ -196,7 +196,7 @@ def test_worlds_have_nothing_in_common(double: kvfake.Double) -> None:
     assert dict(double.mattermost) == dict(double.persist) == {}
 
 
-def test_a_token_is_nothing_in_another_world(double: kvfake.Double) -> None:
+def test_a_token_is_unknown_in_another_world(double: kvfake.Double) -> None:
     """The address decides which world answers, also where the token belongs to another one."""
     one, other = opened(double.url), opened(double.url)
     for token in (other["tokens"]["mattermost"], double.mattermost.token):
@@ -340,13 +340,13 @@ def test_a_verb_that_is_not_there(url: str, method: str, path: str, allowed: str
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "127.0.0.1:8065", "localhost", "LocalHost:1", "127.1.2.3:8065", "[::1]:8065", "[::1]"]
 )
-def test_this_machine_may_ask(url: str, host: str) -> None:
+def test_this_machine_is_allowed(url: str, host: str) -> None:
     """By any loopback name or address, with any port, as the port may be forwarded."""
     assert asked(url + "/_kvfake/health", headers={"Host": host}).status == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8065", "127.0.0.1.evil.example", "192.0.2.1", "[2001:db8::1]", ""])
-def test_another_host_may_not(url: str, host: str) -> None:
+def test_another_host_is_refused(url: str, host: str) -> None:
     """A foreign name may resolve to this machine (DNS rebinding). The refusal names the flag that allows one."""
     error = refused(asked(url + "/_kvfake/worlds", "POST", {}, {"Host": host}), 403)
     assert error.startswith(f"Host is {host!r}: expected a name of this server (127.0.0.1, localhost, a loopback address)")
@@ -361,7 +361,7 @@ def test_a_host_that_cannot_be_read(url: str, host: str, capfd: pytest.CaptureFi
     assert capfd.readouterr() == ("", "")
 
 
-def test_hosts_that_were_allowed_may_ask() -> None:
+def test_allowed_hosts_are_answered() -> None:
     """The setting adds names, as a compose file needs them. The host of the public URL is always allowed."""
     with kvfake.start(allow_host=["kvfake", "Other.example"], public_url="http://Kv.example:8000") as double:
         url = f"http://127.0.0.1:{double.server.port}"  # type: ignore[attr-defined]
@@ -370,7 +370,7 @@ def test_hosts_that_were_allowed_may_ask() -> None:
         assert asked(url + "/_kvfake/health", headers={"Host": "evil.example"}).status == 403
 
 
-def test_a_server_for_everybody_may_be_asked_by_any_address() -> None:
+def test_a_server_on_all_addresses_answers_any_host() -> None:
     """A server that is bound to every address does not know which are its own. Names must still be allowed."""
     door = SiteDoor(kvfake.Double(host="0.0.0.0"))
     assert door.send("GET", "/_kvfake/health", {"Host": "192.0.2.1:8065"}).status == 200
@@ -379,13 +379,13 @@ def test_a_server_for_everybody_may_be_asked_by_any_address() -> None:
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost", "http://127.0.0.1:1", "http://[::1"])
-def test_a_foreign_page_may_not_ask(url: str, origin: str) -> None:
+def test_a_page_of_another_origin_is_refused(url: str, origin: str) -> None:
     """Nor one that has no origin of its own (``null``), such as a file or a sandboxed frame."""
     error = refused(asked(url + "/_kvfake/reset", "POST", headers={"Origin": origin}), 403)
     assert error == f"Origin is {origin!r}: expected none, or this server's own ({url.removeprefix('http://')})"
 
 
-def test_a_page_of_this_server_may_ask(url: str) -> None:
+def test_a_page_of_this_server_is_answered(url: str) -> None:
     """Its ``Origin`` is the ``Host`` that it sends."""
     assert asked(url + "/_kvfake/reset", "POST", headers={"Origin": url}).status == 200
     local = url.replace("127.0.0.1", "localhost")
@@ -394,7 +394,7 @@ def test_a_page_of_this_server_may_ask(url: str) -> None:
 
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}], ids=["host", "origin"])
 @pytest.mark.parametrize(("method", "path"), EVERYTHING)
-def test_nothing_is_open_to_others(url: str, method: str, path: str, headers: dict[str, str]) -> None:
+def test_other_hosts_are_refused(url: str, method: str, path: str, headers: dict[str, str]) -> None:
     """Every route refuses them, also below a world's address."""
     world = opened(url)["address"]
     for base in (url, world):
@@ -403,7 +403,7 @@ def test_nothing_is_open_to_others(url: str, method: str, path: str, headers: di
 
 @pytest.mark.parametrize("origin", [None, "own", "https://evil.example"])
 @pytest.mark.parametrize(("method", "path"), [*EVERYTHING, ("OPTIONS", "/worlds"), ("GET", "/nothing")])
-def test_no_page_is_told_that_it_may_read(url: str, method: str, path: str, origin: str | None) -> None:
+def test_no_response_allows_cors(url: str, method: str, path: str, origin: str | None) -> None:
     """No response has a CORS header, which would let a browser give it to a page of another site."""
     headers = {} if origin is None else {"Origin": url if origin == "own" else origin}
     headers |= {"Access-Control-Request-Method": "POST"} if method == "OPTIONS" else {}
@@ -425,7 +425,7 @@ def _guarded() -> Iterator[str]:
     "authorization",
     [None, "", "Bearer", "Bearer ", "Bearer open sesame", f"Basic {TOKEN}", f"Token {TOKEN}", TOKEN, f"Bearer {TOKEN} too", "\xff"],
 )
-def test_a_control_token_is_asked_for(guarded: str, authorization: str | None) -> None:
+def test_a_control_token_is_required(guarded: str, authorization: str | None) -> None:
     """A request without it, or with another one, is refused, and the refusal says what was expected."""
     headers = {} if authorization is None else {"Authorization": on_the_wire(authorization)}
     reply = asked(guarded + "/_kvfake/worlds", "POST", {}, headers)
@@ -453,7 +453,7 @@ def test_a_control_token_is_no_way_around_the_host(guarded: str) -> None:
     refused(asked(guarded + "/_kvfake/worlds", headers=headers), 403)
 
 
-def test_a_control_token_is_not_asked_for_by_the_services(guarded: str) -> None:
+def test_the_services_need_no_control_token(guarded: str) -> None:
     """An app does not know control."""
     assert asked(guarded + KV + "name", headers=bearer("anybody")).status == 200
 

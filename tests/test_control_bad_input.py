@@ -83,7 +83,9 @@ pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 @given(request=requests, query=st.just(b"") | queries, headers=st.just({}) | headers, is_below=st.booleans())
 @example(("POST", "/faults", b'{"status": 503, "key": {"matches": "[[a]--b]"}}'), b"", {}, False)
 @settings(max_examples=500)
-def test_whatever_comes(request: tuple[str, str, bytes], query: bytes, headers: dict[bytes, bytes], is_below: bool) -> None:
+def test_any_request_is_done_or_refused_in_json(
+    request: tuple[str, str, bytes], query: bytes, headers: dict[bytes, bytes], is_below: bool
+) -> None:
     """It is done or refused, in JSON; nobody else's page is told; the journal is empty; and the next request works."""
     method, path, body = request
     double = kvfake.Double()
@@ -108,7 +110,7 @@ def test_whatever_comes(request: tuple[str, str, bytes], query: bytes, headers: 
 
 @given(host=st.binary(), origin=st.binary(), is_known=st.booleans())
 @example(host=b":80:80", origin=b"", is_known=True)
-def test_whoever_asks(host: bytes, origin: bytes, is_known: bool) -> None:
+def test_any_host_and_origin_is_answered_or_refused(host: bytes, origin: bytes, is_known: bool) -> None:
     """A name that means nothing is refused as one that is foreign."""
     named = b"localhost" + host if is_known else host
     reply = answered(kvfake.Double(), Request("GET", b"/_kvfake/health", {b"host": named, b"origin": origin}, b""))
@@ -130,7 +132,7 @@ def test_whoever_asks(host: bytes, origin: bytes, is_known: bool) -> None:
         ("BREW", "/worlds", b"coffee"),
     ],
 )
-def test_the_connection_goes_on(method: str, path: str, body: bytes) -> None:
+def test_a_refused_request_keeps_the_connection(method: str, path: str, body: bytes) -> None:
     """What is refused costs nobody the connection."""
     with kvfake.start(allow_host=["double.example"]) as double, Wire(double.server.port) as wire:  # type: ignore[attr-defined]
         for _ in range(2):

@@ -82,7 +82,7 @@ def put(double: kvfake.Double, value: str = "v", key: str = "k") -> Reply:
         ("/routes", "DELETE", "", None),
     ],
 )
-def test_worlds_are_ruled_one_by_one(double: kvfake.Double, path: str, method: str, below: str, body: Any) -> None:
+def test_a_request_changes_one_world_alone(double: kvfake.Double, path: str, method: str, below: str, body: Any) -> None:
     """Of three equal worlds, a request below the address of one changes that one alone."""
     worlds = [asked(double.url + "/_kvfake/worlds", "POST").json()["address"] for _ in range(2)]
     token = {url: asked(url + "/_kvfake/env").json()["BEEPBOOP_TOKEN"] for url in (double.url, *worlds)}
@@ -106,7 +106,7 @@ def test_worlds_are_ruled_one_by_one(double: kvfake.Double, path: str, method: s
     assert {url for url in token if shown(url) != before[url]} == {worlds[0]}
 
 
-def test_what_goes_wrong_in_one_world_goes_wrong_in_no_other(double: kvfake.Double) -> None:
+def test_faults_and_routes_of_one_world_apply_in_no_other(double: kvfake.Double) -> None:
     """A world's faults and routes apply at its address, and where a token is that world's alone."""
     world = asked(double.url + "/_kvfake/worlds", "POST").json()
     asked(world["address"] + "/_kvfake/faults", "POST", {"status": 503, "times": None})
@@ -242,7 +242,7 @@ def test_a_file_that_is_not_right(filled: kvfake.Double, control: Control, metho
         ("key=100%", 'bad percent-encoding in the query: "%"'),
     ],
 )
-def test_a_query_that_names_nothing(filled: kvfake.Double, control: Control, method: str, query: str, error: str) -> None:
+def test_a_query_without_names_is_refused(filled: kvfake.Double, control: Control, method: str, query: str, error: str) -> None:
     """It is refused, rather than taken as a query for everything."""
     assert words(control(method, f"/data?{query}")) == error
     assert control("DELETE", "/data").json() == {"deleted": 5}
@@ -252,7 +252,7 @@ def test_a_query_that_names_nothing(filled: kvfake.Double, control: Control, met
     ("method", "path"),
     [("PUT", "/data"), ("POST", "/data"), ("POST", "/reset"), ("DELETE", "/faults"), ("DELETE", "/journal"), ("DELETE", "/routes")],
 )
-def test_what_takes_no_query(filled: kvfake.Double, control: Control, method: str, path: str) -> None:
+def test_a_route_that_takes_no_query(filled: kvfake.Double, control: Control, method: str, path: str) -> None:
     """A route that deletes or replaces everything refuses a filter, which it would ignore."""
     assert words(control(method, f"{path}?key=k", {"kvfake": 1})) == "'key' is not known in the query: expected no names"
     assert dict(filled.persist) == {"k": "v"}
@@ -267,7 +267,7 @@ def test_what_takes_no_query(filled: kvfake.Double, control: Control, method: st
         (("POST", "/clock", {"freeze": True}), "clock", "freeze"),
     ],
 )
-def test_nothing_comes_between(
+def test_the_world_is_locked_during_a_control_request(
     filled: kvfake.Double, control: Control, monkeypatch: pytest.MonkeyPatch, sent: tuple[Any, ...], part: str, step: str
 ) -> None:
     """The world is locked during the steps of one request."""
@@ -292,7 +292,7 @@ def test_nothing_comes_between(
     assert not any(could_enter)
 
 
-def test_a_prefix_that_cannot_be(control: Control) -> None:
+def test_a_prefix_that_is_not_possible(control: Control) -> None:
     """It is refused, as the service refuses it."""
     assert "prefix" in words(control("POST", "/data", {"kvfake": 1, "mattermost": {"app/bot": {"..": {"k": 1}}}}))
 
@@ -375,7 +375,7 @@ def test_a_world_begins_with_the_servers_seed(tmp_path: Path) -> None:
     ],
     ids=json.dumps,
 )
-def test_a_fault_is_shown_as_it_was_asked_for(control: Control, fault: dict[str, Any]) -> None:
+def test_a_fault_is_shown_as_it_was_added(control: Control, fault: dict[str, Any]) -> None:
     """The arguments of the request, with number, hits and whether it can still strike; by itself and in the list."""
     made = control("POST", "/faults", fault)
     assert made.status == 201
@@ -384,13 +384,13 @@ def test_a_fault_is_shown_as_it_was_asked_for(control: Control, fault: dict[str,
     assert control("GET", "/faults/1").json() == made.json()
 
 
-def test_what_is_null_was_not_asked_for(control: Control) -> None:
+def test_null_is_not_given(control: Control) -> None:
     """``null`` is the default, except for `times`, where it means: until the fault is removed."""
     made = control("POST", "/faults", {"status": 503, "sever": None, "key": None, "body": None, "headers": None, "times": None})
     assert made.json() == {"id": 1, "hits": 0, "active": True, "status": 503, "times": None}
 
 
-def test_a_status_strikes(double: kvfake.Double, control: Control) -> None:
+def test_a_fault_with_a_status(double: kvfake.Double, control: Control) -> None:
     """`times` requests get the service's own form of the status. Then the fault is shown as no longer active."""
     control("POST", "/faults", {"status": 503, "times": 2, "key": {"matches": "^convo::"}})
     assert [got(double, key).status for key in ("convo::1", "k", "convo::2", "convo::3")] == [503, 404, 503, 404]
@@ -408,7 +408,7 @@ def test_a_status_strikes(double: kvfake.Double, control: Control) -> None:
 @pytest.mark.parametrize(
     ("delay", "least"), [(0.2, 0.2), ([0.2, 0.3], 0.2), ({"median": 0.2, "sigma": 0}, 0.2), ({"over": 0.2}, 0.1)], ids=str
 )
-def test_a_delay_holds_an_answer_back(double: kvfake.Double, control: Control, delay: Any, least: float) -> None:
+def test_a_fault_with_a_delay(double: kvfake.Double, control: Control, delay: Any, least: float) -> None:
     """In each form that a delay may have."""
     control("POST", "/faults", {"delay": delay})
     began = time.monotonic()
@@ -424,7 +424,7 @@ def test_an_acknowledgement_is_lost(double: kvfake.Double, control: Control) -> 
     assert double.persist["k"] == "done"
 
 
-def test_what_is_answered_is_chosen(double: kvfake.Double, control: Control) -> None:
+def test_a_fault_with_a_body_and_headers(double: kvfake.Double, control: Control) -> None:
     """The body is a text or JSON, and headers can be given."""
     control("POST", "/faults", {"status": 418, "body": {"short": "stout"}, "headers": {"X-Pot": "tea"}})
     control("POST", "/faults", {"body": "not JSON"})
@@ -595,7 +595,7 @@ def test_an_exchange_is_shown(double: kvfake.Double, control: Control) -> None:
         ("owner=nobody", []),
     ],
 )
-def test_the_journal_is_asked(double: kvfake.Double, control: Control, query: str, numbers: list[int]) -> None:
+def test_the_journal_is_read(double: kvfake.Double, control: Control, query: str, numbers: list[int]) -> None:
     """The query selects exchanges by their fields, and those after a number."""
     put(double)
     double.persist.clear()
@@ -637,7 +637,7 @@ def test_the_journal_is_cleared(double: kvfake.Double, control: Control) -> None
         ("colour=red", "'colour' is not known in the query: expected service, verb, method, path, key, owner, status, since"),
     ],
 )
-def test_a_question_that_cannot_be_asked(control: Control, query: str, error: str) -> None:
+def test_a_query_that_is_not_possible(control: Control, query: str, error: str) -> None:
     """The refusal says what is possible."""
     assert words(control("GET", f"/journal?{query}")).startswith(error)
 
@@ -658,7 +658,7 @@ def test_tokens_are_hidden(double: kvfake.Double, control: Control) -> None:
         assert token not in journal.text
 
 
-def test_what_is_no_text_is_shown_in_base64(double: kvfake.Double, control: Control) -> None:
+def test_a_body_that_is_no_text_is_shown_in_base64(double: kvfake.Double, control: Control) -> None:
     """A body that is not UTF-8 is shown with all its bytes."""
     body = b'"\xff\xfe"'
     asked(double.mattermost.url_for("k"), "PUT", body, double.mattermost.headers)
@@ -683,7 +683,7 @@ def test_the_clock_is_the_machines(control: Control) -> None:
 
 
 @pytest.mark.parametrize("moment", ["2016-12-31T23:59:59.5Z", "2017-01-01T00:59:59.500+01:00", 1483228799.5])
-def test_an_app_at_the_turn_of_a_year(double: kvfake.Double, control: Control, moment: Any) -> None:
+def test_a_frozen_clock_is_moved_over_midnight(double: kvfake.Double, control: Control, moment: Any) -> None:
     """The clock is frozen half a second before it, and then moved by one second."""
     assert control("POST", "/clock", {"move_to": moment, "freeze": True}).json() == {"time": MOMENT, "frozen": True}
     assert put(double).json()["updated"] == MOMENT
@@ -729,7 +729,7 @@ def test_the_clock_is_the_machines_again(control: Control) -> None:
     ],
     ids=lambda value: json.dumps(value)[:50],
 )
-def test_a_time_that_cannot_be(control: Control, asked_for: dict[str, Any], error: str) -> None:
+def test_a_time_that_is_not_possible(control: Control, asked_for: dict[str, Any], error: str) -> None:
     """None of the moves is carried out: the clock is as it was."""
     control("POST", "/clock", {"move_to": MOMENT, "freeze": True})
     assert words(control("POST", "/clock", asked_for)).startswith(error)
@@ -757,7 +757,7 @@ def test_a_world_is_rolled_back(double: kvfake.Double, control: Control) -> None
         assert control("GET", "/journal").json()["exchanges"] == []
 
 
-def test_later_marks_are_gone(control: Control) -> None:
+def test_a_rollback_deletes_later_checkpoints(control: Control) -> None:
     """A rollback deletes the later checkpoints; a reset deletes all."""
     one, two, three = (control("POST", "/checkpoints").json()["checkpoint"] for _ in range(3))
     assert control("GET", "/checkpoints").json() == {"checkpoints": [one, two, three]}
@@ -772,7 +772,7 @@ def test_later_marks_are_gone(control: Control) -> None:
 # ------------------------------------------------------------------------------------------------------------------- neighbours
 
 
-def test_a_neighbour_answers(double: kvfake.Double, control: Control) -> None:
+def test_a_route_answers(double: kvfake.Double, control: Control) -> None:
     """For requests to the same site outside the stores: JSON, a text, headers, a status."""
     made = control("POST", "/routes", {"method": "post", "path": "/api/v4/posts", "status": 201, "json": {"id": "é"}})
     assert (made.status, made.json()) == (201, {"method": "POST", "path": "/api/v4/posts", "status": 201})
@@ -785,7 +785,7 @@ def test_a_neighbour_answers(double: kvfake.Double, control: Control) -> None:
     assert [exchange["service"] for exchange in control("GET", "/journal").json()["exchanges"]] == ["respond", None, "respond"]
 
 
-def test_a_neighbour_answers_for_many_paths(double: kvfake.Double, control: Control) -> None:
+def test_a_route_answers_for_many_paths(double: kvfake.Double, control: Control) -> None:
     """A pattern must match the whole path. Of two routes that match, the later one answers."""
     control("POST", "/routes", {"path": {"matches": "/api/v4/users/[a-z]+"}, "json": []})
     control("POST", "/routes", {"method": "GET", "path": "/api/v4/users/ada", "status": 204})
@@ -804,14 +804,14 @@ def test_a_neighbour_answers_for_many_paths(double: kvfake.Double, control: Cont
     ]
 
 
-def test_a_neighbour_says_much(double: kvfake.Double, control: Control) -> None:
+def test_a_large_response_of_a_route(double: kvfake.Double, control: Control) -> None:
     """Its JSON may have thousands of objects and arrays."""
     posts = [{"id": number, "props": {}} for number in range(5000)]
     assert control("POST", "/routes", {"path": "/posts", "json": posts}).status == 201
     assert asked(double.url + "/posts").json() == posts
 
 
-def test_neighbours_are_removed(double: kvfake.Double, control: Control) -> None:
+def test_routes_are_removed(double: kvfake.Double, control: Control) -> None:
     """Mounts from Python are listed, and are removed too."""
     double.mount("/app", double.wsgi_app)
     control("POST", "/routes", {"path": "/ping"})
@@ -845,7 +845,7 @@ def test_neighbours_are_removed(double: kvfake.Double, control: Control) -> None
     ],
     ids=json.dumps,
 )
-def test_a_neighbour_that_is_not_possible(control: Control, route: dict[str, Any], error: str) -> None:
+def test_a_route_that_is_not_possible(control: Control, route: dict[str, Any], error: str) -> None:
     """The refusal says what is possible, and no route is added."""
     assert words(control("POST", "/routes", route)).startswith(error)
     assert control("GET", "/routes").json() == {"routes": [], "mounts": []}
@@ -854,7 +854,7 @@ def test_a_neighbour_that_is_not_possible(control: Control, route: dict[str, Any
 # ------------------------------------------------------------------------------------------------------------------------ reset
 
 
-def test_a_reset_forgets_every_power(double: kvfake.Double, control: Control) -> None:
+def test_a_reset_deletes_all_but_routes(double: kvfake.Double, control: Control) -> None:
     """Values, faults, journal and checkpoints are gone, the clock is the machine's; routes stay."""
     put(double)
     for path, body in (

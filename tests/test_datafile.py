@@ -78,7 +78,7 @@ def through_a_file(data: Mapping[str, Any]) -> object:
 # ----------------------------------------------------------------------------------------------------------------- and back
 
 
-def test_a_file_says_what_a_world_holds(world: World) -> None:
+def test_a_file_holds_the_values_of_a_world(world: World) -> None:
     """Loaded and dumped it is the same file."""
     assert load(world, EXAMPLE) == 4
     assert dump(world) == EXAMPLE
@@ -211,7 +211,7 @@ def test_a_deep_file_is_read_on_a_small_stack(world: World) -> None:
 # ------------------------------------------------------------------------------------------------------------- out of a world
 
 
-def test_what_can_be_read_is_readable(world: World) -> None:
+def test_values_are_readable_where_they_can_be(world: World) -> None:
     """Its bytes stand beside it only where the value does not tell them; what Python cannot show is in bytes alone."""
     put(world, b'{"b":"\xc3\xa9","a":[1,2.5,null]}', b"plain")
     put(world, b'{"a": 1}', b"blanks")
@@ -270,7 +270,7 @@ def test_one_value_costs_the_same_however_much_is_stored(world: World) -> None:
     assert dump(world, "persist", "project", key="k")["persist"] == {"project": {"k": {"value": "x", "updated": MOMENT}}}
 
 
-def test_a_dump_of_what_there_cannot_be_is_refused(world: World) -> None:
+def test_a_dump_of_an_impossible_name_is_refused(world: World) -> None:
     """It would say that there is nothing."""
     with pytest.raises(DataError, match="'redis' is no service: expected mattermost or persist"):
         dump(world, service="redis")
@@ -291,7 +291,7 @@ def test_the_tokens_of_a_file_are_those_that_a_user_named() -> None:
 # --------------------------------------------------------------------------------------------------------------- into a world
 
 
-def test_what_is_loaded_lies_beside_what_is_there(world: World) -> None:
+def test_loaded_values_are_added_or_replace_all(world: World) -> None:
     """Or in its place, where that is asked for; what else a world knows stays."""
     put(world, b"1", b"old")
     put(world, b"1", b"k")
@@ -305,7 +305,7 @@ def test_what_is_loaded_lies_beside_what_is_there(world: World) -> None:
     assert dump(world)["mattermost"] == {"app/bot": {"": {"k": 1, "old": 1}}}
 
 
-def test_what_has_no_time_is_set_now(world: World) -> None:
+def test_a_value_without_a_time_is_set_now(world: World) -> None:
     """By the world's clock."""
     before = world.clock.now()
     load(world, {"kvfake": 1, "mattermost": of_bot(1), "persist": {"project": {"plain": "x", "bare": {"value": "y"}}}})
@@ -440,7 +440,7 @@ REFUSED: list[tuple[dict[Any, Any], str]] = [
 
 
 @pytest.mark.parametrize(("wrong", "words"), REFUSED, ids=[words for _, words in REFUSED])
-def test_what_is_wrong_is_told_with_its_place(world: World, wrong: dict[Any, Any], words: str) -> None:
+def test_an_error_names_its_place(world: World, wrong: dict[Any, Any], words: str) -> None:
     """In the service's words, and nothing changes, whatever else the data hold."""
     load(world, EXAMPLE)
     before, whole = content(world), dump(world)
@@ -465,7 +465,7 @@ def test_a_long_prefix_is_refused_where_the_plugin_would() -> None:
         load(a_world(profile="plugin-1.2"), {"kvfake": 1, **bot(prefix="abc")})
 
 
-def test_what_is_too_deep_for_python_is_refused(world: World) -> None:
+def test_data_that_is_too_deep_for_python_is_refused(world: World) -> None:
     """As data, where no text was read."""
     deep: list[object] = []
     for _ in range(100_000):
@@ -504,12 +504,12 @@ def test_a_text_is_always_utf_8(name: str) -> None:
     assert through_a_file({name: 1}) == {whole: 1}
 
 
-def test_a_lone_surrogate_is_escaped_and_nothing_else() -> None:
+def test_only_lone_surrogates_are_escaped() -> None:
     """All other characters stand as they are."""
     assert text_of({"\\\udc80é\ud800\U0001f600": 1}) == '{\n  "\\\\\\udc80é\\ud800\U0001f600": 1\n}\n'
 
 
-def test_no_text_holds_what_is_no_json() -> None:
+def test_values_that_are_no_json_are_refused_in_a_text() -> None:
     """It could not be read again."""
     with pytest.raises(ValueError, match="not JSON compliant"):
         text_of({"kvfake": float("nan")})
@@ -533,7 +533,7 @@ def test_no_text_holds_what_is_no_json() -> None:
     ],
     ids=range(12),
 )
-def test_what_is_no_json_is_refused(data: bytes, words: str) -> None:
+def test_a_file_that_is_no_json_is_refused(data: bytes, words: str) -> None:
     """With the name of the file, and the place where there is one; in time that is linear."""
     with pytest.raises(DataError, match="^data.json: " + re.escape(words)):
         parse(data, "data.json")
@@ -557,7 +557,7 @@ def test_a_file_is_written_and_read(tmp_path: Path, world: World) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_what_cannot_be_read_says_so(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     """A missing file is an ``OSError``; a wrong one is named."""
     with pytest.raises(FileNotFoundError):
         read(tmp_path / "none.json")
@@ -611,7 +611,7 @@ def test_the_old_file_stays_whole_when_writing_fails(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
+def test_a_pipe_or_a_device_is_written_to(tmp_path: Path) -> None:
     """A pipe or a device is not replaced; a folder refuses."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

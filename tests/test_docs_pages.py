@@ -52,7 +52,7 @@ def test_the_curl_sessions_are_what_they_show(session: str) -> None:
             assert _VARYING.sub("", printed.strip()) == _VARYING.sub("", shown.strip())
 
 
-def test_every_cut_is_described() -> None:
+def test_every_sever_is_described() -> None:
     """In the table of what happens."""
     for sever in SEVERS:
         assert f'"{sever}"' in POWERS

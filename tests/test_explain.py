@@ -36,7 +36,7 @@ def explain(capsysbinary: pytest.CaptureFixture[bytes], *words: str) -> str:
 # ------------------------------------------------------------------------------------------------------------- the command
 
 
-def test_every_row_is_told(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_every_row_is_explained(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     """In the order of the services, each with its source, what both profiles do, and its tests; then the meaning of each source."""
     *rows, sources = explain(capsysbinary).split("\n\n")
     assert [row[:3] for row in rows] == list(ROWS)
@@ -62,12 +62,12 @@ def test_a_row_in_full() -> None:
     )
 
 
-def test_rows_are_told_as_they_are_asked_for(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_rows_are_explained_in_the_order_given(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     """In the order of the arguments, which may be in any case."""
     assert re.findall("^[MP][0-9]+", explain(capsysbinary, "p03", "M07", "m15"), re.MULTILINE) == ["P03", "M07", "M15"]
 
 
-def test_an_unknown_row_is_told() -> None:
+def test_an_unknown_row_is_reported() -> None:
     """The one line of the error says which rows there are; no row is printed."""
     ended = kvfake("explain", "M01", "m99", "x")
     assert (ended.code, ended.out) == (2, "")
@@ -75,7 +75,7 @@ def test_an_unknown_row_is_told() -> None:
 
 
 @pytest.mark.parametrize("columns", [60, 72, 200])
-def test_it_is_as_wide_as_the_terminal(
+def test_explain_is_as_wide_as_the_terminal(
     columns: int, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     """No line is longer, except for names of tests, which are not split."""
@@ -91,14 +91,14 @@ def test_a_narrow_terminal_is_not_a_failure(monkeypatch: pytest.MonkeyPatch, cap
     assert explain(capsysbinary, "M28").startswith("M28  Below HTTP (")
 
 
-def test_it_can_be_read_anywhere() -> None:
+def test_explain_escapes_what_the_encoding_lacks() -> None:
     """A character that the encoding of stdout does not have is an escape, as in Python."""
     ended = kvfake("explain", "M25", PYTHONIOENCODING="ascii")
     assert (ended.code, ended.err) == (0, "")
     assert r"`\u20ac` is three and is refused" in " ".join(ended.out.split())
 
 
-def test_it_can_be_piped_to_what_stops_reading() -> None:
+def test_explain_can_be_piped_to_head() -> None:
     """As in ``kvfake explain | head``: the exit code is 1, and stderr is empty."""
     process = subprocess.Popen([*KVFAKE, "explain"], env=environment({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
@@ -190,7 +190,7 @@ KINDER = {  # a request for which `documented` is kinder, at the latest when it 
 
 
 @pytest.mark.parametrize("row", DIFFER, ids=lambda row: row.id)
-def test_a_kind_answer_is_marked(row: Row) -> None:
+def test_a_kinder_answer_is_marked(row: Row) -> None:
     """In its header and in the journal. The response of the plugin's profile differs, and has no mark."""
     documented, plugin = Double(), Double(profile="plugin-1.2")
     kind, strict = answered(documented, *KINDER[row.id]), answered(plugin, *KINDER[row.id])

@@ -97,7 +97,7 @@ def asked(reply: Reply) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_what_nothing_here_answers_is_passed_on(door: str, url: str) -> None:
+def test_a_request_without_a_route_is_passed_on(door: str, url: str) -> None:
     """Method, path, query, headers and body there; status, headers and body back. The journal shows both."""
     with opened(door, fallback=url) as one:
         reply = one.send("PATCH", "/api/v4/a%20b/c?x=%20y&z", {"X-More": "m", "Content-Type": "text/x"}, b"\xff\0")
@@ -113,7 +113,7 @@ def test_what_nothing_here_answers_is_passed_on(door: str, url: str) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_the_stores_and_their_neighbours_come_first(door: str, url: str) -> None:
+def test_stores_and_routes_come_before_the_fallback(door: str, url: str) -> None:
     """Also below their unclean paths; other plugins are the fallback's."""
     with opened(door, fallback=url, allow_host=["double.example"]) as one:
         one.double.respond("GET", "/here", body="here")
@@ -308,7 +308,7 @@ def test_an_answer_that_cannot_be_passed_on_is_a_502(answer: bytes, words: str) 
         assert words in text
 
 
-def test_a_fallback_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_fallback_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """After half a minute of silence."""
     assert http_client.MAX_SILENCE_SECONDS == 30
     monkeypatch.setattr(http_client, "MAX_SILENCE_SECONDS", 0.05)
@@ -333,13 +333,22 @@ def test_an_answer_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
         assert refusal(one).endswith("did not answer: not whole after 1 seconds")
 
 
+def test_the_whole_time_counts_in_a_silence_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says that the whole response took too long, and not that the server was silent."""
+    monkeypatch.setattr(http_client, "MAX_FORWARD_SECONDS", 0.5)
+    done = threading.Event()
+    with saying(b"", until=lambda: done.wait(10)) as url, opened("socket", fallback=url) as one:
+        assert refusal(one).endswith("did not answer: not whole after 0.5 seconds")
+        done.set()
+
+
 def test_a_fallback_with_https(url: str) -> None:
     """Is asked so, and must be what it says."""
     with opened("socket", fallback=url.replace("http:", "https:")) as one:
         assert "SSL" in refusal(one)
 
 
-def test_a_name_that_nobody_has() -> None:
+def test_a_fallback_with_an_unknown_host() -> None:
     """Is an answer too."""
     with opened("site", fallback="http://" + "a" * 70 + ".invalid") as one:
         assert "too long" in refusal(one)

@@ -96,7 +96,7 @@ def test_a_body_alone_changes_what_is_answered_and_not_what_is_done(door: str) -
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_what_is_acknowledged_and_not_done(door: str) -> None:
+def test_a_fault_with_a_2xx_acknowledges_and_changes_nothing(door: str) -> None:
     """A 2xx answers what the service would have answered, and changes nothing; what is read is right."""
     with opened(door) as one:
         one.double.mattermost["k"] = one.double.persist.json["k"] = 1
@@ -112,7 +112,7 @@ def test_what_is_acknowledged_and_not_done(door: str) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_what_would_be_refused_is_acknowledged_too(door: str) -> None:
+def test_a_fault_with_a_2xx_acknowledges_a_refused_request_too(door: str) -> None:
     """With the status that was asked for, and no words of a refusal."""
     with opened(door) as one:
         one.double.faults.add(status=202, times=None)
@@ -136,7 +136,7 @@ def test_an_answer_that_has_no_body_has_none(door: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_too_many_requests_say_when_to_come_again(door: str) -> None:
+def test_a_429_has_a_retry_after(door: str) -> None:
     """In a second, or when the fault says."""
     with opened(door) as one:
         one.double.faults.add(status=429)
@@ -172,7 +172,7 @@ def test_a_fault_that_only_delays_changes_nothing() -> None:
     ],
 )
 @pytest.mark.parametrize("door", DOORS)
-def test_whose_turn_it_is(door: str, given: dict[str, Any], turns: str) -> None:
+def test_which_requests_a_fault_hits(door: str, given: dict[str, Any], turns: str) -> None:
     """The first ``times``, not before ``after`` of them came, each ``every``-th."""
     with opened(door) as one:
         fault = one.double.faults.add(status=503, **given)
@@ -192,7 +192,7 @@ def test_a_rate_repeats_with_its_seed() -> None:
     assert set(drawn(1)) == {200, 503}
 
 
-def test_the_first_whose_turn_it_is_strikes_while_each_counts() -> None:
+def test_the_first_fault_that_is_due_hits_while_each_counts() -> None:
     """So two faults can be said to follow one another."""
     with opened("wsgi") as one:
         first = one.double.faults.add(status=503, times=2)
@@ -261,7 +261,7 @@ def test_which_requests_are_meant(door: str, given: dict[str, Any], meant: set[s
         assert fault.hits == len(meant)
 
 
-def test_what_is_not_asked_of_a_store_meets_no_fault() -> None:
+def test_requests_beside_the_stores_meet_no_fault() -> None:
     """Control, a neighbour, what nobody answers, and the user's own hands."""
     with opened("socket") as one:
         one.double.respond("GET", "/api/v4/posts")
@@ -274,7 +274,7 @@ def test_what_is_not_asked_of_a_store_meets_no_fault() -> None:
         assert statuses(one, 1) == [418]
 
 
-def test_a_fault_of_one_world_is_none_of_anothers() -> None:
+def test_a_fault_applies_to_one_world_alone() -> None:
     """On the same server."""
     with kvfake.start() as main:
         one, other = main.open({}), main.open({})  # type: ignore[attr-defined]
@@ -307,7 +307,7 @@ def test_a_fault_is_a_context_manager() -> None:
         assert (fault.hits, list(one.double.faults)) == (2, [])
 
 
-def test_the_faults_that_can_still_strike() -> None:
+def test_the_active_faults() -> None:
     """Oldest first; one that has struck for the last time is gone."""
     with opened("wsgi") as one:
         faults = one.double.faults
@@ -321,7 +321,7 @@ def test_the_faults_that_can_still_strike() -> None:
         assert statuses(one, 1) == [200]
 
 
-def test_faults_that_never_struck_are_told() -> None:
+def test_faults_that_never_hit_are_reported() -> None:
     """By what they were asked to do, also those that were removed; not those that struck, nor what was cleared."""
     with opened("wsgi") as one:
         faults = one.double.faults
@@ -340,7 +340,7 @@ def test_faults_that_never_struck_are_told() -> None:
         faults.assert_all_used()
 
 
-def test_a_fault_says_what_it_is() -> None:
+def test_the_repr_of_a_fault() -> None:
     """As it would be written, and how often it struck."""
     fault = kvfake.Double().faults.add(503, times=2, delay=(0.1, 0.2), body={"a": 1})
     assert str(fault) == "status=503, delay=(0.1, 0.2), times=2, body={'a': 1}"
@@ -361,7 +361,7 @@ def test_rolling_back_removes_what_was_added_since() -> None:
         assert len(one.double.faults) == 0
 
 
-def test_there_is_an_end_to_the_faults_of_a_world(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_faults_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop that adds them for ever is told."""
     monkeypatch.setattr(faults_module, "MAX_FAULTS", 2)
     faults = kvfake.Double().faults
@@ -437,7 +437,7 @@ async def asynchronous(*_: object) -> None: ...
         ({"headers": {"Content-length": "5"}}, "headers: Content-length says how a message ends, which is not for a user to say"),
     ],
 )
-def test_what_is_not_possible_is_refused(given: dict[str, Any], words: str) -> None:
+def test_impossible_arguments_are_refused(given: dict[str, Any], words: str) -> None:
     """With what was expected, and nothing is added."""
     faults = kvfake.Double().faults
     with pytest.raises(ValueError, match="^" + re.escape(words)):

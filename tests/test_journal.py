@@ -54,7 +54,7 @@ def test_an_exchange_is_recorded_with_what_is_known_of_it(door: str) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_what_was_refused_is_recorded_too(door: str) -> None:
+def test_refused_requests_are_recorded_too(door: str) -> None:
     """With as much as was known when it was; what nobody answers belongs to no service."""
     with opened(door) as one:
         one.send("GET", f"{KV}/k")
@@ -103,7 +103,7 @@ def test_a_path_is_below_the_address_of_its_world(door: str) -> None:
 
 
 @pytest.mark.parametrize("sever", ["before", "after", "reset", "garbage"])
-def test_what_was_never_answered_has_no_status(sever: str) -> None:
+def test_an_exchange_without_a_response_has_no_status(sever: str) -> None:
     """Whether it was done or not: nothing was seen of it."""
     with opened("site") as one:
         one.double.faults.add(sever=sever)
@@ -125,7 +125,7 @@ def keys_of(exchanges: Any) -> list[str]:
     return [exchange.key for exchange in exchanges]
 
 
-def test_it_is_a_sequence() -> None:
+def test_the_journal_is_a_sequence() -> None:
     """Oldest first; a slice is a list; clearing it leaves nothing, and what comes then is numbered on."""
     with opened("site") as one:
         fill(one, 5)
@@ -150,7 +150,7 @@ def test_a_test_asks_for_what_came_since() -> None:
         assert one.double.journal.since(one.double.journal.seen) == []
 
 
-def test_what_came_since_a_mark_can_be_forgotten() -> None:
+def test_exchanges_since_a_checkpoint_can_be_dropped() -> None:
     """As if it had not come; what was crowded out by it is dropped all the same."""
     with opened("site", journal_exchanges=3) as one:
         journal = one.double.journal
@@ -170,7 +170,7 @@ def test_what_came_since_a_mark_can_be_forgotten() -> None:
 # --------------------------------------------------------------------------------------------------------------------- bounds
 
 
-def test_it_is_bounded_in_number() -> None:
+def test_the_journal_is_bounded_in_number() -> None:
     """And says how many were dropped."""
     with opened("site", journal_exchanges=3) as one:
         fill(one, 5)
@@ -178,7 +178,7 @@ def test_it_is_bounded_in_number() -> None:
         assert (keys_of(journal), journal.dropped, journal.seen) == (["2", "3", "4"], 2, 5)
 
 
-def test_it_can_be_switched_off() -> None:
+def test_the_journal_can_be_switched_off() -> None:
     """With no exchange to keep nothing is recorded; but a listener hears all the same."""
     heard: list[Exchange] = []
     with opened("site", journal_exchanges=0) as one:
@@ -191,7 +191,7 @@ def test_it_can_be_switched_off() -> None:
         assert [exchange.path for exchange in heard] == [f"{KV}/0", f"{KV}/1", "/elsewhere"]
 
 
-def test_it_is_bounded_in_bytes() -> None:
+def test_the_journal_is_bounded_in_bytes() -> None:
     """Long bodies are cut, and all exchanges together have a bound: 16 MiB."""
     with opened("site") as one:
         one.double.persist["large"] = "x" * 262_144
@@ -257,7 +257,9 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS, max_exchanges=st.integers(0, 5), max_body_bytes=st.integers(0, 50))
-def test_its_bounds_hold_whatever_is_done(steps: list[tuple[str, int, int, int]], max_exchanges: int, max_body_bytes: int) -> None:
+def test_the_journal_keeps_its_bounds_under_any_calls(
+    steps: list[tuple[str, int, int, int]], max_exchanges: int, max_body_bytes: int
+) -> None:
     """It is the end of all that came, and none of it is counted twice or lost."""
     journal = Journal(max_exchanges, max_body_bytes, RLock())
     came: list[int] = []  # numbers of those that were neither cleared nor forgotten
@@ -325,7 +327,7 @@ def asked_of(one: Door) -> kvfake.Double:
         ({"key": None, "status": None}, [1, 2, 3, 4, 5, 6]),
     ],
 )
-def test_it_is_asked_for_what_holds_of_exchanges(wanted: dict[str, Any], numbers: list[int]) -> None:
+def test_exchanges_are_selected_by_their_fields(wanted: dict[str, Any], numbers: list[int]) -> None:
     """An exact value, or a pattern of which a part is found; a path with or without its query, each key of an ``mget``."""
     with opened("site") as one:
         journal = asked_of(one).journal
@@ -364,7 +366,7 @@ def test_a_name_that_is_no_field_is_refused() -> None:
             ask(user="ada")
 
 
-def test_what_was_asked_can_be_asserted() -> None:
+def test_requests_can_be_asserted() -> None:
     """That it was, how often, or that it was not."""
     with opened("site") as one:
         journal = asked_of(one).journal
@@ -455,7 +457,7 @@ def test_a_failure_in_number_shows_those_that_were_there() -> None:
         ]
 
 
-def test_a_failure_of_anything_at_all() -> None:
+def test_an_assertion_without_conditions_that_fails() -> None:
     """Where nothing was said of the request there is nothing to differ in."""
     with opened("site") as one:
         assert words_of(one.double.journal.assert_requested) == [
@@ -472,7 +474,7 @@ def test_a_failure_of_anything_at_all() -> None:
         ]
 
 
-def test_what_was_dropped_may_have_been_asked() -> None:
+def test_assertions_do_not_trust_a_journal_that_dropped_exchanges() -> None:
     """Then nobody can say that a request did not come, or how often; that one came can be said."""
     with opened("site", journal_exchanges=2) as one:
         fill(one, 3)
@@ -526,7 +528,7 @@ def test_an_exchange_as_json(door: str) -> None:
         ]
 
 
-def test_what_is_not_known_is_null_in_json() -> None:
+def test_unknown_fields_are_null_in_json() -> None:
     """Of a request that nobody answers."""
     with opened("site") as one:
         one.send("GET", "/elsewhere")
@@ -590,7 +592,7 @@ def test_worlds_have_journals_of_their_own() -> None:
         assert len(world.journal) == 0
 
 
-def test_what_the_stores_hold() -> None:
+def test_a_report_shows_the_values() -> None:
     """By service, owner and prefix."""
     double = kvfake.Double()
     double.mattermost["b"] = double.mattermost["a"] = 1

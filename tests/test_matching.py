@@ -41,7 +41,7 @@ def test_every_key_of_several_counts(keys: tuple[bytes, ...], mismatches: list[s
 
 
 @pytest.mark.parametrize(("value", "shown"), [("text", "'text'"), (200, "200"), (re.compile("a'b"), 're.compile("a\'b")')])
-def test_what_is_wanted_is_shown_as_python_writes_it(value: Any, shown: str) -> None:
+def test_expected_values_are_shown_as_python_writes_them(value: Any, shown: str) -> None:
     """A pattern by what it was made of."""
     assert str(Matcher(**{"status" if value == 200 else "key": value})).endswith(f"={shown}")
 

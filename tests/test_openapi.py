@@ -106,7 +106,7 @@ def test_both_services_are_described() -> None:
         assert str(limit) in text
 
 
-def test_every_operation_has_a_name_and_every_row_is_told() -> None:
+def test_every_operation_has_a_name_and_every_row_is_described() -> None:
     """Names are unique. Each operation of a service has the rows that it reproduces; every row is somewhere."""
     described = description()
     names = [operation["operationId"] for _, _, operation in operations(described)]

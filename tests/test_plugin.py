@@ -76,7 +76,7 @@ def test_every_test_has_a_world_of_its_own(pytester: pytest.Pytester) -> None:
     run(pytester).assert_outcomes(passed=6)
 
 
-def test_an_app_that_forgets_the_address_leaks_nothing(pytester: pytest.Pytester) -> None:
+def test_a_request_without_the_worlds_address_is_refused(pytester: pytest.Pytester) -> None:
     """A request to the bare server belongs to the world of its token, else to nobody: it is refused, named tokens too."""
     pytester.makepyfile("""
         import pytest, requests
@@ -200,7 +200,7 @@ def test_classes_of_unittest(pytester: pytest.Pytester) -> None:
     assert section_of(result)[-1] == "mattermost of app/bot holds 1: set-up"
 
 
-def test_a_double_that_is_asked_for_late(pytester: pytest.Pytester) -> None:
+def test_a_double_that_is_requested_late(pytester: pytest.Pytester) -> None:
     """``getfixturevalue`` and the setup of another fixture get the same one; also there a failure is told."""
     pytester.makepyfile("""
         import pytest, requests
@@ -280,7 +280,7 @@ def test_a_thread_that_outlives_its_test_is_refused(pytester: pytest.Pytester, w
     ])  # fmt: skip
 
 
-def test_a_test_that_fails_meanwhile_is_told(pytester: pytest.Pytester) -> None:
+def test_a_test_that_fails_meanwhile_reports_it(pytester: pytest.Pytester) -> None:
     """Its report has what came too late for others while it ran."""
     pytester.makepyfile(LATE + "\n            assert not 'this fails'")
     result = run(pytester)
@@ -519,7 +519,7 @@ def test_wrong_settings_of_a_conftest_name_their_source(pytester: pytest.Pyteste
     assert "kvfake_settings: 'profil' is not a setting here; there are: host, port," in text_of(result)
 
 
-def test_the_header_speaks_only_when_something_was_set(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_header_has_a_line_only_when_something_was_set(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """And then it counts the tokens."""
     pytester.makepyfile(SHOW)
     assert "kvfake: " not in text_of(run(pytester))
@@ -531,7 +531,7 @@ def test_the_header_speaks_only_when_something_was_set(pytester: pytest.Pytester
     assert "secret" not in text_of(result)
 
 
-def test_what_pytest_says_about_it(pytester: pytest.Pytester) -> None:
+def test_pytest_shows_options_markers_and_fixtures(pytester: pytest.Pytester) -> None:
     """``--markers``, ``--help`` and ``--fixtures`` show signatures, values and sentences."""
     run(pytester, "--markers").stdout.fnmatch_lines(
         ["@pytest.mark.kvfake(**settings): settings of the double of this test: profile, strict, token, mattermost_missing*."]
@@ -581,7 +581,7 @@ TALK = """
 
 
 @pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "xdist"])
-def test_a_failing_test_shows_what_was_asked(pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
+def test_a_failing_test_shows_its_requests(pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
     """Refusals first, then every exchange in its order, then what the stores hold."""
     pytester.makepyfile(TALK + """
     def test_it(kvfake):
@@ -656,7 +656,7 @@ def test_a_report_is_bounded(pytester: pytest.Pytester) -> None:
     assert section[-1].endswith("more stores)")
 
 
-def test_a_test_that_asked_nothing_is_told_so(pytester: pytest.Pytester) -> None:
+def test_a_failing_test_without_requests_says_so(pytester: pytest.Pytester) -> None:
     """An app that never came is the first thing to know."""
     pytester.makepyfile("def test_it(kvfake):\n    assert not kvfake")
     assert section_of(run(pytester)) == ["no request came"]
@@ -678,7 +678,7 @@ KIND = """
 """
 
 
-def test_kindness_is_a_warning_once_a_row_and_test(pytester: pytest.Pytester) -> None:
+def test_a_fidelity_warning_comes_once_for_each_row_and_test(pytester: pytest.Pytester) -> None:
     """In the test's own thread, so that a filter makes it an error."""
     pytester.makepyfile(KIND)
     result = run(pytester)
@@ -695,7 +695,7 @@ def test_kindness_is_a_warning_once_a_row_and_test(pytester: pytest.Pytester) ->
     assert "FidelityWarning: M" not in text_of(ignoring)
 
 
-def test_a_marker_may_forbid_kindness(pytester: pytest.Pytester) -> None:
+def test_a_marker_may_make_fidelity_warnings_errors(pytester: pytest.Pytester) -> None:
     """``filterwarnings`` for one test, also under pytest-xdist."""
     forbid = '@pytest.mark.filterwarnings("error::kvfake.FidelityWarning")\n    def test_two'
     pytester.makepyfile(KIND.replace("def test_two", forbid))
@@ -703,7 +703,7 @@ def test_a_marker_may_forbid_kindness(pytester: pytest.Pytester) -> None:
         run(pytester, *workers).assert_outcomes(passed=1, failed=1, warnings=2)
 
 
-def test_a_fixture_that_is_too_wide_hears_of_the_factory(pytester: pytest.Pytester) -> None:
+def test_a_fixture_of_wider_scope_is_pointed_to_the_factory(pytester: pytest.Pytester) -> None:
     """Pytest's own error, and beside it a section that names what to ask for."""
     pytester.makepyfile("""
         import pytest
@@ -834,7 +834,7 @@ SHARED = """
 """
 
 
-def test_a_shared_double_is_in_the_report_of_the_test_that_asked_it(pytester: pytest.Pytester) -> None:
+def test_a_shared_double_is_in_the_report_of_the_test_that_used_it(pytester: pytest.Pytester) -> None:
     """With what that test asked, and no token whole, also in a body; a test that asked nothing has no section."""
     pytester.makepyfile(SHARED)
     result = run(pytester, "-k", "not kind")

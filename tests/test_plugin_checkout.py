@@ -60,7 +60,7 @@ def test_a_project_may_have_a_conftest_plugin_of_its_own(pytester: pytest.Pytest
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
-def test_what_is_installed_is_the_package_alone(tmp_path: Path) -> None:
+def test_the_wheel_holds_the_package_alone(tmp_path: Path) -> None:
     """Its plugin is called ``kvfake`` and lies inside the package; no top-level ``conftest_plugin`` comes with it."""
     assert [point.value for point in entry_points(group="pytest11") if point.name == "kvfake"] == ["kvfake.pytest_plugin"]
     elsewhere = subprocess.run([sys.executable, "-c", "import conftest_plugin"], cwd=tmp_path, capture_output=True, text=True)

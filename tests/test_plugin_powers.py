@@ -101,7 +101,7 @@ def test_the_marker_takes_what_faults_add_takes(pytester: pytest.Pytester) -> No
     )
 
 
-def test_the_report_tells_of_faults(pytester: pytest.Pytester) -> None:
+def test_the_report_shows_faults(pytester: pytest.Pytester) -> None:
     """Which exchange met which, what was never answered, and which faults no request met."""
     suite(pytester, """
     def test_it(kvfake):
@@ -138,7 +138,7 @@ def test_a_report_of_many_faults_is_bounded(pytester: pytest.Pytester) -> None:
     assert lines[-2:] == ["  status=503, key='19'", "  (and 5 more)"]
 
 
-def test_a_test_that_fails_is_told_of_kindness_too(pytester: pytest.Pytester) -> None:
+def test_a_failed_test_shows_fidelity_warnings_too(pytester: pytest.Pytester) -> None:
     """As a warning; where it is an error, the test's own failure is what is reported."""
     suite(pytester, """
     def test_it(kvfake):
@@ -256,7 +256,7 @@ def test_the_header_hides_the_control_token(pytester: pytest.Pytester) -> None:
     assert "a-secret-of-mine" not in text_of(result)
 
 
-def test_late_requests_of_a_long_session_are_told_to_the_test_that_fails(pytester: pytest.Pytester) -> None:
+def test_late_requests_of_a_long_session_are_in_the_report_of_the_test_that_fails(pytester: pytest.Pytester) -> None:
     """Also when more came before than are remembered."""
     suite(pytester, """
     def test_first(kvfake):

@@ -139,7 +139,7 @@ def test_a_file_that_cannot_be_written(real: Double, tmp_path: Path, capsys: pyt
         assert (out, the_line(err)) == ("", f"cannot write {path}: {reason}")
 
 
-def test_a_file_that_cannot_be_written_any_more(real: Double, tmp_path: Path) -> None:
+def test_a_recording_that_can_no_longer_be_written(real: Double, tmp_path: Path) -> None:
     """The app is served; it is told once, when it happens, and by the exit code."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -284,7 +284,7 @@ def test_a_body_has_a_bound(url: str, file: Path, monkeypatch: pytest.MonkeyPatc
     assert (put["body"], got["answer"]["body"], got["answer"]["cut"]) == ('"012345678', '"012345678', True)
 
 
-def test_what_did_not_come_to_its_end_is_not_passed_on(real: Double, url: str, file: Path) -> None:
+def test_an_incomplete_request_is_not_passed_on(real: Double, url: str, file: Path) -> None:
     """It is refused here, and nothing is kept of it."""
     with Wire(port_of(url)) as wire:
         wire.send(request_bytes("PUT", f"{KV}/name", bearer(**{"Content-Length": "100"})) + b"1")
@@ -313,7 +313,7 @@ def test_a_server_that_has_gone(file: Path) -> None:
     assert [line["answer"]["status"] for line in lines_of(file)] == [502]
 
 
-def test_answers_are_asked_for_as_they_are(real: Double, url: str) -> None:
+def test_no_compressed_response_is_requested(real: Double, url: str) -> None:
     """No body of a store comes in a form that could not be compared; beside the stores an app has what it likes."""
     real.respond("GET", "/file", body="x")
     for path in (f"{KV}/name", "/file"):
@@ -340,7 +340,7 @@ def assert_no_tokens(data: bytes, *tokens: str) -> None:
         assert [token for token in tokens for body in bodies if token.encode() in base64.b64decode(body)] == []
 
 
-def test_no_token_is_kept_wherever_it_was_said(real: Double, url: str, file: Path) -> None:
+def test_no_token_is_kept_wherever_it_stood(real: Double, url: str, file: Path) -> None:
     """Each has a label, the same wherever it stands, in the order in which they were seen."""
     path = f"{KV}/name"
     sent = [
@@ -494,7 +494,7 @@ def test_a_token_that_reads_like_a_part_of_a_label(tmp_path: Path) -> None:
     assert redactor.replace(b"another-token") == b"<token 3>"
 
 
-def test_what_stood_in_the_file_before_is_gone(file: Path) -> None:
+def test_a_recording_replaces_the_file(file: Path) -> None:
     """And others can read it no more. What is written where nothing can be changed stays as it was written."""
     file.write_text("another recording, and a longer one" * 100)
     file.chmod(0o644)

@@ -252,7 +252,7 @@ def test_the_three_fields_have_an_order_and_others_are_not_kept(door: str) -> No
 
 @pytest.mark.shows("P07")
 @every_door
-def test_the_last_begins_counts(door: str) -> None:
+def test_the_last_begins_of_a_query_counts(door: str) -> None:
     """Of a query that says it twice."""
     with opened(door, token=TOKENS) as asked:
         for key in ("b", "B"):
@@ -297,7 +297,7 @@ def test_an_error_says_what_is_wrong_and_what_was_expected(door: str) -> None:
 
 @pytest.mark.shows("P14")
 @every_door
-def test_a_method_that_is_not_allowed_is_told_which_are(door: str) -> None:
+def test_a_method_that_is_not_allowed_gets_the_allowed_ones(door: str) -> None:
     """On the list of keys too, where a check sends nothing that could change it."""
     with opened(door, token=TOKENS) as asked:
         for method, rest, allowed in (
@@ -331,7 +331,7 @@ def test_a_bad_chunk_is_an_error_for_persist_too() -> None:
 
 
 @pytest.mark.shows("M28")
-def test_what_is_refused_below_http_is_told_in_text() -> None:
+def test_requests_refused_below_http_get_plain_text() -> None:
     """As Go's server does; and a client of HTTP/1.0 need not say a host, but is told that the connection stays."""
     head = f"GET {KV}/key HTTP/1.0\r\nAuthorization: Bearer bot-token\r\n"
     with serving(kvfake.Double(token=TOKENS)) as door:

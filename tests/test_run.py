@@ -80,7 +80,7 @@ def test_no_proxy_for_anything_stays_so() -> None:
     assert environment_of_command(NO_PROXY="*")["NO_PROXY"] == "*"
 
 
-def test_it_takes_the_options_of_serve() -> None:
+def test_run_takes_the_options_of_serve() -> None:
     """Flags and variables that settle a server settle the one of the command, all but the variable of the port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -141,7 +141,7 @@ def test_the_commands_words_are_its_own(words: list[str], heard: str) -> None:
     assert kvfake("run", "--strict", *words) == Ended(0, heard, "")
 
 
-def test_what_a_shell_has_opened_for_the_command_stays_open(tmp_path: Path) -> None:
+def test_file_descriptors_of_the_shell_stay_open(tmp_path: Path) -> None:
     """A file descriptor that was handed over, as ``<(...)`` does, is there in the command."""
     file = tmp_path / "file"
     file.write_text("from descriptor 9")
@@ -255,7 +255,7 @@ def test_a_signal_that_was_ignored_stays_ignored() -> None:
         assert process.end() == Ended(0, "undisturbed\n", "")
 
 
-def test_a_parent_that_forgets_its_children_is_not_followed() -> None:
+def test_an_ignored_sigchld_is_not_handed_down() -> None:
     """Whoever ignores SIGCHLD hands that down; kvfake learns of the command's end all the same."""
     program = """
 import os, signal, sys
@@ -385,7 +385,7 @@ def test_a_command_that_wants_to_read_in_the_background_is_stopped_with_kvfake()
         assert terminal.line() == "shell: ended with 6, terminal of the job"
 
 
-def test_ctrl_z_is_nothing_where_there_is_no_shell() -> None:
+def test_ctrl_z_is_ignored_where_there_is_no_shell() -> None:
     """As the first process of a container's terminal: who would make it go on?"""
     with Terminal("run", "--", *EDITOR, shell=False) as terminal:
         assert terminal.line() == "ready"

@@ -123,7 +123,7 @@ def test_a_client_that_reads_slowly_gets_everything(double: Double) -> None:
         assert [slow.reply().json()["value"] == value for _ in range(60)] == [True] * 60
 
 
-def test_a_client_that_resets_harms_nobody(double: Double) -> None:
+def test_a_client_that_resets_does_not_disturb_others(double: Double) -> None:
     """Load generators end so."""
     for message in (b"", LIST[:20], LIST * 100):
         wire = Wire(port_of(double))
@@ -134,7 +134,7 @@ def test_a_client_that_resets_harms_nobody(double: Double) -> None:
         assert wire.ask(LIST).status == 200
 
 
-def test_an_early_answer_reaches_a_client_that_is_still_speaking(double: Double) -> None:
+def test_an_early_response_reaches_a_client_that_is_still_sending(double: Double) -> None:
     """The end of the connection waits until it has been read, or for a while."""
     with Wire(port_of(double)) as wire:
         wire.send(b"nonsense\r\n\r\n")
@@ -145,7 +145,7 @@ def test_an_early_answer_reaches_a_client_that_is_still_speaking(double: Double)
         assert wire.is_closed()
 
 
-def test_a_client_that_ends_in_time_is_not_ended_twice(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_closes_in_time_is_closed_once(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound of its last words passes unnoticed."""
     monkeypatch.setattr(server_module, "_LINGER_SECONDS", 0.05)
     with Wire(port_of(double)) as wire:
@@ -156,7 +156,7 @@ def test_a_client_that_ends_in_time_is_not_ended_twice(double: Double, monkeypat
         assert wire.ask(LIST).status == 200
 
 
-def test_a_socket_that_has_nothing_to_say_after_all(double: Double) -> None:
+def test_a_socket_that_turns_out_to_have_no_bytes(double: Double) -> None:
     """The system may be mistaken; the connection stays."""
     server = double.server  # type: ignore[attr-defined]
     with Wire(port_of(double)) as wire:
@@ -166,7 +166,7 @@ def test_a_socket_that_has_nothing_to_say_after_all(double: Double) -> None:
         assert wire.ask(LIST).status == 200
 
 
-def test_a_client_that_speaks_for_ever_is_cut_off(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_request_is_cut_off(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
     """After it was answered, it has so many seconds."""
     monkeypatch.setattr(server_module, "_LINGER_SECONDS", 0.1)
     with Wire(port_of(double)) as wire:
@@ -221,7 +221,7 @@ def test_a_server_without_file_descriptors_waits_for_some(monkeypatch: pytest.Mo
     assert refusals == []
 
 
-def test_a_queue_of_clients_is_worked_off() -> None:
+def test_a_long_queue_of_clients_is_served() -> None:
     """Also one that is longer than what is accepted at a time."""
     server = Server(lambda: Connection(lambda _: Response(200)), "127.0.0.1", 0)
     wires = [Wire(server.port) for _ in range(150)]
@@ -256,7 +256,7 @@ def test_many_clients_at_once(double: Double) -> None:
     assert len(double.persist) == 8
 
 
-def test_what_blocks_is_in_nobodys_way() -> None:
+def test_a_blocking_job_does_not_hold_up_others() -> None:
     """A job runs on a thread of its own; the loop answers others meanwhile, and a client that left is forgotten."""
     begun, may_end = threading.Event(), threading.Event()
 
@@ -308,7 +308,7 @@ def test_a_server_stops_while_jobs_run_and_wait() -> None:
 
 
 @pytest.mark.skipif(not hasattr(select, "epoll"), reason="poll is all there is")
-def test_it_serves_where_there_is_no_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_works_without_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on macOS: many connections at once, one that goes, a wait that ends."""
     monkeypatch.setattr(server_module, "Poller", partial(Poller, select.poll))
     with kvfake.start(token={"t": "project:p"}) as double, ExitStack() as open_ones:

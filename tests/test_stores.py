@@ -126,7 +126,7 @@ class Checkpoints(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("make", STORES)
-def test_rolling_back_is_as_good_as_a_copy(make: Callable[[], Store]) -> None:
+def test_a_rollback_equals_a_copy(make: Callable[[], Store]) -> None:
     """Whatever was set, deleted, listed, marked, rolled back and cleared, in whatever order."""
     run: Callable[..., None] = run_state_machine_as_test  # older versions of Hypothesis have no types for it
     run(type("Machine", (Checkpoints,), {"make": staticmethod(make)}))

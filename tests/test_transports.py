@@ -263,7 +263,7 @@ async def later(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize(("client", "what"), [(client, what) for client, taken in TAKEN.items() for what in taken])
-def test_whatever_a_client_takes_is_heard_as_over_a_socket(client: str, what: str) -> None:
+def test_responses_are_as_over_a_socket(client: str, what: str) -> None:
     """Bodies of every kind, with the headers that the client makes for them."""
     with both(client, strict=False) as doors:
         for path in (f"{KV}/é b", f"{API}/persist/kv/é b"):
@@ -344,7 +344,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("what", FAULTS)
-def test_a_fault_is_felt_as_over_a_socket(client: str, what: str) -> None:
+def test_faults_are_as_over_a_socket(client: str, what: str) -> None:
     """The same answer or the same error; the same was done, and the next request is served."""
     case = FAULTS[what]
 
@@ -412,7 +412,7 @@ def hello(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
     return [f"hello {environ['PATH_INFO']} ".encode(), environ["wsgi.input"].read()]
 
 
-def test_what_no_function_should_do(door: ClientDoor, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_function_that_calls_pytest_fail(door: ClientDoor, capfd: pytest.CaptureFixture[str]) -> None:
     """Pytest's own way to fail, in a function: the client is answered even so, and the test's output shows it."""
     door.double.faults.add(before=lambda: pytest.fail("as the user says"))
     assert [feel(door, "GET", f"{KV}/k")[0] for _ in range(2)] == [500, 200]
@@ -509,7 +509,7 @@ def test_an_answer_that_nobody_reads(door: ClientDoor) -> None:
     assert feel(door, "GET", f"{API}/persist/kv")[0] == 200
 
 
-def test_what_a_response_says_of_itself(client: str, door: ClientDoor) -> None:
+def test_a_response_has_its_time_request_and_state(client: str, door: ClientDoor) -> None:
     """How long it took, what it was asked, that all of it was read."""
     response = request(door, "GET", door.double.url)
     assert response.elapsed.total_seconds() >= 0
@@ -541,7 +541,7 @@ def test_every_host_is_the_double(door: ClientDoor) -> None:
     assert hosts == ["mattermost.example:8065", "127.0.0.1", "[::1]:1"] * 2
 
 
-def test_a_host_of_ones_own(door: ClientDoor) -> None:
+def test_a_host_header_of_the_app(door: ClientDoor) -> None:
     """A ``Host`` that the app sets is the one that is heard."""
     text(door, door.double.url, headers={"Host": "elsewhere"})
     assert door.double.journal[-1].request.headers["host"] == "elsewhere"
@@ -557,7 +557,7 @@ def test_no_socket_is_opened(door: ClientDoor, monkeypatch: pytest.MonkeyPatch) 
     assert request(door, "GET", door.double.url + "/_kvfake/health").status_code == 200
 
 
-def test_a_session_goes_elsewhere_for_the_rest() -> None:
+def test_a_session_reaches_other_hosts_over_the_network() -> None:
     """It is mounted for one address."""
     double = kvfake.Double()
     with requests.Session() as session:
@@ -590,7 +590,7 @@ def test_control_is_there_for_the_doubles_own_name(door: ClientDoor) -> None:
     assert len(door.double.journal) == 0
 
 
-def test_what_lies_beside_the_stores(door: ClientDoor) -> None:
+def test_routes_and_mounts(door: ClientDoor) -> None:
     """Single answers, and mounted applications, whose function may ask the double itself."""
     door.double.respond("POST", "/api/v4/posts", 201, json={"id": "p"}, headers={"X": "é"})
     door.double.respond("DELETE", "/api/v4/posts/p", 204)
@@ -681,7 +681,7 @@ async def test_a_late_answer_leaves_the_loop_to_others() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_client_that_is_told_to_stop_waiting() -> None:
+async def test_a_task_that_is_cancelled() -> None:
     """By the app, and not by a timeout: it does so at once, from a late answer, a slow one, a function."""
     double = kvfake.Double()
     double.persist["large"] = "x" * 100_000
@@ -698,7 +698,7 @@ async def test_a_client_that_is_told_to_stop_waiting() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("sever", SEVERS)
-async def test_a_cut_answer_on_every_loop(sever: str) -> None:
+async def test_a_severed_response_on_every_event_loop(sever: str) -> None:
     """The same error on each."""
     double = kvfake.Double()
     double.faults.add(sever=sever)

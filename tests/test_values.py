@@ -159,7 +159,7 @@ def test_a_value_that_a_service_refuses(words: list[str], reason: str, double: k
         (["--service", "persist", "", "x"], 'persist / project / "": the key is empty'),
     ],
 )
-def test_an_address_that_there_cannot_be(words: list[str], reason: str, double: kvfake.Double, told: Any) -> None:
+def test_an_address_that_is_not_possible(words: list[str], reason: str, double: kvfake.Double, told: Any) -> None:
     """The server says where and why."""
     code, line = told("set", *words)
     assert code == 1

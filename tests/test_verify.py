@@ -157,7 +157,7 @@ def test_the_documentation_is_the_profile_of_the_double(verify: Verify, monkeypa
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_a_server_is_asked_and_nothing_is_left_there(verify: Verify, profile: str) -> None:
+def test_a_server_is_checked_and_keeps_no_keys(verify: Verify, profile: str) -> None:
     """A kvfake says itself which profile it has. Keys of others are not touched."""
     with started(profile=profile) as double:
         said = verify("--against", double.url, "--raw", *OF_MATTERMOST)
@@ -184,7 +184,7 @@ def test_a_site_may_have_a_sub_path(verify: Verify, service: tuple[str, ...]) ->
         assert_as_before(double)
 
 
-def test_what_is_missing_is_said_and_counted(verify: Verify, double: Double) -> None:
+def test_missing_options_are_named_and_counted(verify: Verify, double: Double) -> None:
     """A row holds where everything of it was asked; each that needs an option names it, and those are counted."""
     said = verify("--against", double.url, *GIVEN[BOT])
     assert said.code == 0
@@ -214,7 +214,7 @@ def test_an_explicit_profile_wins(verify: Verify, profile: str) -> None:
         assert_as_before(double)
 
 
-def test_what_is_no_kvfake_is_taken_for_the_plugin(verify: Verify, double: Double) -> None:
+def test_a_server_that_is_no_kvfake_is_taken_for_the_plugin(verify: Verify, double: Double) -> None:
     for answered in (answer("201 Created"), answer("200 OK", b"[]"), answer("200 OK", b'{"kvfake": "1", "profile": ["x"]}')):
         with listening(saying(answered)) as port:
             said = verify("--against", f"http://127.0.0.1:{port}", *GIVEN[BOT])
@@ -294,7 +294,7 @@ def test_a_difference_is_shown_with_its_exchange(verify: Verify, tmp_path: Path)
     assert suite.find("testcase[28]/skipped") is not None
 
 
-def test_what_is_required_fails_in_the_xml_too(verify: Verify, double: Double, tmp_path: Path) -> None:
+def test_a_required_row_fails_in_the_xml_too(verify: Verify, double: Double, tmp_path: Path) -> None:
     junit = tmp_path / "junit.xml"
     verify("--against", double.url, *GIVEN[BOT], "--require", "all", "--junit", str(junit))
     suite = ET.fromstring(junit.read_text())
@@ -302,13 +302,13 @@ def test_what_is_required_fails_in_the_xml_too(verify: Verify, double: Double, t
     assert suite.findall("testcase/failure[@message='needs --plain-user-token']")
 
 
-def test_a_file_that_cannot_be_written_is_told(verify: Verify, double: Double, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported(verify: Verify, double: Double, tmp_path: Path) -> None:
     said = verify("--against", double.url, *OF_MATTERMOST, "--junit", str(tmp_path / "no" / "junit.xml"))
     assert said.code == 1
     assert without_start(said.err) == f"cannot write {tmp_path / 'no' / 'junit.xml'}: No such file or directory"
 
 
-def test_what_no_check_reckoned_with_is_a_difference(verify: Verify) -> None:
+def test_an_unexpected_response_is_a_difference(verify: Verify) -> None:
     """JSON of another form, control characters, bytes that are no UTF-8: all are shown in lines."""
     double = kvfake.Double(strict=True, token=NAMED)
     body = b'[{"k\x1b[31m": "\xff\xed\xa0\x80"}]'
@@ -320,7 +320,7 @@ def test_what_no_check_reckoned_with_is_a_difference(verify: Verify) -> None:
     assert "Traceback" not in said.out + said.err
 
 
-def test_a_connection_that_is_cut_for_one_row_is_a_difference_of_it(verify: Verify, double: Double) -> None:
+def test_a_connection_cut_during_one_row_is_a_difference_of_that_row(verify: Verify, double: Double) -> None:
     """The server is there all the same."""
     double.faults.add(sever="before", method="POST", times=None)
     said = verify("--against", double.url, *OF_MATTERMOST)
@@ -330,7 +330,7 @@ def test_a_connection_that_is_cut_for_one_row_is_a_difference_of_it(verify: Veri
     assert "expected an answer, but" in said.out
 
 
-def test_a_row_of_which_nothing_was_asked_does_not_hold(double: Double) -> None:
+def test_a_row_without_checks_does_not_hold(double: Double) -> None:
     with HttpClient(double.url, 10) as http:
         verdict = run_checks(ContractClient(http, TOKENS), ROWS["M01"], ())
     assert (verdict.outcome, verdict.reasons) == (NOT_SEEN, ("nothing was asked",))
@@ -439,19 +439,19 @@ def test_tokens_of_another_service_are_not_sent(verify: Verify) -> None:
 # ---------------------------------------------------------------------------------------------- servers that cannot be asked
 
 
-def test_a_dead_port_is_told_in_one_line(verify: Verify) -> None:
+def test_a_dead_port_is_reported_in_one_line(verify: Verify) -> None:
     with listening(silent) as port:
         ...
     url = f"http://127.0.0.1:{port}"
     assert verify.refused("--against", url, *OF_MATTERMOST) == f"{url} cannot be reached: Connection refused"
 
 
-def test_a_name_that_nobody_has_is_told(verify: Verify) -> None:
+def test_an_unknown_host_is_reported(verify: Verify) -> None:
     line = verify.refused("--against", "http://no-such-host.invalid", *OF_MATTERMOST)
     assert line.startswith("http://no-such-host.invalid cannot be reached: ")
 
 
-def test_a_silent_server_is_told(verify: Verify) -> None:
+def test_a_silent_server_is_reported(verify: Verify) -> None:
     with listening(silent) as port:
         url = f"http://127.0.0.1:{port}"
         assert verify.refused("--against", url, *OF_MATTERMOST, "--timeout", "0.2") == f"{url} did not answer within 0.2 seconds"
@@ -489,18 +489,18 @@ def test_a_silent_server_is_told(verify: Verify) -> None:
     ],
     ids=lambda value: str(value)[:24],
 )
-def test_what_is_no_store_is_told(verify: Verify, said: bytes, told: str) -> None:
+def test_a_server_without_a_store_is_reported(verify: Verify, said: bytes, told: str) -> None:
     with listening(saying(said)) as port:
         url = f"http://127.0.0.1:{port}"
         assert verify.refused("--against", url, *OF_MATTERMOST) == f"{url} {told}"
 
 
-def test_html_instead_of_persist_is_told(verify: Verify) -> None:
+def test_html_instead_of_persist_is_reported(verify: Verify) -> None:
     with listening(saying(answer("200 OK", b"<html>"))) as port:
         assert verify.refused("--against", f"http://127.0.0.1:{port}", *OF_PERSIST).endswith("is this the URL of Persist?")
 
 
-def test_persist_at_another_url_is_told(verify: Verify) -> None:
+def test_persist_at_another_url_is_reported(verify: Verify) -> None:
     """A 404 is a right answer there, but not to a set."""
     with listening(saying(answer("404 Not Found", b"{}"))) as port:
         told = "answers 404, and takes no value: {} (is this the URL of Persist?)"
@@ -524,13 +524,13 @@ def test_a_redirecting_server_says_which_url_to_give(verify: Verify) -> None:
         assert verify.refused("--against", url, *OF_MATTERMOST) == f"{url} redirects to {url}/login?to=...: give that URL"
 
 
-def test_an_answer_without_end_is_told(verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_response_is_reported(verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kvfake.http_client.MAX_RESPONSE_BYTES", 100_000)
     with listening(saying(answer("200 OK", 200_000 * b"x"))) as port:
         assert verify.refused("--against", f"http://127.0.0.1:{port}", *OF_MATTERMOST).endswith("answers more than 100000 bytes")
 
 
-def test_a_store_that_is_no_more_is_told(verify: Verify) -> None:
+def test_a_store_that_stops_answering_is_reported(verify: Verify) -> None:
     """In one line, not as a difference of every row that comes after."""
     with started() as double:
         double.faults.add(status=503, after=30, times=None)
@@ -540,7 +540,7 @@ def test_a_store_that_is_no_more_is_told(verify: Verify) -> None:
         assert said.err.splitlines()[-1].startswith(f"kvfake: {double.url} answers 503, and nothing behind it does")
 
 
-def test_a_store_that_is_away_for_a_moment_differs_and_is_asked_on(verify: Verify) -> None:
+def test_a_store_that_is_away_for_a_moment_differs_and_is_checked_on(verify: Verify) -> None:
     with started() as double:
         double.faults.add(status=503, after=30, times=1)
         said = verify("--against", double.url, *OF_MATTERMOST)
@@ -566,7 +566,7 @@ def test_a_server_may_close_each_connection(verify: Verify) -> None:
         assert differing == ["requests_may_be_sent_all_at_once"]
 
 
-def test_a_server_that_dies_is_told_and_the_rows_so_far_stay(verify: Verify, tmp_path: Path) -> None:
+def test_a_server_that_dies_is_reported_and_the_rows_so_far_stay(verify: Verify, tmp_path: Path) -> None:
     """What could not be removed then is named."""
     junit = tmp_path / "junit.xml"
     with started() as double:
@@ -588,7 +588,7 @@ def test_a_server_that_dies_is_told_and_the_rows_so_far_stay(verify: Verify, tmp
     assert suite.find("testcase/error") is not None
 
 
-def test_a_server_that_falls_silent_is_told(verify: Verify) -> None:
+def test_a_server_that_falls_silent_is_reported(verify: Verify) -> None:
     """The cleaning does not wait for ever either."""
     with started() as double:
         double.faults.add(delay=60, after=12, times=None)
@@ -597,7 +597,7 @@ def test_a_server_that_falls_silent_is_told(verify: Verify) -> None:
     assert said.err.splitlines()[-1] == f"kvfake: {double.url} did not answer within 0.5 seconds"
 
 
-def test_what_a_server_does_not_remove_is_a_failure(verify: Verify) -> None:
+def test_a_key_that_the_server_does_not_remove_is_a_failure(verify: Verify) -> None:
     """Its targets are named."""
     with started(profile="plugin-1.2") as double:
         double.faults.add(status=403, method="DELETE", times=None)
@@ -626,7 +626,7 @@ def test_certificates_are_looked_at(verify: Verify, double: Double) -> None:
     assert line.startswith(f"https://127.0.0.1:{port} does not speak TLS as it should: ")
 
 
-def test_a_file_of_no_certificates_is_told(verify: Verify, tmp_path: Path) -> None:
+def test_a_file_without_certificates_is_reported(verify: Verify, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("")
     for name, reason in (("empty", "expected certificates in PEM"), ("none", "No such file or directory")):
         line = verify.refused("--against", "https://localhost", "--ca-file", str(tmp_path / name), *OF_MATTERMOST)
@@ -649,7 +649,7 @@ def test_a_file_of_no_certificates_is_told(verify: Verify, tmp_path: Path) -> No
         "http://hé",
     ],
 )
-def test_a_wrong_url_is_told(verify: Verify, url: str) -> None:
+def test_a_wrong_url_is_reported(verify: Verify, url: str) -> None:
     line = verify.refused("--against", url, *OF_MATTERMOST)
     assert line == f"that is no site URL: expected http(s)://host[:port][/path], with no user, query or fragment, got {url!r}"
 
@@ -660,7 +660,7 @@ def test_a_secret_in_a_url_is_not_repeated(verify: Verify, url: str) -> None:
     assert line == "that is no site URL: expected http(s)://host[:port][/path], with no user, query or fragment"
 
 
-def test_a_plain_socket_tells_what_happened() -> None:
+def test_errors_of_a_plain_socket() -> None:
     """A reset is an end too, silence is none; a connection to nobody is the same line as a request."""
 
     def reset(connection: socket.socket) -> None:
@@ -726,7 +726,7 @@ def test_an_ipv6_address_stands_in_brackets() -> None:
         (("--timeout", "x"), "expected a number of seconds"),
     ],
 )
-def test_wrong_words_are_told(verify: Verify, words: tuple[str, ...], told: str) -> None:
+def test_wrong_arguments_are_reported(verify: Verify, words: tuple[str, ...], told: str) -> None:
     said = verify("--against", "http://127.0.0.1:1", *words)
     assert said.code == 2
     assert told in said.err
@@ -748,7 +748,7 @@ def test_tokens_come_from_the_environment_too(verify: Verify, double: Double, mo
     ids=["once", "terminated", "impatiently"],
 )
 @pytest.mark.parametrize("method", [None, "DELETE"], ids=["asking", "removing"])
-def test_a_signal_leaves_nothing_behind(double: Double, method: str | None, numbers: tuple[int, ...], code: int) -> None:
+def test_a_signal_leaves_no_keys(double: Double, method: str | None, numbers: tuple[int, ...], code: int) -> None:
     """Whatever it interrupts is put away first, also where another follows."""
     double.faults.add(delay=0.02 if method is None else 0.3, method=method, times=None)
     with Running("verify", "--against", double.url, *OF_MATTERMOST, "--raw") as process:
@@ -792,7 +792,7 @@ def test_a_thread_may_verify(verify: Verify) -> None:
         assert pool.submit(verify, "--service", "persist").result().code == 0
 
 
-def test_a_reader_that_leaves_ends_it_and_nothing_is_left(double: Double) -> None:
+def test_a_closed_pipe_ends_it_and_leaves_no_keys(double: Double) -> None:
     """As ``| head`` does."""
     double.faults.add(delay=0.01, times=None)
     with Running("verify", "--against", double.url, *OF_MATTERMOST) as process:

@@ -52,7 +52,7 @@ def test_services_share_nothing() -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_a_token_that_nobody_named_is_welcome_and_an_owner_of_its_own(door: str) -> None:
+def test_an_unnamed_token_is_an_owner_of_its_own(door: str) -> None:
     """Unless the world is strict; a missing token never is."""
     with opened(door) as welcoming:
         headers = bearer("anything")
@@ -101,7 +101,7 @@ def test_a_token_can_be_named_later() -> None:
     ("form", "status", "body"), [("object", 200, "{}"), ("null", 200, "null\n"), ("404", 404, "404 page not found\n")]
 )
 @pytest.mark.parametrize("profile", ["documented", "plugin-1.2"])
-def test_what_a_missing_key_answers_can_be_chosen(form: str, status: int, body: str, profile: str) -> None:
+def test_the_answer_for_a_missing_key_can_be_chosen(form: str, status: int, body: str, profile: str) -> None:
     """It wins over the profile; a value that is there is itself."""
     with opened("wsgi", mattermost_missing=form, profile=profile) as door:
         headers = door.double.mattermost.headers
@@ -111,7 +111,7 @@ def test_what_a_missing_key_answers_can_be_chosen(form: str, status: int, body: 
         assert door.send("GET", f"{KV}/k", headers).text == "null"
 
 
-def test_a_reset_forgets_values_alone() -> None:
+def test_a_reset_deletes_values_alone() -> None:
     """Tokens and settings stay."""
     double = kvfake.Double(profile="plugin-1.2")
     token = double.mattermost.token
@@ -211,7 +211,7 @@ def test_a_site_path() -> None:
         assert [door.send("GET", f"{base}/_kvfake/health").status for base in ("/mm", "", address)] == [200, 200, 200]
 
 
-def test_what_nobody_answers_is_not_found() -> None:
+def test_a_path_outside_the_stores_is_not_found() -> None:
     """And the reply says what there is."""
     with opened("wsgi") as door:
         for path in ("/", "/nothing", "/plugins", "/api/v1", "/persistent/kv", "/_kvfakes"):
@@ -287,7 +287,7 @@ def test_the_environment_of_an_app() -> None:
     assert {"127.0.0.1", "kv.example"} <= set(double.env["NO_PROXY"].split(","))
 
 
-def test_a_proxy_that_was_told_of_others_still_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_keeps_the_hosts_that_were_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """``no_proxy`` is what counts for many clients, where it is set."""
     monkeypatch.setenv("NO_PROXY", "intranet, 127.0.0.1")
     monkeypatch.setenv("no_proxy", "elsewhere")

@@ -164,7 +164,7 @@ def test_a_raw_target_counts_where_it_means_the_path(raw: str, status: int) -> N
     assert int(started[0].split()[0]) == status
 
 
-def test_an_application_is_asked_with_a_requests_parts() -> None:
+def test_an_application_gets_the_parts_of_a_request() -> None:
     """Any WSGI application: what it writes, returns and closes."""
     closed: list[bool] = []
 

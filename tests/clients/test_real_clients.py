@@ -64,13 +64,13 @@ class TestTheGoDriver:
             assert double.mattermost.with_prefix(prefix) == {"my-key": f'below "{prefix}"'}
 
     @pytest.mark.shows("M17")
-    def test_is_told_whether_a_value_changed(self, go: GoStories, double: Double) -> None:
+    def test_reads_whether_a_value_changed(self, go: GoStories, double: Double) -> None:
         """`documented`: the second equal set changes nothing."""
         go.tell("TestAnEqualValueChangesNothing", call(double))
         assert double.mattermost["my-key"] == ADA
 
     @pytest.mark.shows("M17")
-    def test_is_told_what_the_plugin_tells(self, go: GoStories) -> None:
+    def test_reads_changed_as_the_plugin_answers_it(self, go: GoStories) -> None:
         """`plugin-1.2`: every set is a change."""
         with kvfake.start(profile="plugin-1.2", strict=True) as double:
             go.tell("TestEverySetIsAChange", call(double))
@@ -371,7 +371,7 @@ class TestCurl:
         assert double.persist == {"my-key": "one"}
 
     @pytest.mark.parametrize(("service", "stored"), [("mattermost", {"value": "one"}), ("persist", "one")])
-    def test_waits_to_be_told_to_go_on(self, double: Double, service: str, stored: object) -> None:
+    def test_waits_for_100_continue(self, double: Double, service: str, stored: object) -> None:
         """``Expect: 100-continue``: it is told so, sends the body, and is answered."""
         values = getattr(double, service)
 
@@ -384,7 +384,7 @@ class TestCurl:
         assert said.body.endswith(" 200")
         assert values == {"my-key": stored}
 
-    def test_is_told_to_go_on_and_refused(self, double: Double, tmp_path: Path) -> None:
+    def test_gets_100_continue_and_is_refused(self, double: Double, tmp_path: Path) -> None:
         """100 KB are asked for and refused; the same curl is answered afterwards."""
         large = tmp_path / "large.json"
         large.write_text('"' + "x" * 100 * 1024 + '"')

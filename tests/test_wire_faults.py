@@ -1,4 +1,4 @@
-"""What befalls an answer on its way: exactly which bytes come, how the connection ends, and what was done by then."""
+"""Wire faults: exactly which bytes come, how the connection ends, and what was done by then."""
 
 from __future__ import annotations
 
@@ -106,13 +106,13 @@ CUT = {  # what comes, how it ends, whether it was done
 SILENT = {"silence": False, "silence-after": True}
 
 
-def test_every_way_to_cut_an_answer_is_tried_here() -> None:
+def test_every_kind_of_sever_is_tested_here() -> None:
     """None is forgotten."""
     assert CUT.keys() | SILENT.keys() == set(SEVERS)
 
 
 @pytest.mark.parametrize("sever", CUT)
-def test_an_answer_that_is_cut(double: Double, sever: str) -> None:
+def test_a_severed_response(double: Double, sever: str) -> None:
     """The first request of a connection, and one on a connection that was kept."""
     data, end, is_done = CUT[sever]
     for used in (False, True):
@@ -158,7 +158,7 @@ def test_silence_has_a_bound(double: Double, wire: Wire, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("sever", ["before", "after", "garbage", "truncate"])
-def test_a_close_is_no_reset_though_the_client_goes_on_speaking(double: Double, sever: str) -> None:
+def test_a_close_is_no_reset_though_the_client_goes_on_sending(double: Double, sever: str) -> None:
     """What it says while the answer is late is read, and dropped: else nobody could tell a close from a reset."""
     double.faults.add(sever=sever, delay=0.1)
     with Wire(port_of(double)) as wire:
@@ -187,14 +187,14 @@ def test_a_truncated_failure(double: Double, wire: Wire) -> None:
     assert double.mattermost == {}
 
 
-def test_garbage_of_ones_own(double: Double, wire: Wire) -> None:
+def test_garbage_that_the_test_gives(double: Double, wire: Wire) -> None:
     """Byte for byte."""
     double.faults.add(sever="garbage", body=b"SSH-2.0-OpenSSH_9.9\r\n")
     wire.send(asking(double, "GET"))
     assert heard(wire) == (b"SSH-2.0-OpenSSH_9.9\r\n", "FIN")
 
 
-def test_every_kind_of_request_can_be_cut(double: Double) -> None:
+def test_every_kind_of_request_can_be_severed(double: Double) -> None:
     """HEAD, HTTP/1.0, one in chunks, one that waits to go on, one that is refused, several at once."""
     chunked = asking(double, "PUT", body=b"1", chunked=True)
     head = asking(double, "HEAD")
@@ -220,7 +220,7 @@ def test_every_kind_of_request_can_be_cut(double: Double) -> None:
         assert len(double.journal) == 1
 
 
-def test_a_cut_answer_of_a_function_on_its_own_thread(double: Double, wire: Wire) -> None:
+def test_a_severed_response_of_a_function_on_its_own_thread(double: Double, wire: Wire) -> None:
     """The same, where the answer comes from a job; also when the client is gone by then."""
     gone = Wire(port_of(double))
     double.faults.add(sever="silence", before=lambda: vanish(gone), method="DELETE")
@@ -232,7 +232,7 @@ def test_a_cut_answer_of_a_function_on_its_own_thread(double: Double, wire: Wire
     assert until(lambda: not double.server._peers)  # type: ignore[attr-defined]
 
 
-def test_the_log_says_that_no_answer_got_out(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_log_says_that_no_response_was_sent(capfd: pytest.CaptureFixture[str]) -> None:
     """Zeros; a late answer is logged as any other."""
     with kvfake.start(log=True) as double:
         double.faults.add(sever="after")
@@ -278,7 +278,7 @@ def test_a_late_answer_was_done_at_once(double: Double, wire: Wire) -> None:
     assert is_silent(wire)
 
 
-def test_what_follows_a_late_answer_waits_for_it(double: Double, wire: Wire) -> None:
+def test_requests_behind_a_late_response_wait_for_it(double: Double, wire: Wire) -> None:
     """Requests that were sent at once are answered one after the other, in their order."""
     double.faults.add(delay=0.05, times=2)
     wire.send(asking(double, "PUT", body=b"1") + asking(double, "GET") + asking(double, "GET", "other"))
@@ -372,7 +372,7 @@ def answering(wire_fault: WireFault, body: bytes = b"body") -> Connection:
         (WireFault(delay=2, sever=Sever.TRUNCATE), [Wait(2), MESSAGE[:-2], Close(linger=True)]),
     ],
 )
-def test_what_is_done_in_place_of_an_answer(wire_fault: WireFault, actions: list[Action]) -> None:
+def test_actions_in_place_of_a_response(wire_fault: WireFault, actions: list[Action]) -> None:
     """Exactly; a conversation that was cut is over, another goes on."""
     connection = answering(wire_fault)
     assert hear(connection, PUT) == actions
@@ -381,7 +381,7 @@ def test_what_is_done_in_place_of_an_answer(wire_fault: WireFault, actions: list
     assert finish(connection) == ([Close(linger=False)] if goes_on else [])
 
 
-def test_a_cut_conversation_forgets_what_it_heard() -> None:
+def test_a_severed_connection_drops_what_it_received() -> None:
     """Requests that came at once with the one that is cut are not even read."""
     asked: list[bytes] = []
 
@@ -393,7 +393,7 @@ def test_a_cut_conversation_forgets_what_it_heard() -> None:
     assert asked == [b"/b"]
 
 
-def test_what_has_no_body_is_cut_in_its_place() -> None:
+def test_a_response_without_body_is_severed_in_its_place() -> None:
     """To HEAD a truncated answer is whole, and garbage is garbage; what promises nothing promises sixteen bytes."""
     head = GET.replace(b"GET", b"HEAD")
     assert hear(answering(WireFault(sever=Sever.TRUNCATE)), head) == [MESSAGE[:-4], Close(linger=True)]
@@ -402,7 +402,7 @@ def test_what_has_no_body_is_cut_in_its_place() -> None:
     assert hear(answering(WireFault(sever=Sever.TRUNCATE), b""), GET) == [promising, Close(linger=True)]
 
 
-def test_a_late_last_answer_ends_the_conversation() -> None:
+def test_a_late_last_response_ends_the_connection() -> None:
     """As it would have without delay."""
     last = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     message = MESSAGE.replace(b"Content", b"Connection: close\r\nContent")
@@ -414,7 +414,7 @@ SECONDS = st.floats(0, MAX_DELAY_SECONDS)
 
 
 @given(message=st.binary(max_size=3000), over=SECONDS)
-def test_pieces_are_the_message_in_time(message: bytes, over: float) -> None:
+def test_pieces_spread_the_message_over_time(message: bytes, over: float) -> None:
     """However it is cut, it is whole, at most two hundred pieces with a wait between any two, and does not take longer."""
     pieces = in_pieces(message, over)
     assert b"".join(piece for piece in pieces if isinstance(piece, bytes)) == message
@@ -425,7 +425,7 @@ def test_pieces_are_the_message_in_time(message: bytes, over: float) -> None:
 
 
 @given(wire_fault=st.builds(WireFault, SECONDS, SECONDS, st.sampled_from([None, *Sever])), head=st.binary(), body=st.binary())
-def test_whatever_befalls_an_answer(wire_fault: WireFault, head: bytes, body: bytes) -> None:
+def test_any_fault_leaves_the_stream_well_formed(wire_fault: WireFault, head: bytes, body: bytes) -> None:
     """No byte comes that is not the answer's, unless it is garbage; only a cut answer ends the connection; time is kept."""
     actions = apply_wire_fault(wire_fault, head + body, body, b"garbage")
     told = said(list(actions))
@@ -512,7 +512,7 @@ def ask(port: int, method: str, key: str, body: bytes = b"") -> Any:
 
 
 @pytest.mark.parametrize("sever", CUT)
-def test_an_answer_is_cut_behind_another_server(port: int, sever: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_severed_response_behind_another_server(port: int, sever: str, capfd: pytest.CaptureFixture[str]) -> None:
     """To the byte, on the socket that it lends; it takes no notice and goes on."""
     data, end, is_done = CUT[sever]
     with Wire(port) as wire:
@@ -559,7 +559,7 @@ def test_failures_behind_another_server(port: int) -> None:
 
 
 @pytest.mark.parametrize("sever", SEVERS)
-def test_a_server_that_lends_no_socket(sever: str) -> None:
+def test_a_server_that_gives_no_socket(sever: str) -> None:
     """The answer says that the fault cannot be carried out; what was to be done was done."""
     double = kvfake.Double()
     double.faults.add(sever=sever, times=None)
@@ -600,7 +600,7 @@ FELT = {  # what requests and httpx make of it
 
 @pytest.mark.parametrize("sever", SEVERS)
 @pytest.mark.parametrize("client", ["requests", "httpx"])
-def test_what_a_client_feels(double: Double, client: str, sever: str) -> None:
+def test_what_a_client_raises(double: Double, client: str, sever: str) -> None:
     """The error that it has for this, on a connection that was kept; neither asks again by itself."""
     url, headers = double.mattermost.url_for("k"), double.mattermost.headers
     place = ["requests", "httpx"].index(client)

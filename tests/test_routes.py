@@ -1,4 +1,4 @@
-"""Neighbours: what an app asks of the same site beside the stores, answered singly or by an application."""
+"""Routes and mounts: what an app requests of the same site beside the stores, answered singly or by an application."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_request_beside_the_stores_is_answered(door: str) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_what_nobody_answers_is_a_404(door: str) -> None:
+def test_a_path_without_a_route_is_a_404(door: str) -> None:
     """And is in the journal as unmatched; a path alone does not make an answer, nor does a method."""
     with opened(door) as one:
         one.double.respond("POST", POSTS)
@@ -72,7 +72,7 @@ def test_what_nobody_answers_is_a_404(door: str) -> None:
         ({"status": 204}, 204, b"", None),
     ],
 )
-def test_an_answer_is_what_a_user_says(door: str, answer: dict[str, Any], status: int, body: bytes, kind: str | None) -> None:
+def test_a_response_is_what_the_test_gave(door: str, answer: dict[str, Any], status: int, body: bytes, kind: str | None) -> None:
     """Status, body and headers; what kind of body it is need not be said."""
     with opened(door) as one:
         one.double.respond("GET", "/x", **answer)
@@ -98,7 +98,7 @@ def test_any_method_and_any_path(door: str) -> None:
             assert one.send("GET", path).status == 404
 
 
-def test_of_two_answers_the_later_counts() -> None:
+def test_of_two_routes_the_later_counts() -> None:
     """Whether its path is exact or a pattern; an equal one stands in the place of the first."""
     with opened("site") as one:
         one.double.respond("GET", POSTS, body="first")
@@ -111,7 +111,7 @@ def test_of_two_answers_the_later_counts() -> None:
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("path", [SUBSCRIBE, "/plugins/playbooks/api", "/api/v1/other", "/persistence", "/_kvfakes", "/plugins"])
-def test_whatever_is_no_path_of_the_stores_can_be_answered(door: str, path: str) -> None:
+def test_any_path_outside_the_stores_can_have_a_route(door: str, path: str) -> None:
     """Also what lies beside them below ``/plugins/`` or the Persist API."""
     with opened(door) as one:
         one.double.respond(None, path, body="here")
@@ -179,7 +179,7 @@ PATHS = "path: expected one that begins with / and has no query, got"
         ("GET", "/a", {"status": 204, "body": "x"}, "status: an answer of 204 has no body"),
     ],
 )
-def test_an_answer_that_cannot_be_is_refused(method: Any, path: Any, answer: dict[str, Any], words: str) -> None:
+def test_a_response_that_is_not_possible_is_refused(method: Any, path: Any, answer: dict[str, Any], words: str) -> None:
     """When it is said, with what was expected; nothing is kept of it."""
     double = kvfake.Double()
     with pytest.raises(ValueError, match=re.escape(words)):
@@ -187,7 +187,7 @@ def test_an_answer_that_cannot_be_is_refused(method: Any, path: Any, answer: dic
     assert double._world.routes.routes == ()
 
 
-def test_answers_are_bounded() -> None:
+def test_the_number_of_routes_is_bounded() -> None:
     """A thousand of them; one that stands already can be said anew."""
     double = kvfake.Double()
     for number in range(1000):
@@ -228,7 +228,7 @@ def where(door: Door, target: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_an_application_is_asked_for_what_lies_below_its_path(door: str) -> None:
+def test_an_application_gets_the_requests_below_its_path(door: str) -> None:
     """With everything that it was asked; the journal shows it."""
     with opened(door) as one:
         one.double.mount("/api/v4", echo)
@@ -336,7 +336,7 @@ def test_the_longest_path_wins(door: str) -> None:
         ("/api", "app", "expected a WSGI application, got 'app'"),
     ],
 )
-def test_a_mount_that_cannot_be_is_refused(path: Any, app: Any, words: str) -> None:
+def test_a_mount_that_is_not_possible_is_refused(path: Any, app: Any, words: str) -> None:
     """When it is said."""
     double = kvfake.Double()
     with pytest.raises(ValueError, match=re.escape(words)):
@@ -470,7 +470,7 @@ def test_an_upload_without_end_is_refused_before_it() -> None:
             assert wire.is_closed()
 
 
-def test_an_upload_that_breaks_off_reaches_nobody() -> None:
+def test_an_upload_that_breaks_off_reaches_no_application() -> None:
     """Half of it is not what was sent."""
     with opened("socket") as one:
         assert isinstance(one, SocketDoor)
@@ -514,7 +514,7 @@ def test_chunks_win_over_a_length_behind_a_server_too() -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_worlds_do_not_see_each_others_neighbours(door: str) -> None:
+def test_worlds_do_not_see_each_others_routes(door: str) -> None:
     """Not even where they have the same path."""
     with opened(door) as one:
         worlds = [one.double._backend.open({}) for _ in range(2)]
@@ -528,7 +528,7 @@ def test_worlds_do_not_see_each_others_neighbours(door: str) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_a_request_by_token_finds_the_neighbour_of_its_world(door: str) -> None:
+def test_a_request_by_token_finds_the_route_of_its_world(door: str) -> None:
     """So an app with a fixed site URL can be tested too; with the token of either service."""
     with opened(door) as one:
         world = one.double._backend.open({})
@@ -543,7 +543,7 @@ def test_a_request_by_token_finds_the_neighbour_of_its_world(door: str) -> None:
 
 
 @pytest.mark.parametrize("door", ["socket", "site"])
-def test_bad_encoding_is_nobodys(door: str) -> None:
+def test_a_path_with_bad_encoding_has_no_route(door: str) -> None:
     """As everywhere below HTTP, also with a neighbour for everything."""
     with opened(door) as one:
         one.double.mount("/", saying("anything"))
@@ -551,7 +551,7 @@ def test_bad_encoding_is_nobodys(door: str) -> None:
         assert one.double.journal.unmatched[0].path == "/%zz"
 
 
-def test_neighbours_stay_when_a_world_is_reset() -> None:
+def test_routes_stay_when_a_world_is_reset() -> None:
     """They can be taken away together."""
     double = kvfake.Double()
     double.respond("GET", "/x", body="x")
@@ -563,7 +563,7 @@ def test_neighbours_stay_when_a_world_is_reset() -> None:
     assert [client.get(path).status_code for path in ("/x", "/y")] == [404, 404]
 
 
-def test_a_route_says_what_it_answers() -> None:
+def test_a_route_shows_its_response() -> None:
     """For whoever lists them."""
     double = kvfake.Double()
     double.respond(None, re.compile("/x/.*"))

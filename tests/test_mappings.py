@@ -37,7 +37,7 @@ def ask(double: Double, method: str, path: str, body: bytes = b"", service: str 
     return WsgiDoor(double).send(method, path, view.headers, body)
 
 
-def test_what_the_app_writes_is_read_here(double: Double) -> None:
+def test_values_of_the_app_are_read_from_mappings(double: Double) -> None:
     """As Python values."""
     ask(double, "PUT", f"{KV}/name", b' "Ada" ')
     ask(double, "PUT", f"{KV}/p/k", b'{"a":[1,2.5,null]}')
@@ -50,7 +50,7 @@ def test_what_the_app_writes_is_read_here(double: Double) -> None:
     assert list(double.persist) == ["convo::42"]
 
 
-def test_what_is_written_here_is_served_to_the_byte(double: Double) -> None:
+def test_values_set_in_mappings_are_served_to_the_byte(double: Double) -> None:
     """In the form in which ``JSON.stringify`` would write it."""
     double.mattermost["k"] = {"a": "é", "b": [1, True]}
     double.mattermost.raw["r"] = b' [ 1 ]\n"'[:-1]
@@ -88,7 +88,7 @@ def test_any_key_of_persist_can_be_read_by_the_name_it_is_listed_under(key: byte
     assert ask(double, "GET", path, service="persist").status == 404
 
 
-def test_falsy_things_are_things(double: Double) -> None:
+def test_falsy_values_are_values(double: Double) -> None:
     """An empty string, a zero, a null are values that are there."""
     for key, value in {"zero": 0, "text": "", "no": False, "null": None, "list": []}.items():
         double.mattermost[key] = value
@@ -104,7 +104,7 @@ def views(double: Double) -> list[MutableMapping[str, object]]:
     return [double.mattermost, double.mattermost.with_prefix("p"), double.persist.json, double.persist.project("other").json]
 
 
-def test_they_are_mappings_like_any_other(double: Double) -> None:
+def test_mappings_behave_like_a_dict(double: Double) -> None:
     """With everything that a dict of the same content does."""
     for view in views(double):
         assert view == {}
@@ -202,7 +202,7 @@ def test_keys_are_strings(double: Double) -> None:
 
 
 @pytest.mark.parametrize("value", [b'"\xff"', 501 * b"[" + 501 * b"]", b"1e999", b"-1e999", 5000 * b"1"])
-def test_what_python_cannot_show_is_in_raw(double: Double, value: bytes) -> None:
+def test_values_that_python_cannot_decode_are_in_raw(double: Double, value: bytes) -> None:
     """The error says where."""
     ask(double, "PUT", f"{KV}/k", value)
     with pytest.raises(ValueError, match=r"cannot be shown as a Python value .*\.raw\['k'\] has it"):
@@ -210,7 +210,7 @@ def test_what_python_cannot_show_is_in_raw(double: Double, value: bytes) -> None
     assert double.mattermost.raw["k"] == value
 
 
-def test_what_is_wide_but_not_deep_is_shown(double: Double) -> None:
+def test_a_wide_value_is_shown(double: Double) -> None:
     """Only levels count."""
     ask(double, "PUT", f"{KV}/k", b"[" + 600 * b"{}," + b"{}]")
     assert double.mattermost["k"] == [{}] * 601
@@ -229,7 +229,7 @@ def test_a_lone_surrogate_in_a_value(double: Double) -> None:
     assert double.mattermost.raw["k"] == b'"a\\ud800"'
 
 
-def test_who_asks(double: Double) -> None:
+def test_each_owner_has_its_token_and_values(double: Double) -> None:
     """Each owner has a token of its own, in its service's shape, and values of its own."""
     bot, ada, other = double.mattermost, double.mattermost.as_user("ada"), double.persist.project("other")
     assert len({bot.token, ada.token, double.persist.token, other.token}) == 4
@@ -246,7 +246,7 @@ def test_who_asks(double: Double) -> None:
     assert WsgiDoor(double).send("GET", "/persist/kv/k", other.headers).json()["value"] == "other"
 
 
-def test_where_to_ask(double: Double) -> None:
+def test_each_mapping_knows_its_urls(double: Double) -> None:
     """Each view knows its addresses, with keys and prefixes encoded."""
     assert double.mattermost.site_url == double.url
     assert double.mattermost.url == double.mattermost.as_user("ada").url == double.url + KV
@@ -255,7 +255,7 @@ def test_where_to_ask(double: Double) -> None:
     assert double.persist.url_for("users:U1/\udcff") == f"{double.url}/api/v1/persist/kv/users:U1%2F%FF"
 
 
-def test_when_it_was_set(double: Double) -> None:
+def test_the_time_of_a_value(double: Double) -> None:
     """To the microsecond, UTC; also what a test sets itself."""
     before = datetime.now(timezone.utc)
     double.persist["k"] = "v"
@@ -266,7 +266,7 @@ def test_when_it_was_set(double: Double) -> None:
         double.persist.updated("nothing")
 
 
-def test_what_an_app_is_called_with(double: Double) -> None:
+def test_the_context_of_a_call(double: Double) -> None:
     """A context holds what Mattermost puts there; its tokens are those of the views."""
     context = double.mattermost.context(acting_user="ada", team_id="t")
     assert context["app_id"] == "app"
@@ -291,7 +291,7 @@ def test_any_owners_values(double: Double) -> None:
     assert double.mattermost.as_owner("my-app/bot").context()["app_id"] == "my-app"
 
 
-def test_they_show_what_they_hold(double: Double) -> None:
+def test_the_repr_of_a_mapping(double: Double) -> None:
     """In an assertion's message."""
     double.persist["k"] = "v"
     assert repr(double.persist) == "<Persist {'k': b'v'}>"

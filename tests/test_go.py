@@ -1,4 +1,4 @@
-"""What Go's standard library does with bytes, done here."""
+"""The rules of Go's standard library: JSON on bytes, clean paths, escapes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PIECES = st.lists(
 
 
 @given(JSON, st.booleans(), st.sampled_from([None, 1, "\t"]))
-def test_what_python_writes_is_valid(value: object, ascii_only: bool, indent: int | str | None) -> None:
+def test_json_of_python_is_valid(value: object, ascii_only: bool, indent: int | str | None) -> None:
     """Any value's JSON is JSON, also with blanks around it."""
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "surrogatepass")
     assert go.json_valid(b" \t\r\n" + text + b"\n")
@@ -55,7 +55,7 @@ def test_what_python_writes_is_valid(value: object, ascii_only: bool, indent: in
 
 
 @given(PIECES | st.binary(max_size=20) | JSON.map(lambda value: json.dumps(value).encode()[:-1]))
-def test_the_fast_and_the_exact_judge_agree(data: bytes) -> None:
+def test_the_fast_and_the_exact_validator_agree(data: bytes) -> None:
     """Python's decoder is asked first only where it is as strict as Go's scanner."""
     assert go.json_valid(data) == go._json_valid_exactly(data)
 
@@ -102,7 +102,7 @@ def test_a_bad_escape_is_an_error(path: bytes) -> None:
         go.unescape(path)
 
 
-def test_what_a_path_keeps() -> None:
+def test_which_characters_a_path_keeps() -> None:
     """The characters that Go leaves alone in a path, and only those."""
     assert go.escape(b"aZ0-_.~$&+,/:;=@") == b"aZ0-_.~$&+,/:;=@"
     assert go.escape(b"!'()*[]\"%?# \xc3\xa9") == b"%21%27%28%29%2A%5B%5D%22%25%3F%23%20%C3%A9"
@@ -182,7 +182,7 @@ def test_quoting(text: bytes, quoted: str) -> None:
     assert go.quoted(text) == quoted
 
 
-def test_the_stack_is_not_what_judges() -> None:
+def test_depth_does_not_depend_on_the_stack() -> None:
     """Deep documents are judged the same on a small stack."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(200)
