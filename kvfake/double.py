@@ -46,10 +46,10 @@ class Double:
     def __init__(self, **settings: Any) -> None:
         values = settings_of(settings)
         backend = Backend("", values)
-        self._wire(backend, values, values["public_url"] or f"http://{backend.own.id}.kvfake.test")
+        self._wire(backend, values, values["public_url"] or f"http://{backend.own_world.id}.kvfake.test")
 
     def _wire(self, backend: Backend, values: dict[str, Any], origin: str) -> None:
-        self._backend, self._world = backend, backend.own
+        self._backend, self._world = backend, backend.own_world
         self._world.url = origin + values["site_path"]
         control = cache(partial(_control, backend, values, origin)) if values["control"] else None
         self._router = Router(backend, control, values["site_path"])
@@ -215,7 +215,7 @@ class WorldDouble(Double):
 
     def __init__(self, backend: Backend, router: Router, settings: dict[str, Any]) -> None:
         self._backend, self._world = backend, backend.open(settings)
-        self._router = router.rooted_in(self._world)
+        self._router = router.with_root(self._world)
 
     @property
     def is_closed(self) -> bool:

@@ -17,7 +17,7 @@ class CommandError(Exception):
 
 
 class UsageError(CommandError):
-    """A command line, or the variable that stands for one of its options, is wrong. It is shown below the usage."""
+    """A command line is wrong, or an environment variable that sets one of its options. It is shown below the usage."""
 
 
 UNREACHABLE = 2

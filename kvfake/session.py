@@ -72,11 +72,13 @@ def short(text: str) -> str:
 # -------------------------------------------------------------------------------------------------------------- the doubles
 
 _SHARED_WORLD = {"strict": True, "token": (), "seed": None, "fallback": None}
-"""The server's own world is no test's: it accepts no token."""
+"""The server's own world belongs to no test: it accepts no token."""
 
 
 class LiveService(Protocol):
-    """A real server that a session runs against. ``unsupported`` is what was asked for in vain, and raised ``error``."""
+    """A real server that a session runs against. ``unsupported`` says what the current test used that it cannot do; each use raised
+    ``error``.
+    """
 
     unsupported: list[str]
     error: type[Exception]

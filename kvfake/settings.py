@@ -17,7 +17,7 @@ from typing import Any
 SERVER = "server"
 WORLD = "world"
 COMMAND = "command"  # of `serve` and `run` alone
-REAL = "real"  # of what asks a real server
+REAL = "real"  # of the commands that talk to a real server
 
 YES = ("1", "true", "yes", "on")
 NO = ("0", "false", "no", "off")
@@ -27,7 +27,7 @@ PERSIST = "persist"
 PROJECT_MARK = "project:"
 
 CONTROL_OFF = "control is switched off (--no-control)"
-"""The error of a server without control; `kvfake wait` knows by it that a kvfake answers."""
+"""The error of a server without control; `kvfake wait` recognises by this text that the server is a kvfake."""
 
 TOKEN_OPTIONS = {
     "--bot-token": ("MATTERMOST_BOT_TOKEN", "an app's bot's"),

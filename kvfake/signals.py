@@ -15,7 +15,7 @@ from typing import Any
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """The signals that end a command: Ctrl-C sends the first, a supervisor the second."""
 SIGNAL_EXIT_CODE = 128
-"""The exit code of a command that a signal has ended is this plus the signal's number, as in a shell."""
+"""The exit code of a command that was ended by a signal is this plus the signal's number, as in a shell."""
 
 
 @contextmanager

@@ -80,11 +80,11 @@ def answered(double: kvfake.Double, request: Request) -> Response:
 pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 
 
-@given(request=requests, query=st.just(b"") | queries, headers=st.just({}) | headers, is_below=st.booleans())
+@given(request=requests, query=st.just(b"") | queries, headers=st.just({}) | headers, needs_socket=st.booleans())
 @example(("POST", "/faults", b'{"status": 503, "key": {"matches": "[[a]--b]"}}'), b"", {}, False)
 @settings(max_examples=500)
 def test_any_request_is_done_or_refused_in_json(
-    request: tuple[str, str, bytes], query: bytes, headers: dict[bytes, bytes], is_below: bool
+    request: tuple[str, str, bytes], query: bytes, headers: dict[bytes, bytes], needs_socket: bool
 ) -> None:
     """It is done or refused, in JSON; nobody else's page is told; the journal is empty; and the next request works."""
     method, path, body = request
@@ -92,7 +92,7 @@ def test_any_request_is_done_or_refused_in_json(
     double._world.checkpoint()
     double.faults.add(503)
     id = double._world.id
-    base = f"/~{double._backend.open({}).id}" if is_below else ""
+    base = f"/~{double._backend.open({}).id}" if needs_socket else ""
     target = f"{base}/_kvfake{path.replace('ID', id)}".encode() + (b"?" + query if query else b"")
     reply = answered(double, Request(method, target, {b"host": b"localhost", **headers}, body))
     assert 200 <= reply.status < 500
@@ -103,7 +103,7 @@ def test_any_request_is_done_or_refused_in_json(
         answer = json.loads(reply.body)
         assert isinstance(answer, dict)
         assert reply.status < 400 or (answer.keys() == {"error"} and answer["error"])
-    assert not any(world.journal for world in (double._backend.own, *double._backend.worlds.values()))
+    assert not any(world.journal for world in (double._backend.own_world, *double._backend.worlds.values()))
     again = answered(double, Request("GET", b"/_kvfake/health", {b"host": b"localhost"}, b""))
     assert (again.status, json.loads(again.body)["status"]) == (200, "ok")
 

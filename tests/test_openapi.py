@@ -238,7 +238,7 @@ def succeeds(described: dict[str, Any], path: str, method: str) -> bool:
 
     def is_success(case: Any) -> bool:
         double = kvfake.Double()
-        double._backend.own.settings = {**double._backend.own.settings, "export": os.devnull}
+        double._backend.own_world.settings = {**double._backend.own_world.settings, "export": os.devnull}
         double.persist["known"] = "value"
         known = {"key": "known", "id": double._backend.open({}).id, "mark": double.checkpoint()}
         known["number"] = double.faults.add(503, after=1).number

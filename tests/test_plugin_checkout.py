@@ -47,6 +47,23 @@ def test_a_checkout_is_named_in_a_conftest(
 
 
 @in_a_checkout
+@pytest.mark.parametrize("other", ["kvfake", "kvfake.pytest_plugin"])
+def test_a_checkout_that_is_named_twice(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+    """The plugin is registered once."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    suite.runpytest_subprocess("-p", other, "-p", "conftest_plugin").assert_outcomes(passed=1)
+
+
+def test_a_project_with_a_conftest_plugin_of_its_own_names_the_plugin_itself(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``-p kvfake.pytest_plugin`` does what the file of the checkout would do."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    suite.makepyfile(conftest_plugin="")
+    suite.runpytest_subprocess("-p", "kvfake.pytest_plugin").assert_outcomes(passed=1)
+
+
+@in_a_checkout
 def test_a_plugin_that_is_switched_off_stays_off(suite: pytest.Pytester) -> None:
     """``-p no:kvfake`` is stronger than the name of the checkout."""
     suite.runpytest_subprocess("-p", "no:kvfake", "-p", "conftest_plugin").assert_outcomes(errors=1)

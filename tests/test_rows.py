@@ -27,7 +27,7 @@ ALL_DOORS = [*DOORS, *CLIENT_DOORS]
 
 
 def with_values_of_others(double: Double) -> dict[str, Any]:
-    """Values that were there before anybody asked, in every name space in which a check sets some; and how they look."""
+    """Values that were there before anybody asked, in every namespace in which a check sets some; and how they look."""
     for owner in ("app-one/bot", "app-one/user"):
         mattermost = double.mattermost.as_owner(owner)
         mattermost["key"] = mattermost.with_prefix("kv")["key"] = mattermost.with_prefix("k")["key"] = "another's"
@@ -41,7 +41,7 @@ def with_values_of_others(double: Double) -> dict[str, Any]:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_the_row_holds(check: Check, door: str, profile: str) -> None:
     """The double does what the row says. What was asked for that left nothing behind, and touched nothing of others."""
-    if check.is_below and door != SocketDoor.name:
+    if check.needs_socket and door != SocketDoor.name:
         pytest.skip("decided below the double: by a server, or by a client")
     with opened(door, profile=profile, strict=True, token=TOKENS) as opened_door:
         before = with_values_of_others(opened_door.double)
@@ -73,7 +73,7 @@ READING = {"GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND"}
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_a_check_changes_nothing_but_keys_of_its_own(check: Check, profile: str) -> None:
-    """It may be asked of a live server: whatever is no reading names a new key, and nothing is set but in two name spaces."""
+    """It may be asked of a live server: whatever is no reading names a new key, and nothing is set but in two namespaces."""
     with opened(SocketDoor.name, profile=profile, strict=True, token=TOKENS) as door:
         transport = WatchedClient(door)
         client = ContractClient(transport, WHO, profile=profile)
@@ -127,7 +127,7 @@ def test_a_check_has_a_name_of_its_own() -> None:
     """It is one row's, and asks below HTTP only where it says so."""
     names = [check.title for check in CHECKS]
     assert len(set(names)) == len(names)
-    assert all(check.is_malformed for check in CHECKS if check.is_below)
+    assert all(check.is_malformed for check in CHECKS if check.needs_socket)
 
 
 # ----------------------------------------------------------------- what the rows say of a double that no outside check can see
@@ -183,7 +183,7 @@ def test_a_long_prefix_is_a_name_space_of_its_own_where_it_is_taken(door: str) -
 @pytest.mark.shows("M25")
 @every_door
 def test_a_short_prefix_is_padded_and_a_letter_may_be_two_bytes(door: str) -> None:
-    """A check sets in no name space but two."""
+    """A check sets in no namespace but two."""
     with opened(door, profile="plugin-1.2", token=TOKENS) as asked:
         assert ask(asked, "PUT", "p/key", "0").status == 200
         assert ask(asked, "GET", "p%20/key").text == "0"

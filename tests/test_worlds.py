@@ -182,14 +182,20 @@ def test_a_world_that_has_ended_refuses(door: str) -> None:
         assert refused(main.send("PUT", "/persist/kv/k", persist, b'{"value":"v"}'))
         assert (main.double.mattermost, main.double.persist) == ({}, {})
         assert main.send("GET", f"{KV}/k", bearer(other.token("mattermost", "app/bot"))).status == 200
-        for never in ("nonsense", world.id + "0", main.double._backend.own.id + "-0", main.double._backend.own.id + "-999", "%FF"):
+        for never in (
+            "nonsense",
+            world.id + "0",
+            main.double._backend.own_world.id + "-0",
+            main.double._backend.own_world.id + "-999",
+            "%FF",
+        ):
             assert main.send("GET", f"/~{never}{KV}/k", headers).status == 404
 
 
 def test_the_servers_own_world_has_an_address_too() -> None:
     """As every world."""
     with opened("wsgi") as door:
-        id = door.double._backend.own.id
+        id = door.double._backend.own_world.id
         door.send("PUT", f"/~{id}{KV}/k", door.double.mattermost.headers, b"1")
         assert door.double.mattermost == {"k": 1}
 
@@ -320,7 +326,7 @@ def test_tokens_of_worlds_that_are_long_forgotten() -> None:
 
 def test_ended_worlds_are_not_remembered() -> None:
     """A thousand worlds later nothing is left of them but their number."""
-    backend = Backend("http://x", kvfake.Double()._backend.own.settings)
+    backend = Backend("http://x", kvfake.Double()._backend.own_world.settings)
     ids = []
     for _ in range(1000):
         world = backend.open({})

@@ -72,7 +72,7 @@ def gunicorn_server(profile: str) -> Iterator[int]:
             process.stderr.close()
 
 
-CHECKS = [check for check in EVERY_CHECK if not check.is_below and check.title not in NOT_UNDER_A_SERVER]
+CHECKS = [check for check in EVERY_CHECK if not check.needs_socket and check.title not in NOT_UNDER_A_SERVER]
 
 
 @pytest.fixture(scope="module", params=["werkzeug", "gunicorn"])

@@ -5,8 +5,8 @@ Law: processes, signals and the terminal; nothing of what is served. POSIX.
 The command gets a process group of its own, and the terminal where this process had it. So Ctrl-C reaches the command alone,
 and what is sent to this process is passed on once, also when it was sent to this process's whole group.
 
-Signals wait for ``sigwait``. A handler would lose some: Python runs it between two of its own steps, and where the signal comes
-on the way into a system call that is when the call returns, which may be never.
+Signals wait for ``sigwait``. A handler would miss some: Python runs handlers between its own steps, so after a signal just before a
+system call it waits until that call returns, perhaps for ever.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _wait_for(child: subprocess.Popen[bytes], passed_on: Collection[int], has_te
 
 def _stop_and_go_on(child: int) -> None:
     """Ctrl-Z: stop too, as the terminal would have stopped this group, so that the shell gets the terminal back; go on
-    together. Where there is no shell to go on with, the system lets nobody stop.
+    together. Where there is no shell, the system ignores the stop.
     """
     _pass_terminal(child, os.getpgrp())
     os.kill(0, signal.SIGTSTP)

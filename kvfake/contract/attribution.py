@@ -29,8 +29,8 @@ _LARGE_VALUE_BYTES = 4096  # a larger value of Persist's may be refused for its 
 
 
 class Elsewhere(Enum):
-    """Where a value lies, or a key was deleted, if not at the place of the request: at the same key of another owner, at the same
-    key below another prefix, or at another key.
+    """Where a value was found instead, or where a missing key was deleted: at the same key of another owner, at the same key below
+    another prefix, or at another key.
     """
 
     OWNER, PREFIX, KEY = auto(), auto(), auto()
@@ -123,15 +123,15 @@ class Difference:
         self.elsewhere = next(filter(None, (where(namespace, key, value) for key, value in missing.items())), None)
         self.past = self.past_of(self.operation.key)
         rules = PERSIST_RULES if state.service_of(self.request.target) is persist else MATTERMOST_RULES
-        found = dict.fromkeys(row for row, applies in rules if not self._is_of_others and applies(self))
+        found = dict.fromkeys(row for row, applies in rules if not self._is_from_proxy and applies(self))
         self.rows = list(found)[:MAX_ROWS]
 
     def past_of(self, key: bytes) -> Past:
-        """What happened before to a key of the operation's name space."""
+        """What happened before to a key of the operation's namespace."""
         return self._past.get((self.operation.namespace, key), Past())
 
     @property
-    def _is_of_others(self) -> bool:
+    def _is_from_proxy(self) -> bool:
         """Whether a proxy answered, or a web page came."""
         is_page = self.got.body.lstrip()[:1] == b"<"
         return self.got.status != self.want.status and (is_page or self.got.status in _NOT_THE_SERVICE)
@@ -274,7 +274,7 @@ def _is_other_moment(it: Difference) -> bool:
     return got == want and _records(it.got) != _records(it.want)
 
 
-def _is_no_string(it: Difference) -> bool:
+def _is_unreadable_for_client(it: Difference) -> bool:
     """A value or an error is not a string, or the value is not the string that was stored: the official client cannot read it."""
     answer = json_of(it.got.body)
     if isinstance(answer, dict) and not isinstance(answer.get("error", ""), str):
@@ -349,7 +349,7 @@ def _is_record(record: Any, key: bytes) -> bool:
 PERSIST_RULES: tuple[Rule, ...] = (
     ("P11", lambda it: it.got.status == 500),
     ("P10", _is_other_moment),
-    ("P13", _is_no_string),
+    ("P13", _is_unreadable_for_client),
     ("P01", lambda it: it.got.status == 404 != it.want.status and not has_error(it.got)),
     ("P14", _is_undocumented_bound),
     ("P02", lambda it: it.elsewhere is Elsewhere.OWNER),

@@ -41,7 +41,7 @@ class Replay:
     def __init__(self, recording: Recording, profile: str) -> None:
         settings = resolve({"profile": profile, "strict": True, "journal_exchanges": 0}, scopes=(SERVER, WORLD))
         backend = Backend("", settings)
-        self._world, self._router = backend.own, Router(backend, None)
+        self._world, self._router = backend.own_world, Router(backend, None)
         self._base = urlsplit(recording.against).path.encode()
         self._state = RecordedState(exchange for exchange in recording.exchanges if not exchange.is_beside)
         self.owners = self._state.owners

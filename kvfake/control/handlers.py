@@ -126,7 +126,7 @@ def reset(request: ControlRequest) -> Payload:
 
 
 def list_worlds(request: ControlRequest) -> Payload:
-    worlds = [request.backend.own, *list(request.backend.worlds.values())]
+    worlds = [request.backend.own_world, *list(request.backend.worlds.values())]
     return {"worlds": [{"id": world.id, "address": world.url} for world in worlds]}
 
 
@@ -149,7 +149,7 @@ def show_world(request: ControlRequest) -> Payload:
 
 def end_world(request: ControlRequest) -> Payload:
     world = _world_of_path(request)
-    if world is request.backend.own:
+    if world is request.backend.own_world:
         raise Conflict("the server's own world ends with the server; POST /_kvfake/reset empties it")
     request.backend.end(world)
     return {"ended": request.path_values["id"]}
@@ -211,7 +211,7 @@ def delete_values(request: ControlRequest) -> Payload:
 
 
 def export_values(request: ControlRequest) -> Payload:
-    own = request.backend.own
+    own = request.backend.own_world
     path = own.settings.get("export")
     if path is None:
         raise Conflict("there is no file to write: start the server with --export FILE")

@@ -39,7 +39,7 @@ MAX_HANG_SECONDS = 300.0
 _MAX_PIECES = 200  # of a response that a fault spreads over time
 _PIECE_SECONDS = 0.01
 _PROMISED_BYTES = 16  # the Content-Length of an empty body that a fault truncates
-_MIN_BYTES_OF_A_NEXT_HEAD = 4  # net/http waits for so many before it reads another request
+_MIN_BYTES_OF_A_NEXT_HEAD = 4  # net/http waits for this many bytes before it reads another request
 _MAX_BLANK_BYTES_AFTER_POST = 4  # net/http: RFC 7230 section 3 tolerance for old buggy clients
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _EXPECTATION_FAILED = Response(417, close=True)
@@ -124,7 +124,7 @@ class Connection:
         self._handle, self._log = handle, log
         self._parser = HeadParser()
         self._input: bytes | bytearray = b""  # what was received and not used yet
-        self._searched = 0  # the end of the head is not in so many of its first bytes
+        self._searched = 0  # how many bytes were searched for the end of the head, in vain
         self._has_checked_line = False
         self._method, self._target = "", b""  # of the last request
         self._head: Head | None = None  # of the request whose body is being read, or whose job is running

@@ -43,7 +43,7 @@ class Router:
         """
         self._backend, self._control, self._site_path, self._root = backend, control, site_path.encode(), root
 
-    def rooted_in(self, world: World) -> Router:
+    def with_root(self, world: World) -> Router:
         """The same site with another world at its root."""
         return Router(self._backend, self._control, self._site_path.decode(), world)
 
@@ -57,7 +57,7 @@ class Router:
             return error_response(410, f"the world {ended} has ended: nothing of this request was done")
         except go.BadEscape:
             request.path, _, request.query = request.target.partition(b"?")
-            return self._unmatched(request, self._backend.own, go.BAD_REQUEST)
+            return self._unmatched(request, self._backend.own_world, go.BAD_REQUEST)
         except Exception:  # P11: whatever happens, the server goes on
             log_exception()
             return UNEXPECTED
@@ -82,7 +82,7 @@ class Router:
                 base, path = base + b"/" + mark, slash + rest
         request.base, request.path, request.query = base, path, query
         if expected:
-            return self._not_found(request, world or self._backend.own, expected)
+            return self._not_found(request, world or self._backend.own_world, expected)
         if path.startswith(_MATTERMOST):
             return self._backend.answer(mattermost, request, world)
         if path.startswith(_PERSIST):
@@ -90,11 +90,11 @@ class Router:
         if path == CONTROL or path.startswith(CONTROL + b"/"):
             if self._control is None:
                 return error_response(404, CONTROL_OFF)
-            return partial(_call_control, self._control, request, world or self._backend.own)
+            return partial(_call_control, self._control, request, world or self._backend.own_world)
         return self._answer_unusual(request, world)
 
     def _answer_unusual(self, request: Request, world: World | None) -> Response | Job:
-        """Answer for a path that is a service's once it is decoded and cleaned, or that something else than a service answers."""
+        """Answer for a path that belongs to a service only after it is decoded and cleaned, or that something else answers."""
         owner = world or self._backend.world_of(mattermost.token(request))
         try:
             decoded = go.unescape(request.path)

@@ -41,7 +41,7 @@ class Poller:
         self._calls: dict[int, Callable[[], None]] = {}
 
     def watch(self, fd: int, mask: int, call: Callable[[], None]) -> None:
-        """From now on wait for `READ` or `WRITE` of the file descriptor, or, with 0, for neither. `wait` returns ``call``."""
+        """From now on wait for `READ` or `WRITE` of the file descriptor; a mask of 0 ends that. `wait` returns ``call``."""
         if not mask:
             del self._calls[fd]
             self._poller.unregister(fd)
@@ -52,8 +52,8 @@ class Poller:
             self._calls[fd] = call
 
     def wait(self, seconds: float | None) -> list[Callable[[], None]]:
-        """The calls of the file descriptors that are ready, after so many seconds at most; ready is also one whose other side is
-        gone.
+        """The calls of the file descriptors that are ready, after so many seconds at most. One whose peer has closed is ready,
+        too.
         """
         calls = self._calls
         return [calls[fd] for fd, _ in self._poller.poll(None if seconds is None else seconds * self._unit)]
@@ -154,7 +154,7 @@ def log_request(method: str, target: bytes, status: int, size: int) -> None:
 
 
 _BACKLOG = 1024
-_FEW_BYTES, _MANY_BYTES = 4096, 262_144  # of one read, which allocates as many: usually; after a read that was full
+_FEW_BYTES, _MANY_BYTES = 4096, 262_144  # the buffer of one read: usually; after a read that filled it
 _MAX_ACCEPTS_AT_ONCE = 64
 _LINGER_SECONDS = 2.0  # how long a client may go on sending after its response
 _MAX_IDLE_SECONDS = 300.0  # Mattermost's ServiceSettings.ReadTimeout and WriteTimeout

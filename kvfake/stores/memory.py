@@ -26,27 +26,27 @@ class _Space:
 
 MAX_CHECKPOINTS = 1000  # beyond it the oldest is dropped
 
-_Before = dict[tuple[Namespace, bytes], Entry | None]
+_OldEntries = dict[tuple[Namespace, bytes], Entry | None]
 
 
 class MemoryStore:
     """A `Store` in memory. A single call is atomic under the interpreter's lock; see the guarantees in `kvfake.stores`."""
 
-    __slots__ = ("_before", "_checkpoints", "_made", "_spaces")
+    __slots__ = ("_checkpoints", "_last_number", "_old_entries", "_spaces")
 
     def __init__(self) -> None:
         self._spaces: dict[Namespace, _Space] = {}
-        self._checkpoints: dict[int, _Before] = {}  # number, oldest first: what changed keys were, until the next checkpoint
-        self._before: _Before | None = None  # that of the newest
-        self._made = 0
+        self._checkpoints: dict[int, _OldEntries] = {}  # number, oldest first: what changed keys were, until the next checkpoint
+        self._old_entries: _OldEntries | None = None  # since the newest checkpoint
+        self._last_number = 0
 
     def get(self, namespace: Namespace, key: bytes) -> Entry | None:
         space = self._spaces.get(namespace)
         return space.entries.get(key) if space is not None else None
 
     def set(self, namespace: Namespace, key: bytes, entry: Entry) -> None:
-        if self._before is not None:
-            self._before.setdefault((namespace, key), self.get(namespace, key))
+        if self._old_entries is not None:
+            self._old_entries.setdefault((namespace, key), self.get(namespace, key))
         space = self._spaces.get(namespace)
         if space is None:
             space = self._spaces[namespace] = _Space()
@@ -59,8 +59,8 @@ class MemoryStore:
         entry = space.entries.pop(key, None) if space is not None else None
         if space is None or entry is None:
             return False
-        if self._before is not None:
-            self._before.setdefault((namespace, key), entry)
+        if self._old_entries is not None:
+            self._old_entries.setdefault((namespace, key), entry)
         if space.order is not None:
             space.order.remove(key)
         if not space.entries:
@@ -77,7 +77,7 @@ class MemoryStore:
             space.order = SortedList(space.entries)
         if not prefix:
             return list(space.order)
-        return list(space.order.irange(prefix, _end_of(prefix), inclusive=(True, False)))
+        return list(space.order.irange(prefix, _first_after(prefix), inclusive=(True, False)))
 
     def count(self, namespace: Namespace) -> int:
         space = self._spaces.get(namespace)
@@ -89,19 +89,19 @@ class MemoryStore:
     def clear(self) -> None:
         self._spaces.clear()
         self._checkpoints.clear()
-        self._before = None
+        self._old_entries = None
 
     def checkpoint(self) -> int:
-        self._made += 1
-        self._before = self._checkpoints[self._made] = {}
+        self._last_number += 1
+        self._old_entries = self._checkpoints[self._last_number] = {}
         if len(self._checkpoints) > MAX_CHECKPOINTS:
             del self._checkpoints[next(iter(self._checkpoints))]
-        return self._made
+        return self._last_number
 
     def rollback(self, number: int) -> None:
         if number not in self._checkpoints:
             raise KeyError(number)
-        self._before = None
+        self._old_entries = None
         while number in self._checkpoints:
             _, before = self._checkpoints.popitem()
             for (namespace, key), entry in before.items():
@@ -109,10 +109,10 @@ class MemoryStore:
                     self.delete(namespace, key)
                 else:
                     self.set(namespace, key, entry)
-        self._before = self._checkpoints[number] = {}
+        self._old_entries = self._checkpoints[number] = {}
 
 
-def _end_of(prefix: bytes) -> bytes | None:
-    """The least key that is greater than every key which begins so; ``None`` where no key is (``FF FF``)."""
+def _first_after(prefix: bytes) -> bytes | None:
+    """The first key after every key with this prefix; ``None`` where there is none (``FF FF``)."""
     stem = prefix.rstrip(b"\xff")
     return stem[:-1] + bytes([stem[-1] + 1]) if stem else None

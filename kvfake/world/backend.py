@@ -75,11 +75,11 @@ class Backend:
         self._after_end: deque[str] = deque(maxlen=MAX_REQUESTS_AFTER_END)
         self.after_end_count = 0  # of requests that were refused because their world had ended
         self._listener: Callable[[World, Exchange], None] | None = None
-        self.own = self._seeded(local_world(self._id, 0, url, settings, self._issuer))
+        self.own_world = self._seeded(local_world(self._id, 0, url, settings, self._issuer))
 
     @property
     def url(self) -> str:
-        return self.own.url
+        return self.own_world.url
 
     # ---------------------------------------------------------------------------------------------------------- worlds
 
@@ -95,7 +95,7 @@ class Backend:
         return world
 
     def _seeded(self, world: World) -> World:
-        """The world, with the values of its seed, and listened to."""
+        """The world, with the values of its seed, and with the listener on its journal."""
         seed = world.settings["seed"]
         if seed is not None:
             from kvfake.world import datafile
@@ -119,7 +119,7 @@ class Backend:
 
     def find(self, id: str) -> World | None:
         """The world of that id, or ``None`` where there never was one. Raises `WorldEnded`."""
-        world = self.own if id == self._id else self.worlds.get(id)
+        world = self.own_world if id == self._id else self.worlds.get(id)
         if world is None:
             own_id, _, serial = id.partition("-")
             if own_id == self._id and _SERIAL.fullmatch(serial) and int(serial) <= self._serial:
@@ -128,11 +128,11 @@ class Backend:
 
     def world_of(self, token: bytes) -> World:
         """The world that issued the token, else the server's own. Raises `WorldEnded`."""
-        if self.own.tokens.knows(token):
-            return self.own
+        if self.own_world.tokens.knows(token):
+            return self.own_world
         serial = self._issuer.serial_of(token)
         if not serial:
-            return self.own
+            return self.own_world
         world = self._by_serial.get(serial)
         if world is None:
             raise WorldEnded(f"{self._id}-{serial}")
@@ -143,7 +143,7 @@ class Backend:
     def listen(self, listener: Callable[[World, Exchange], None]) -> None:
         """Call the listener with every exchange of every world from now on, in the order of each world."""
         self._listener = listener
-        for world in (self.own, *self.worlds.values()):
+        for world in (self.own_world, *self.worlds.values()):
             world.journal.listen(partial(listener, world))
 
     def note_request_after_end(self, text: str) -> None:
@@ -165,7 +165,7 @@ class Backend:
         began = self.seconds()
         token = service.token(request)
         if world is None:
-            world = self.world_of(token) if self._serial else self.own
+            world = self.world_of(token) if self._serial else self.own_world
         owner = world.tokens.owner_of(service.NAME, token)
         operation: Operation | None = None
         try:
@@ -201,16 +201,18 @@ class Backend:
                 raise
             log_exception()
             return response
-        with world.order:
+        with world.operation_lock:
             if fault is None:
                 response = _execute(service, request, refusal, world)
             else:
-                undisturbed: Response | None = None
+                response_without_fault: Response | None = None
                 if fault.action.is_done:
-                    undisturbed = _execute(service, request, refusal, world)
-                elif fault.action.pretends:
-                    undisturbed = Response(200) if refusal else _answer(service, request, world, DiscardingStore(world.store))
-                response = fault.action.response(undisturbed, service)
+                    response_without_fault = _execute(service, request, refusal, world)
+                elif fault.action.answers_as_if_done:
+                    response_without_fault = (
+                        Response(200) if refusal else _answer(service, request, world, DiscardingStore(world.store))
+                    )
+                response = fault.action.response(response_without_fault, service)
             self._record(world, request, response, began, fault)
         return response
 

@@ -1,4 +1,4 @@
-"""A fault: which requests it matches, which of them it strikes, and what happens to these. And the faults of one world.
+"""A fault: it makes some requests fail, or be answered late or differently. And the faults of one world.
 
 Law: a fault counts the requests that it matches, and makes a response; it neither waits nor touches a socket (`kvfake.http` carries
 out its wire fault). `Faults` keeps and chooses them; it knows no world.
@@ -72,7 +72,7 @@ FUNCTIONS = ("when", "before")
 
 
 class FaultAction:
-    """What a fault does to a request. Raises ``ValueError`` for what is not possible, or does nothing."""
+    """What a fault does to a request. Raises ``ValueError`` for impossible arguments, and for a fault without any effect."""
 
     def __init__(self, arguments: FaultArguments) -> None:
         from random import Random
@@ -83,8 +83,8 @@ class FaultAction:
             checked_number("status", status, int, 200, 599)
         if sever is not None and (not isinstance(sever, str) or sever not in _SEVERS):
             raise ValueError(f"sever: expected one of {', '.join(_SEVERS)}, got {sever!r}")
-        self._status, self._sever, self._draw_delay = status, _SEVERS[sever] if sever else None, _delay_drawer(delay)
-        self.pretends = status is not None and status < 300
+        self._status, self._sever, self._draw_delay = status, _SEVERS[sever] if sever else None, _random_delay(delay)
+        self.answers_as_if_done = status is not None and status < 300
         """Whether it answers as if the service had done the operation, and nothing is done."""
         self.is_done = status is None and (self._sever is None or self._sever.is_done)
         """Whether the service does the operation."""
@@ -103,7 +103,7 @@ class FaultAction:
 
     def response(self, response: Response | None, service: ModuleType) -> Response:
         """What goes out in place of the service's ``response``, which is ``None`` where the service was not called."""
-        if self._status is not None and (response is None or not self.pretends):
+        if self._status is not None and (response is None or not self.answers_as_if_done):
             response = service.error_for(self._status, _REASONS.get(self._status, f"status {self._status}"))
         elif response is None:
             response = Response(500, body=_GARBAGE)
@@ -120,7 +120,7 @@ class FaultAction:
         )
 
 
-def _delay_drawer(delay: Any) -> Callable[[Random], tuple[float, float]]:
+def _random_delay(delay: Any) -> Callable[[Random], tuple[float, float]]:
     """A function that draws the seconds before the first byte, and those from the first byte to the last."""
     if isinstance(delay, Mapping) and set(delay) == {"over"}:
         over = checked_number("delay over", delay["over"], float, 0, MAX_DELAY_SECONDS)
@@ -269,19 +269,19 @@ class Faults:
     ) -> Fault:
         """Let requests to the services go wrong.
 
-        What happens. ``status`` answers in place of the service, in its form, and nothing is done; a 2xx is what the service would
-        have answered. ``body`` and ``headers`` replace what would be sent. ``delay`` holds the answer back: seconds,
-        ``(least, most)``, ``{"median": seconds, "sigma": s}`` (lognormal), or ``{"over": seconds}``: its bytes come over that
-        time. ``sever`` cuts it off: a value of `kvfake.services.messages.Sever`. ``before`` is called first, before anything is
-        done; it may take the request.
+        What happens. ``status`` answers in place of the service, in its form, and nothing is done; with a 2xx the client gets the
+        usual response of the service. ``body`` and ``headers`` replace what would be sent. ``delay`` holds the answer back:
+        seconds, ``(least, most)``, ``{"median": seconds, "sigma": s}`` (lognormal), or ``{"over": seconds}``: its bytes come over
+        that time. ``sever`` cuts it off: a value of `kvfake.services.messages.Sever`. ``before`` is called first, before anything
+        is done; it may take the request.
 
         Which requests. ``service``; ``method``, ``key``, ``owner``: exact, or a compiled pattern; ``when`` is called with the
-        request and says whether it is one.
+        request and returns whether the fault applies.
 
         When. The first ``times`` of them (``None``: until it is removed), skipping the first ``after``, each ``every``-th, at a
         ``rate`` of 0 to 1; what is drawn repeats with ``seed``.
 
-        Raises ``ValueError`` for what is not possible, or does nothing.
+        Raises ``ValueError`` for impossible arguments, and for a fault without any effect.
         """
         arguments = FaultArguments(
             status, delay, sever, times, after, every, rate, seed, service, method, key, owner, when, body, headers, before

@@ -66,7 +66,7 @@ class World:
         """
         self.id, self.serial, self.url, self.settings, self.tokens, self.executor = id, serial, url, settings, tokens, executor
         self.lock = RLock()
-        self.order: AbstractContextManager[Any] = self.lock if executor is None else nullcontext()
+        self.operation_lock: AbstractContextManager[Any] = self.lock if executor is None else nullcontext()
         """Held while an operation is done and recorded, so both have one order. With an executor no request waits for another."""
         self.store: Store = MemoryStore() if store is None else store
         self.clock = Clock() if clock is None else clock

@@ -58,7 +58,7 @@ class TestTheGoDriver:
 
     @pytest.mark.shows("M06")
     def test_keeps_prefixes_apart(self, go: GoStories, double: Double) -> None:
-        """No prefix, a short one and the documentation's long one are name spaces of their own."""
+        """No prefix, a short one and the documentation's long one are namespaces of their own."""
         go.tell("TestPrefixes", call(double))
         for prefix in ("", "p", "my-app"):
             assert double.mattermost.with_prefix(prefix) == {"my-key": f'below "{prefix}"'}

@@ -18,7 +18,7 @@ from kvfake.services import mattermost, persist
 from kvfake.services.messages import Response
 
 KEY_BYTES = 16  # of a random key
-PREFIX = "kv"  # two bytes: the one name space beside the empty prefix in which keys are set
+PREFIX = "kv"  # two bytes: the one namespace beside the empty prefix in which keys are set
 BOT, USER, PLAIN_USER, PROJECT, OTHER_PROJECT = "bot", "user", "plain-user", "project", "other-project"
 UNKNOWN = "kvfake-knows-no-such-token"
 CLEANING_SECONDS = 20.0  # after this time `ContractClient.clean` begins no further removal

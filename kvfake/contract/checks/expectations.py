@@ -86,13 +86,13 @@ class Step(NamedTuple):
 
 class Check(NamedTuple):
     """A check of a row. ``name`` is the row's id, a hyphen, and what is checked. ``is_malformed``: it sends what other HTTP clients
-    would clean, and runs only with ``--raw``. ``is_below``: it tests what lies below HTTP, and needs a plain socket.
+    would clean, and runs only with ``--raw``. ``needs_socket``: it tests what lies below HTTP, and needs a plain socket.
     """
 
     name: str
     actions: tuple[Action, ...]
     is_malformed: bool = False
-    is_below: bool = False
+    needs_socket: bool = False
 
     @property
     def row(self) -> str:

@@ -96,7 +96,7 @@ def set_raw_key(end: str, encoded_end: str, shown_end: str) -> tuple[Action, ...
 
 def below(name: str, *actions: Action) -> Check:
     """A check of what lies below HTTP."""
-    return Check(name, actions, is_malformed=True, is_below=True)
+    return Check(name, actions, is_malformed=True, needs_socket=True)
 
 
 # fmt: off

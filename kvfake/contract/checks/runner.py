@@ -34,8 +34,8 @@ class Finding(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What the checks of a row found. Where they could not test all of it, ``options`` are the options that were not given, and
-    ``reasons`` what no option changes; ``does_rest_hold`` says whether at least one check held.
+    """What the checks of a row found. Where they could not test all of it, ``options`` are the options that would have to be
+    given, and ``reasons`` why no option would help; ``does_rest_hold`` says whether at least one check held.
     """
 
     row: Row
