@@ -318,7 +318,7 @@ class HttpClient:
         """
         try:
             given = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.items())
-            headers = {"host": self.host, **{name: value for name, value in _end_to_end(given) if name not in _SET_BY_FORWARD}}
+            headers = {"Host": self.host, **{name: value for name, value in _end_to_end(given) if name not in _SET_BY_FORWARD}}
             path = quote_from_bytes(self.base.encode() + target, _VISIBLE)
             sent = ClientRequest(request.method, path, headers | ({"via": via} if via else {}), request.body)
             deadline = _Deadline(MAX_FORWARD_SECONDS, silence=self.seconds)
@@ -377,7 +377,9 @@ def control_request(
     """The JSON object, of at most ``limit`` bytes, with which the kvfake at the URL answers that path. Raises `NoAnswer`."""
     if token is not None and not token.isprintable():
         raise NoAnswer("the control token cannot be sent: expected printable characters")
-    headers = {"Authorization": f"Bearer {token}".encode().decode("latin-1")} if token else {}
+    headers = {"Accept-Encoding": "identity"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}".encode().decode("latin-1")
     try:
         client = HttpClient(url, seconds)
         base = client.base
