@@ -194,20 +194,19 @@ class RawConnection:
         limit = MAX_RESPONSE_BYTES if limit is None else limit
         self._incoming.deadline = deadline or _Deadline(self._seconds)
         while True:
-            response = HTTPResponse(cast(socket.socket, self._file), method=method)
-            response.begin()
-            if interim or response.status >= 200:
-                break
-        with response:
-            body = bytearray()
-            while piece := response.read(_READ_BYTES):
-                body += piece
-                if len(body) > limit:
-                    raise _TooLong(f"more than {limit} bytes")
-            if response.length:
-                raise _CutShort(f"it ended {response.length} bytes early")
-            self.is_reusable = not response.will_close
-            return Response(response.status, tuple(response.getheaders()), bytes(body))
+            with HTTPResponse(cast(socket.socket, self._file), method=method) as response:
+                response.begin()
+                if response.status < 200 and not interim:
+                    continue
+                body = bytearray()
+                while piece := response.read(_READ_BYTES):
+                    body += piece
+                    if len(body) > limit:
+                        raise _TooLong(f"more than {limit} bytes")
+                if response.length:
+                    raise _CutShort(f"it ended {response.length} bytes early")
+                self.is_reusable = not response.will_close
+                return Response(response.status, tuple(response.getheaders()), bytes(body))
 
     def is_closed(self) -> bool:
         """Whether the server closes the connection without sending more."""
