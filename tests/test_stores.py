@@ -194,21 +194,16 @@ def bytes_taken(work: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize("make", STORES)
 def test_a_checkpoint_copies_nothing(make: Callable[[], Store]) -> None:
-    """Neither making one, nor the first write after it, nor rolling that back: 100,000 keys take the memory of 100."""
-
-    def taken(count: int) -> list[int]:
-        store = make()
-        for number in range(count):
-            store.set(HERE, b"%d" % number, Entry(b"value", 0))
-        store.keys(HERE, b"1")
-        marks: list[int] = []
-        return [
-            bytes_taken(lambda: marks.append(store.checkpoint())),
-            bytes_taken(lambda: store.set(HERE, b"1", Entry(b"other", 1))),
-            bytes_taken(lambda: store.delete(HERE, b"2")),
-            bytes_taken(lambda: store.rollback(marks[0])),
-        ]
-
-    few, many = taken(100), taken(100_000)
-    assert max(few) < 10_000
-    assert max(many) < 10_000
+    """Neither making one, nor the first write after it, nor rolling that back: not even a byte a key."""
+    store = make()
+    for number in range(100_000):
+        store.set(HERE, b"%d" % number, Entry(b"value", 0))
+    store.keys(HERE, b"1")
+    marks: list[int] = []
+    taken = [
+        bytes_taken(lambda: marks.append(store.checkpoint())),
+        bytes_taken(lambda: store.set(HERE, b"1", Entry(b"other", 1))),
+        bytes_taken(lambda: store.delete(HERE, b"2")),
+        bytes_taken(lambda: store.rollback(marks[0])),
+    ]
+    assert max(taken) < 100_000  # a copy has at least 8 bytes a key; coverage itself may take some thousand
