@@ -19,7 +19,7 @@ from bench.process import on_its_own_core
 from bench.running import Running
 
 GOALS = {MOCK_TRANSPORT: Goal(1.1), RESPX: Goal(0.5)}
-RESERVED_PATHS = (TRANSPORT, ADAPTER)
+OURS = (TRANSPORT, ADAPTER)
 BATCH = 150
 
 
@@ -41,11 +41,11 @@ def inprocess(scale: Scale, running: Running) -> Section:
 def _compared(what: str, ways: dict[str, Callable[[], float]], scale: Scale) -> Section:
     """Ours beside theirs; what can be had today where ours are not there yet."""
     found = in_turn(ways, scale.rounds)
-    ours = [way for way in RESERVED_PATHS if way in found] or [way for way in found if way == WSGI_TRANSPORT]
+    ours = [way for way in OURS if way in found] or [way for way in found if way == WSGI_TRANSPORT]
     for own in ours:
         for way in found:
-            if way not in (*RESERVED_PATHS, own):
-                yield compare(f"{own}, {what}", found[own], way, found[way], GOALS.get(way) if own in RESERVED_PATHS else None)
+            if way not in (*OURS, own):
+                yield compare(f"{own}, {what}", found[own], way, found[way], GOALS.get(way) if own in OURS else None)
     if RESPX in found:  # what a constant takes: nothing that httpx carries can be below it
         yield compare(f"{MOCK_TRANSPORT}, {what}", found[MOCK_TRANSPORT], RESPX, found[RESPX])
 

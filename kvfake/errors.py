@@ -23,6 +23,9 @@ class UsageError(CommandError):
 UNREACHABLE = 2
 """The exit code where nothing could be asked: no server answers, or a file is not what it should be."""
 
+CONTROL_OFF = "control is switched off (--no-control)"
+"""The error of a server without control; `kvfake wait` recognises by this text that the server is a kvfake."""
+
 BIND_ERRORS = (OSError, UnicodeError)
 """What is raised where a server cannot listen; the latter for a host that cannot be a name."""
 

@@ -19,10 +19,9 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import quote_from_bytes, urlsplit
 
 from kvfake import __version__
-from kvfake.errors import UNREACHABLE, CommandError
+from kvfake.errors import CONTROL_OFF, UNREACHABLE, CommandError
 from kvfake.services.messages import Request, Response, error_response
 from kvfake.services.persist import API
-from kvfake.settings import CONTROL_OFF
 from kvfake.world.clock import machine_seconds
 from kvfake.world.routes import forwarded_response
 

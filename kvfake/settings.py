@@ -26,9 +26,6 @@ MATTERMOST = "mattermost"
 PERSIST = "persist"
 PROJECT_MARK = "project:"
 
-CONTROL_OFF = "control is switched off (--no-control)"
-"""The error of a server without control; `kvfake wait` recognises by this text that the server is a kvfake."""
-
 TOKEN_OPTIONS = {
     "--bot-token": ("MATTERMOST_BOT_TOKEN", "an app's bot's"),
     "--user-token": ("MATTERMOST_USER_TOKEN", "a user's of the same app"),

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +27,7 @@ from kvfake.services import mattermost
 from kvfake.services.mattermost import KV
 from kvfake.services.messages import Response, Sever, WireFault
 from kvfake.world.faults import MAX_DELAY_SECONDS, FaultAction, FaultArguments
+from tests.support.process import gunicorn
 from tests.support.troubled import SEVERS, troubled
 from tests.support.wire import Wire, request_bytes
 from tests.support.wsgi import QuietHandler, werkzeug_server
@@ -480,15 +478,9 @@ class KeepingHandler(QuietHandler):
 
 @contextmanager
 def gunicorn_server(*flags: str) -> Iterator[int]:
-    command = [sys.executable, "-m", "gunicorn", "tests.support.troubled:app", "--bind", "127.0.0.1:0", "--workers", "1", *flags]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        try:
-            line = next(line for line in process.stderr if "Listening at" in line)
-            yield int(line.rpartition(":")[2].split()[0].rstrip("/)").split("(")[0])
-        finally:
-            process.send_signal(signal.SIGTERM)
-            told = process.stderr.read()
+    with gunicorn("tests.support.troubled:app", *flags) as (port, errors):
+        yield port
+    told = "".join(errors)
     assert told.count("Traceback") == told.count("LookupError: the user's own mistake")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -25,6 +24,7 @@ from kvfake.services.mattermost import KV
 from kvfake.services.messages import Request, Response
 from tests.support.doors import TOKENS, SocketDoor, WsgiDoor
 from tests.support.lines import client_of
+from tests.support.process import gunicorn
 from tests.support.wire import Reply, Wire, request_bytes
 from tests.support.wsgi import werkzeug_server
 
@@ -47,29 +47,9 @@ class FreshDoor(SocketDoor):
 @contextmanager
 def gunicorn_server(profile: str) -> Iterator[int]:
     """``gunicorn kvfake:wsgi_app``, set up by the environment."""
-    environment = {**os.environ, "KVFAKE_PROFILE": profile, "KVFAKE_STRICT": "1", "KVFAKE_TOKEN": " ".join(TOKENS)}
-    command = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "kvfake:wsgi_app",
-        "--bind",
-        "127.0.0.1:0",
-        "--workers",
-        "1",
-        "--threads",
-        "4",
-        "--keep-alive",
-        "30",
-    ]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        try:
-            line = next(line for line in process.stderr if "Listening at" in line)
-            yield int(line.rpartition(":")[2].split()[0].rstrip("/)").split("(")[0])
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.stderr.close()
+    environ = {"KVFAKE_PROFILE": profile, "KVFAKE_STRICT": "1", "KVFAKE_TOKEN": " ".join(TOKENS)}
+    with gunicorn("kvfake:wsgi_app", "--threads", "4", "--keep-alive", "30", **environ) as (port, _):
+        yield port
 
 
 CHECKS = [check for check in EVERY_CHECK if not check.needs_socket and check.title not in NOT_UNDER_A_SERVER]

@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from kvfake.errors import log_exception
+from kvfake.errors import CONTROL_OFF, log_exception
 from kvfake.http.parser import MAX_BODY_BYTES, split_absolute
 from kvfake.services import go, mattermost, persist
 from kvfake.services.mattermost import redact_query
 from kvfake.services.messages import UNEXPECTED, Job, Request, Response, error_response
-from kvfake.settings import CONTROL_OFF
 from kvfake.world.backend import WORLD_MARK, Backend, WorldEnded
 from kvfake.world.routes import Application, forwarded_response
 from kvfake.world.world import World

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -12,12 +13,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tests.support.wire import Reply
 
 PATIENCE_SECONDS = 20  # what should happen at once takes so long only where it never would
+
+ROOT = Path(__file__).parents[2]
 
 KVFAKE = (sys.executable, "-m", "kvfake")
 PYTHON = (sys.executable, "-S", "-c")  # -S: quick, and not measured
@@ -41,6 +45,21 @@ def steers_kvfake(variable: str) -> bool:
 def environment(more: Mapping[str, str]) -> dict[str, str]:
     """This environment, without what was set for another kvfake, and with these."""
     return {**{name: value for name, value in os.environ.items() if not steers_kvfake(name)}, **more}
+
+
+@contextmanager
+def gunicorn(app: str, *flags: str, **environ: str) -> Iterator[tuple[int, list[str]]]:
+    """Serve a WSGI application with one worker; the port, and a list that holds the lines of its stderr once it has ended."""
+    command = [sys.executable, "-m", "gunicorn", app, "--bind", "127.0.0.1:0", "--workers", "1", *flags]
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environ}, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        errors: list[str] = []
+        try:
+            line = next(line for line in process.stderr if "Listening at" in line)
+            yield int(line.rpartition(":")[2].split()[0].rstrip("/)").split("(")[0]), errors
+        finally:
+            process.send_signal(signal.SIGTERM)
+            errors += process.stderr
 
 
 class Ended(NamedTuple):
