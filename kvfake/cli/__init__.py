@@ -153,7 +153,7 @@ def _contract(options: Namespace) -> int:
 
 @contextmanager
 def _server_errors(url: str) -> Iterator[None]:
-    """Errors of the server at that URL are errors of the command, with the URL."""
+    """Turn `NoAnswer` and `Refused` of the HTTP client into a `CommandError` that names the URL."""
     from kvfake.http_client import NoAnswer, Refused
 
     try:

@@ -62,7 +62,7 @@ class LiveServerError(RuntimeError):
 
 
 class LiveBackend:
-    """The real server of a session, and the tokens for it. ``unsupported`` is what the current test could not have."""
+    """The real server of a session, and the tokens for it. ``unsupported`` says what the current test used that it cannot do."""
 
     error: type[Exception] = Unsupported
 

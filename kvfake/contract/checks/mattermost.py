@@ -91,12 +91,12 @@ def put(rest: str, value: bytes | str, who: str = BOT, method: str = "PUT", **op
 
 
 def holds(rest: str, value: bytes | str, who: str = BOT) -> Step:
-    """That value is there."""
+    """A get that must find that value."""
     return kv("GET", rest, status(200, value), who=who)
 
 
 def lacks(rest: str, value: str, who: str = BOT) -> Step:
-    """That value is not there; the check of M07 tests the response for a missing key."""
+    """A get that must not find that value; the check of M07 tests the response for a missing key."""
     return kv("GET", rest, lambda response, run: expect(response.body != value.encode(), "no value there", response.body), who=who)
 
 

@@ -72,7 +72,7 @@ def store(key: str, value: str, who: str = PROJECT) -> Step:
 
 
 def has_value(key: str, value: str, **options: Any) -> Step:
-    """That value is there."""
+    """A get that must find that value."""
     return persist("GET", f"/kv/{key}", is_value(value), **options)
 
 
