@@ -37,7 +37,7 @@ from kvfake.http.connection import Handler
 from kvfake.http_client import ClientRequest, HttpClient, NoAnswer, site_client
 from kvfake.services.facts import ROWS
 from kvfake.services.messages import Request, Response
-from kvfake.signals import sigterm_calls
+from kvfake.signals import DeferredSignals, Interrupted, sigterm_calls
 from tests.rows.wrong import WRONG, Wrong
 from tests.support.doors import serving
 from tests.support.process import Running
@@ -772,6 +772,24 @@ def test_signals_are_handled_as_before_afterwards(verify: Verify) -> None:
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == [before[0], signal.SIG_IGN]
     finally:
         signal.signal(signal.SIGTERM, before[1])
+
+
+def test_a_signal_interrupts_where_it_is_allowed() -> None:
+    """At once."""
+    with DeferredSignals() as signals, pytest.raises(Interrupted) as interrupted, signals.allowed():
+        signal.raise_signal(signal.SIGTERM)
+    assert interrupted.value.code == 128 + signal.SIGTERM
+
+
+def test_a_signal_waits_until_it_is_allowed() -> None:
+    """The first of several counts."""
+    with DeferredSignals() as signals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.raise_signal(number)
+        with pytest.raises(Interrupted) as interrupted, signals.allowed():
+            pytest.fail("the signal was lost")
+        signals.check()
+    assert interrupted.value.code == 128 + signal.SIGINT
 
 
 def test_sigterm_may_call() -> None:
