@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kvfake.http.connection import Action, Close, Connection
 from kvfake.http.parser import MAX_BODY_BYTES
-from kvfake.services.messages import Request, Response
+from kvfake.services.messages import Job, Request, Response
 
 ECHOED = Response(200, (("Content-Type", "text/plain"),), b"")
 
@@ -252,12 +252,13 @@ def test_a_body_without_end_is_answered_before_it(frame: bytes, piece: bytes) ->
 
 def test_a_blocking_function_becomes_a_job() -> None:
     """A job is an action; until its response is there nothing else is answered."""
-    connection = Connection(lambda request: (lambda: ECHOED.replace(body=b"late")) if request.target == b"/slow" else echo(request))
+    late = Job(lambda: ECHOED.replace(body=b"late"))
+    connection = Connection(lambda request: late if request.target == b"/slow" else echo(request))
     (job,) = hear(connection, GET.replace(b"/a", b"/slow") + GET + GET)
-    assert callable(job)
+    assert job is late
     assert hear(connection, GET) == []
     assert connection.eof() == ()
-    actions = list(connection.job_done(job()))
+    actions = list(connection.job_done(late()))
     while more := connection.advance():
         actions += more
     assert bodies(actions) == [b"late", b"GET /a  ", b"GET /a  ", b"GET /a  "]

@@ -19,7 +19,7 @@ from kvfake.double import Double
 from kvfake.http import server as server_module
 from kvfake.http.connection import Connection
 from kvfake.http.server import Poller, Server
-from kvfake.services.messages import Request, Response
+from kvfake.services.messages import Job, Request, Response
 from tests.support.doors import serving
 from tests.support.missing import unavailable
 from tests.support.process import PATIENCE_SECONDS
@@ -266,7 +266,7 @@ def test_a_blocking_job_does_not_hold_up_others() -> None:
             may_end.wait(5)
             return Response(200, body=b"late")
 
-        return job if request.target == b"/slow" else Response(200, body=b"quick")
+        return Job(job) if request.target == b"/slow" else Response(200, body=b"quick")
 
     with serving(kvfake.Double(), lambda _: answer) as door:
         slow, gone = Wire(door.port), Wire(door.port)
@@ -294,7 +294,7 @@ def test_a_server_stops_while_jobs_run_and_wait() -> None:
 
     def answer(request: Request) -> object:
         handed_out.append(request)
-        return job
+        return Job(job)
 
     with serving(kvfake.Double(), lambda _: answer) as door:
         wires = [Wire(door.port) for _ in range(20)]

@@ -50,7 +50,7 @@ class RecordingProxy:
             return Response(200, JSON, json.dumps(health).encode())
         if not target.startswith(b"/"):
             return error_response(400, f"cannot pass that on to {self._upstream.url}: expected a path")
-        return incomplete_body(request) or partial(self._pass_on, request.replace(target=target))
+        return incomplete_body(request) or Job(partial(self._pass_on, request.replace(target=target)))
 
     def _pass_on(self, request: Request) -> Response:
         passed = request

@@ -74,7 +74,11 @@ class Close(NamedTuple):
     linger: bool
 
 
-Action = bytes | Job | Wait | Hang | Reset | Close
+class Yield(NamedTuple):
+    """Let other connections go first, then go on."""
+
+
+Action = bytes | Job | Wait | Yield | Hang | Reset | Close
 """``bytes`` are to be sent. A job is to be run, and its response passed to `Connection.job_done`; it is the last action."""
 
 _NOTHING: tuple[Action, ...] = ()
@@ -167,6 +171,15 @@ class Connection:
         assert head is not None
         self._head = None
         return self._reply(head, response)
+
+    @property
+    def held_bytes(self) -> int:
+        """What is kept of a request that has not come whole, in bytes."""
+        return len(self._input) + (0 if self._body is None else self._body.held_bytes)
+
+    def overloaded(self) -> tuple[Action, ...]:
+        """The actions where the server can keep no more of a request that has not come whole: refuse it, and end."""
+        return self._refuse(BadRequest("503 Service Unavailable"))
 
     # ----------------------------------------------------------------------------------------------------------- requests
 

@@ -256,6 +256,10 @@ class Body:
         self.error = UNEXPECTED_END
 
     @property
+    def held_bytes(self) -> int:
+        return self._kept.tell()
+
+    @property
     def is_too_long(self) -> bool:
         """Whether more than `MAX_BODY_BYTES` came: then do not wait for its end."""
         return self._kept.tell() > MAX_BODY_BYTES

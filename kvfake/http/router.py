@@ -16,12 +16,13 @@ from kvfake.errors import CONTROL_OFF, log_exception
 from kvfake.http.parser import MAX_BODY_BYTES, split_absolute
 from kvfake.services import go, mattermost, persist
 from kvfake.services.mattermost import redact_query
-from kvfake.services.messages import UNEXPECTED, Job, Request, Response, error_response
+from kvfake.services.messages import UNEXPECTED, Job, Lane, Request, Response, error_response
 from kvfake.world.backend import WORLD_MARK, Backend, WorldEnded
 from kvfake.world.routes import Application, forwarded_response
 from kvfake.world.world import World
 
 CONTROL = b"/_kvfake"
+_HEALTH = CONTROL + b"/health"
 RESPOND, MOUNT, FALLBACK = "respond", "mount", "fallback"
 """The names in the journal of what answers a request that no service answers."""
 
@@ -89,7 +90,8 @@ class Router:
         if path == CONTROL or path.startswith(CONTROL + b"/"):
             if self._control is None:
                 return error_response(404, CONTROL_OFF)
-            return partial(_call_control, self._control, request, world or self._backend.own_world)
+            lane = Lane.HEALTH if path == _HEALTH else Lane.CONTROL
+            return Job(partial(_call_control, self._control, request, world or self._backend.own_world), lane)
         return self._answer_unusual(request, world)
 
     def _answer_unusual(self, request: Request, world: World | None) -> Response | Job:
@@ -132,7 +134,7 @@ class Router:
             mounted_at = at.encode("utf-8", "surrogateescape")
             base, path_info = _decoded_base(request) + mounted_at, decoded[len(mounted_at) :]
             call = partial(call_application, app, request, base, path_info, {})
-            return partial(self._run, MOUNT, f"the application at {at or '/'}", call, world, request)
+            return Job(partial(self._run, MOUNT, f"the application at {at or '/'}", call, world, request))
         return self._answer_from_fallback(request, world)
 
     def _answer_from_fallback(self, request: Request, world: World) -> Response | Job | None:
@@ -151,9 +153,9 @@ class Router:
 
             return HttpClient(url, MAX_SILENCE_SECONDS).forward(request, target, f"{via}, {own_hop}".lstrip(", "), "the fallback")
 
-        return partial(self._run, FALLBACK, "kvfake", call, world, request)
+        return Job(partial(self._run, FALLBACK, "kvfake", call, world, request))
 
-    def _run(self, service: str, name: str, call: Job, world: World, request: Request) -> Response:
+    def _run(self, service: str, name: str, call: Callable[[], Response], world: World, request: Request) -> Response:
         """The response of the call, recorded. ``name`` is what an exception of the call is blamed on."""
         began = self._backend.seconds()
         try:

@@ -19,7 +19,7 @@ from threading import Semaphore, Thread
 from typing import Any
 
 from kvfake.errors import log_exception
-from kvfake.http.connection import SO_LINGER_RESET, Action, Close, Connection, Hang, Reset, Wait
+from kvfake.http.connection import SO_LINGER_RESET, Action, Close, Connection, Hang, Reset, Wait, Yield
 from kvfake.services.mattermost import redact_query
 from kvfake.services.messages import UNEXPECTED, Job, Response
 from kvfake.world.clock import machine_seconds
@@ -276,7 +276,9 @@ class Server:
                 else:
                     peer.pending = actions[position + 1 :]
                     self._watch(peer, 0)
-                    if isinstance(action, Wait):
+                    if isinstance(action, Yield):
+                        self._timers.after(0, partial(self._go_on, peer))
+                    elif isinstance(action, Wait):
                         self._timers.after(action.seconds, partial(self._go_on, peer))
                     else:
                         self._workers.run(action, partial(self._job_done, peer))

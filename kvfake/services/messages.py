@@ -151,8 +151,27 @@ class Response(Record):
         self.close, self.rows, self.wire_fault = close, rows, wire_fault
 
 
-Job = Callable[[], Response]
-"""Makes a response. It may block, so it runs on a thread of its own."""
+class Lane(Enum):
+    """The worker threads that run a job. A job never waits for one of another lane."""
+
+    HEALTH = "health"  # /_kvfake/health
+    CONTROL = "control"  # the rest of /_kvfake/
+    SERVICE = "service"  # large operations of a service
+    OTHER = "other"  # what may wait for somebody else: a user's function, a mounted application, another server
+
+
+class Job(Record):
+    """Makes a response when it is called. It may block or take long, so the server calls it on a worker thread of its lane."""
+
+    __slots__ = ("call", "lane")
+    call: Final[Callable[[], Response]]
+    lane: Final[Lane]
+
+    def __init__(self, call: Callable[[], Response], lane: Lane = Lane.OTHER) -> None:
+        self.call, self.lane = call, lane
+
+    def __call__(self) -> Response:
+        return self.call()
 
 
 class Refusal(Exception):

@@ -176,7 +176,7 @@ class Backend:
             incoming = IncomingRequest(service.NAME, operation, owner, request)
             job = partial(self._answer_with_faults, service, incoming, None if operation else response, world, began)
             may_block = world.executor is not None or any(fault.calls_functions for fault in world.faults.active)
-            return job if may_block else job()
+            return Job(job) if may_block else job()
         with world.lock:
             if operation is not None:
                 moment = world.clock.now() if operation.verb == "set" else 0
