@@ -41,6 +41,11 @@ def cannot_listen(settings: Mapping[str, object], failed: Exception) -> str:
     return f"cannot listen on {settings['host']}:{settings['port']}: {reason}"
 
 
+def server_failed(failure: BaseException) -> CommandError:
+    """For a command whose server could not go on."""
+    return CommandError(f"the server ended by itself, with every connection: {type(failure).__name__}: {failure}")
+
+
 def log_exception() -> None:
     """Write the traceback of the exception that is being handled to stderr, as much of it as stderr takes at once. It never raises
     and never waits: what serves others goes on, also when stderr is closed, or is a pipe that nobody reads.

@@ -151,8 +151,8 @@ class Server:
             self._close_everything()
 
     def leave_to_parent(self) -> None:
-        """In a forked child: this server has ended, and its sockets are the parent's. They are closed, and not shut down: that would
-        end the parent's connections.
+        """In a forked child this server has ended. Its sockets are the parent's: they are closed, but not shut down, as that would
+        end what the parent serves.
         """
         self._is_stopping, self._is_serving, self._thread = True, False, None
         self._close_everything(in_child=True)
@@ -255,28 +255,26 @@ class Server:
         end_of_turn = 0.0
         if not actions:  # a part of a request came: at least a byte, wherever it is kept
             self._count_held(peer, max(1, peer.connection.held_bytes))
+            self._watch(peer, READ)
+            return
         while actions:
             for position, action in enumerate(actions):
-                if isinstance(action, _DATA):
-                    size = len(action)
-                    try:
-                        sent = peer.socket.send(action if size <= TURN_BYTES else memoryview(action)[:TURN_BYTES])
-                    except BlockingIOError:
-                        sent = 0
-                    except OSError:  # the client is gone
-                        self._drop(peer)
-                        return
-                    if sent < size:
-                        self._keep_rest(peer, action, sent, actions[position + 1 :])
-                        return
-                    peer.since = self._timers.moment
-                elif isinstance(action, Close | Hang | Reset):
-                    self._end(peer, action)
-                    return
-                else:
+                if not isinstance(action, _DATA):
                     peer.pending = actions[position + 1 :]
-                    self._wait_for(peer, action)
+                    self._act(peer, action)
                     return
+                size = len(action)
+                try:
+                    sent = peer.socket.send(action if size <= TURN_BYTES else memoryview(action)[:TURN_BYTES])
+                except BlockingIOError:
+                    sent = 0
+                except OSError:  # the client is gone
+                    self._drop(peer)
+                    return
+                if sent < size:
+                    self._keep_rest(peer, action, sent, actions[position + 1 :])
+                    return
+                peer.since = self._timers.moment
             actions = peer.connection.advance()
             if actions:  # for the next request, which the client sent before it had this answer
                 now = self._timers.now()
@@ -290,9 +288,11 @@ class Server:
         if peer.mask != READ:
             self._watch(peer, READ)
 
-    def _wait_for(self, peer: _Peer, action: Job | Wait | Yield) -> None:
-        """Go on with the peer when that is over."""
-        if isinstance(action, Yield):
+    def _act(self, peer: _Peer, action: Job | Wait | Yield | Close | Hang | Reset) -> None:
+        """End the peer, or go on with it when that is over."""
+        if isinstance(action, Close | Hang | Reset):
+            self._end(peer, action)
+        elif isinstance(action, Yield):
             self._let_others_go_first(peer)
         elif isinstance(action, Wait):
             self._watch(peer, 0)
@@ -363,7 +363,7 @@ class Server:
                 is_out_of_resources = isinstance(failed, OSError) and failed.errno in _OUT_OF_RESOURCES
                 if not is_out_of_resources:
                     log_exception()
-                if is_out_of_resources and self._make_room() and not self._has_made_room:
+                if is_out_of_resources and not self._has_made_room and self._make_room():
                     self._has_made_room = True  # the next turn tries again
                 else:
                     self._listen_later()
@@ -420,6 +420,7 @@ class Server:
             self._listen_later()
 
     def _listen_later(self) -> None:
+        self._has_made_room = False
         with suppress(BaseException):
             self._poller.watch(self._listener.fileno(), 0, self._accept)
         self._timers.after(_ACCEPT_PAUSE_SECONDS, self._listen)

@@ -20,7 +20,7 @@ from kvfake.world.clock import machine_seconds
 MAX_WORKERS = {  # threads of each lane, which has them for itself: no lane waits for another
     Lane.HEALTH: 2,
     Lane.CONTROL: 8,
-    Lane.SERVICE: 4,  # they compute, and the interpreter runs one at a time
+    Lane.SERVICE: 2,  # they compute, and the loop waits for the interpreter behind each of them
     Lane.OTHER: 64,  # they wait for somebody else; a function of a fault may send requests that are jobs themselves
 }
 NO_THREAD = error_response(503, "kvfake could not start a thread for this request: the system or the container allows no more")
