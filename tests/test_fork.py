@@ -47,12 +47,12 @@ def child(story: Callable[[], object]) -> Iterator[int]:
             text = repr(story())
         except BaseException:
             text = traceback.format_exc()
-        os.write(writer, text.encode())
-        os.close(writer)
         measured = coverage.Coverage.current()
         if measured is not None:
             measured.stop()
             measured.save()
+        os.write(writer, text.encode())
+        os.close(writer)
         signal.pause()
     os.close(writer)
     try:

@@ -16,6 +16,7 @@ import pytest
 
 from kvfake.http import server as server_module
 from kvfake.http.connection import Connection
+from kvfake.http.poller import WRITE
 from kvfake.http.server import Server
 from kvfake.services.messages import Job, Request, Response
 from tests.support.process import Running, served
@@ -71,7 +72,9 @@ def until(condition: object) -> bool:
 
 
 def test_the_connection_that_waits_longest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """First an idle one, then one with half a request; never one at work, nor one that was just answered."""
+    """First an idle one, then one with half a request, then the oldest of the others; never one at work, nor one that was just
+    answered.
+    """
     monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 4)
     monkeypatch.setattr(server_module, "_NEW_SECONDS", 0.4)
     with started() as server, ExitStack() as open_ones:
@@ -81,13 +84,29 @@ def test_the_connection_that_waits_longest_makes_room(monkeypatch: pytest.Monkey
         assert idle.ask(QUICK).status == busy.ask(QUICK).status == 200
         time.sleep(0.5)
         assert busy.ask(QUICK).status == 200
-        for victim in (idle, half):
-            newcomer = open_ones.enter_context(Wire(server.port))
-            assert newcomer.ask(QUICK).status == 200
-            assert victim.is_closed()
+        waiting = [idle, half]
+        for _ in range(3):
+            waiting.append(open_ones.enter_context(Wire(server.port)))
+            assert waiting[-1].ask(QUICK).status == 200
+            assert waiting.pop(0).is_closed()
             assert busy.ask(QUICK).status == 200
         server.may_end.set()
         assert working.reply().text == "slow"
+
+
+def test_a_client_that_does_not_take_its_answer_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For those that do: clients that only ask cannot lock out others."""
+    monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(server_module, "_NEW_SECONDS", 0.1)
+    with started() as server, Wire(server.port) as deaf, Wire(server.port) as busy:
+        deaf.send(request_bytes("GET", "/large"))
+        assert until(lambda: any(peer.mask == WRITE for peer in server._peers))
+        time.sleep(0.2)
+        assert busy.ask(QUICK).status == 200
+        with Wire(server.port) as newcomer:
+            assert newcomer.ask(QUICK).status == 200
+            assert busy.ask(QUICK).status == 200
+        assert received(deaf) < LARGE_BYTES
 
 
 def test_where_every_connection_is_at_work_a_new_one_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,15 +322,25 @@ def test_a_body_counts_until_its_job_is_done(monkeypatch: pytest.MonkeyPatch) ->
         assert until(lambda: server._held == 0)
 
 
+def test_what_is_sent_behind_a_request_at_work_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is not refused: it is read when the job is done."""
+    monkeypatch.setattr(server_module, "MAX_HELD_BYTES", 100)
+    with started() as server, Wire(server.port) as wire:
+        wire.send(request_bytes("GET", "/slow") + QUICK + QUICK * 10)
+        assert until(lambda: server._held > 100)
+        server.may_end.set()
+        assert [wire.reply().text for _ in range(12)] == ["slow"] + ["quick"] * 11
+        assert until(lambda: server._held == 0)
+
+
 def test_over_the_bound_of_answers_the_client_that_took_nothing_for_longest_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another gets its answer whole."""
     monkeypatch.setattr(server_module, "MAX_UNSENT_BYTES", LARGE_BYTES * 3 // 2)
     large = request_bytes("GET", "/large")
     with started() as server, Wire(server.port) as first, Wire(server.port) as second:
-        first.send(large)
-        assert until(lambda: any(peer.unsent and peer.mask for peer in server._peers))
-        time.sleep(0.01)
-        second.send(large)
+        for count, wire in enumerate((first, second), 1):
+            wire.send(large)
+            assert until(lambda count=count: sum(peer.mask == WRITE for peer in server._peers) == count or len(server._peers) == 1)
         assert len(second.reply().body) == LARGE_BYTES
         with pytest.raises(ConnectionResetError):
             first.rest()
@@ -322,7 +351,7 @@ def test_one_answer_may_be_larger_than_the_bound(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(server_module, "MAX_UNSENT_BYTES", 1000)
     with started() as server, Wire(server.port) as wire:
         wire.send(request_bytes("GET", "/large"))
-        assert until(lambda: any(peer.unsent and peer.mask for peer in server._peers))
+        assert until(lambda: any(peer.mask == WRITE for peer in server._peers))
         assert len(wire.reply().body) == LARGE_BYTES
         assert until(lambda: server._unsent == 0)
 

@@ -169,6 +169,57 @@ def test_a_client_whose_request_breaks_the_server_is_told_so() -> None:
                 assert wire.is_closed()
 
 
+def test_a_client_that_cannot_be_told_so_is_dropped() -> None:
+    """The answer fails, too."""
+    server = Server(lambda: Connection(answer), "127.0.0.1", 0)
+    with started(server):
+        errors: list[BaseException] = [MemoryError(), MemoryError()]
+        fails_at_connection("receive", server, errors)
+        fails_at_peer("send", server, errors)
+        with Wire(server.port) as wire:
+            wire.send(QUICK)
+            assert wire.is_closed()
+        assert errors == []
+        with Wire(server.port) as wire:
+            assert wire.ask(QUICK).text == "quick"
+
+
+def test_a_refusal_of_too_much_may_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client is told that, and the others are served."""
+    monkeypatch.setattr(server_module, "MAX_HELD_BYTES", 5)
+    server = Server(lambda: Connection(answer), "127.0.0.1", 0)
+    with started(server), Wire(server.port) as other:
+        fails_at_connection("overloaded", server, [MemoryError()])
+        with Wire(server.port) as wire:
+            wire.send(QUICK[:10])
+            assert wire.reply().status == 500
+        assert other.ask(QUICK).text == "quick"
+
+
+def test_a_socket_that_turns_out_to_take_no_bytes() -> None:
+    """The system may be mistaken; they are sent later."""
+    server = Server(lambda: Connection(answer), "127.0.0.1", 0)
+    with started(server):
+        fails_at_peer("send", server, [BlockingIOError(), BlockingIOError()])
+        with Wire(server.port) as wire:
+            wire.send(LARGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            assert len(wire.reply().body) == LARGE_BYTES
+            assert wire.is_closed()
+
+
+def test_a_server_that_cannot_listen_again_tries_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a pause, because a connection could not be accepted."""
+    monkeypatch.setattr(server_module, "_ACCEPT_PAUSE_SECONDS", 0.02)
+    server = Server(lambda: Connection(answer), "127.0.0.1", 0)
+    errors: list[BaseException] = [OSError(errno.ENOMEM, "Cannot allocate memory")]
+    with started(server):
+        fails_at("_listener", "accept", server, [RuntimeError("can't start new thread")])
+        PLACES["register of the poller"](server, errors)
+        with Wire(server.port) as wire:
+            assert wire.ask(QUICK).text == "quick"
+        assert errors == []
+
+
 def raising(error: Callable[[], BaseException]) -> Callable[[Any], Callable[[Request], Response | Job]]:
     """A site that raises, in the loop or, for /job, in a job."""
 

@@ -298,8 +298,8 @@ class Server:
             self._watch(peer, 0)
             self._timers.after(action.seconds, partial(self._go_on, peer))
         else:
-            self._count_held(peer, max(peer.held, peer.connection.held_bytes))  # the body is the job's now, and counts
             self._watch(peer, 0)
+            self._count_held(peer, max(peer.held, peer.connection.held_bytes))  # the body is the job's now, and counts
             self._workers.run(action, partial(self._job_done, peer))
 
     def _keep_rest(self, peer: _Peer, action: bytes | memoryview, sent: int, after: tuple[Action | memoryview, ...]) -> None:
@@ -402,14 +402,15 @@ class Server:
                 return True
 
     def _rank(self, peer: _Peer) -> tuple[int, float]:
-        """First those that were answered and are idle, then those whose request does not come whole, those that have just come or
-        were just answered, and those that do not take their answer; of each the one that waits longest.
+        """First those that are idle, then those whose request does not come whole, those that do not take their answer, those that
+        have just come or were just answered, and those that take an answer; of each the one that waits longest.
         """
+        recent = self._timers.moment - _NEW_SECONDS
         if peer.mask == WRITE:
-            return 3, peer.since
+            return 2 if peer.moved < recent else 4, peer.since
         if peer.held:
             return 1, peer.since
-        return 0 if peer.is_lingering or peer.since < self._timers.moment - _NEW_SECONDS else 2, peer.since
+        return 0 if peer.is_lingering or peer.since < recent else 3, peer.since
 
     def _listen(self) -> None:
         """Accept connections, from now on."""
