@@ -6,6 +6,11 @@ Law: it reports errors and handles none. What it needs is imported when somethin
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 
 class CommandError(Exception):
@@ -36,8 +41,41 @@ def cannot_listen(settings: Mapping[str, object], failed: Exception) -> str:
     return f"cannot listen on {settings['host']}:{settings['port']}: {reason}"
 
 
-def log_exception() -> None:
-    """Write the traceback of the exception that is being handled to stderr."""
-    import traceback
+def server_failed(failure: BaseException) -> CommandError:
+    """For a command whose server could not go on."""
+    return CommandError(f"the server ended by itself, with every connection: {type(failure).__name__}: {failure}")
 
-    traceback.print_exc()
+
+def log_exception() -> None:
+    """Write the traceback of the exception that is being handled to stderr, as much of it as stderr takes at once. It never raises
+    and never waits: what serves others goes on, also when stderr is closed, or is a pipe that nobody reads.
+    """
+    with suppress(BaseException):
+        import sys
+        import traceback
+
+        _write_at_once(sys.stderr, traceback.format_exc())
+
+
+def _write_at_once(stream: TextIO, text: str) -> None:
+    """Write what the stream takes without waiting. What stands for a file, as where tests capture it, never waits, nor does a file
+    on disk: it is written through the stream itself.
+    """
+    import os
+    import select
+    import stat
+
+    try:
+        descriptor = stream.fileno()
+        mode = os.fstat(descriptor).st_mode
+    except (OSError, ValueError):  # io.UnsupportedOperation is both
+        mode = stat.S_IFREG
+    if stat.S_ISREG(mode):
+        stream.write(text)
+        stream.flush()
+        return
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    rest = text.encode("utf-8", "backslashreplace")
+    while rest and any(event & select.POLLOUT for _, event in poll.poll(0)):  # POSIX: then a pipe takes PIPE_BUF bytes at least
+        rest = rest[os.write(descriptor, rest[: select.PIPE_BUF]) :]

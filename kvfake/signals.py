@@ -5,6 +5,7 @@ Law: signals only. The commands decide what a signal does. POSIX.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -39,6 +40,11 @@ def drop_pending(numbers: Collection[int]) -> None:
     for number in numbers:
         signal.signal(number, signal.SIG_IGN)
         signal.signal(number, signal.SIG_DFL)
+
+
+def end_this_process() -> None:
+    """Send this process the signal that ends a command. Safe on any thread."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Interrupted(BaseException):

@@ -12,8 +12,9 @@ import pytest
 import requests
 
 import kvfake
-from kvfake.http import server as server_module
+from kvfake.http.workers import MAX_WORKERS
 from kvfake.services.mattermost import KV
+from kvfake.services.messages import Lane
 from kvfake.world import faults as faults_module
 from kvfake.world.faults import FaultArguments
 from kvfake.world.journal import IncomingRequest
@@ -621,7 +622,7 @@ def test_a_function_may_change_the_faults() -> None:
 
 def test_a_server_stops_while_functions_run_and_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """At once: the one that runs is left to itself, the others are forgotten."""
-    monkeypatch.setattr(server_module, "MAX_WORKERS", 1)
+    monkeypatch.setitem(MAX_WORKERS, Lane.OTHER, 1)
     begun, may_end = threading.Event(), threading.Event()
 
     def slow() -> None:
@@ -635,7 +636,7 @@ def test_a_server_stops_while_functions_run_and_wait(monkeypatch: pytest.MonkeyP
         for wire in wires:
             wire.send(request_bytes("GET", f"{KV}/k", double.mattermost.headers))
         assert begun.wait(10)
-        assert until(lambda: server._workers._waiting.qsize() == 2)
+        assert until(lambda: server._workers._lanes[Lane.OTHER].waiting.qsize() == 2)
     assert not may_end.is_set()
     worker = next(thread for thread in threading.enumerate() if thread.name.startswith(f"kvfake-{server.port}-job"))
     may_end.set()

@@ -18,7 +18,7 @@ from tests.support.wire import Wire, request_bytes
 
 ROOT = Path(kvfake.__file__).parent
 FLOORS = (  # from the ground up; a folder or file imports from the floors below its own
-    ("kvfake.errors", "kvfake.stores"),
+    ("kvfake.errors", "kvfake.fork", "kvfake.stores"),
     ("kvfake.settings",),
     ("kvfake.services",),
     ("kvfake.world",),
@@ -37,6 +37,7 @@ MAX_FILES = 75  # without drivers/ and explore/
 MAX_LINES_OF_A_FILE = 600
 
 JOURNEY_OF_A_PUT = {  # the modules that a PUT on a kept connection enters, and why
+    "kvfake.http.poller": "says which sockets are ready",
     "kvfake.http.server": "reads the bytes, sends the answer",
     "kvfake.http.connection": "cuts the bytes into requests",
     "kvfake.http.parser": "reads the head of a request",
@@ -161,7 +162,7 @@ def test_a_put_on_a_kept_connection_enters_few_modules(entered: dict[str, int]) 
         entered.clear()
         assert wire.ask(put).status == 200
         assert wire.ask(put).status == 200  # by now all of the one before is done, what follows its answer too
-    assert set(entered) == set(JOURNEY_OF_A_PUT)
+        assert set(entered) == set(JOURNEY_OF_A_PUT)
 
 
 def test_the_public_names_are_few_and_sorted() -> None:

@@ -18,7 +18,8 @@ import kvfake
 from kvfake.double import Double
 from kvfake.http import server as server_module
 from kvfake.http.connection import Connection
-from kvfake.http.server import Poller, Server
+from kvfake.http.poller import Poller
+from kvfake.http.server import Server
 from kvfake.services.messages import Job, Request, Response
 from tests.support.doors import serving
 from tests.support.missing import unavailable
@@ -186,7 +187,7 @@ def test_an_endless_request_is_cut_off(double: Double, monkeypatch: pytest.Monke
 
 def test_idle_connections_are_closed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every wait has a bound."""
-    monkeypatch.setattr(server_module, "_MAX_IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(server_module, "MAX_PEER_SECONDS", 0.05)
     monkeypatch.setattr(server_module, "_SWEEP_SECONDS", 0.05)
     with kvfake.start() as double, Wire(port_of(double)) as wire:
         wire.send(LIST[:10])

@@ -12,12 +12,12 @@ import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from kvfake.cli.parser import parse
-from kvfake.errors import BIND_ERRORS, CommandError, UsageError, cannot_listen
+from kvfake.errors import BIND_ERRORS, CommandError, UsageError, cannot_listen, server_failed
 from kvfake.settings import COMMAND, PERSIST, PORT_OF_SERVE_ONLY, SERVER, WORLD, command_settings
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from kvfake.files import Files
 
 FAILED, INTERRUPTED = 1, 130  # exit codes
+SWITCH_SECONDS = 0.0001
+"""How long a thread of this process computes while another waits for the interpreter; a GET gives it up three times. Beside two
+jobs that compute, 99 of 100 GETs took at most 6 ms with this, and 10 ms with 1 ms; the jobs took no longer. Python's own is 5 ms.
+"""
 SCOPES = (SERVER, WORLD, COMMAND)
 
 _FORMATS: dict[str, Callable[[dict[str, str]], str]] = {
@@ -59,10 +63,20 @@ def _complain(text: str) -> None:
     print(f"kvfake: {text}", file=sys.stderr, flush=True)
 
 
+def _allow_open_files() -> None:
+    """Raise the limit of open files, of which each connection is one, to what the system allows, as Go's programs do."""
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with suppress(OSError, ValueError):  # macOS allows less than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
     """A double behind a bound server, and the files that it writes, which are open."""
     from kvfake.double import ServerDouble
     from kvfake.files import Files
+    from kvfake.signals import end_this_process
 
     try:
         double = ServerDouble(settings)
@@ -77,19 +91,29 @@ def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
         raise CommandError(f"cannot write {failed.filename}: {failed.strerror}") from None
     if files.journal_file is not None:
         double.backend.listen(files.journal_file.write)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    double.server.on_failure = end_this_process
     return double, files
+
+
+def _exit_code(double: ServerDouble, code: int) -> int:
+    """The exit code. Raises `CommandError` where the server ended by itself."""
+    if double.server.failure is not None:
+        raise server_failed(double.server.failure)
+    return code
 
 
 def _serve(options: Namespace) -> int:
     from kvfake.signals import END_SIGNALS, held_signals
 
+    _allow_open_files()
     double, files = _bind(command_settings(vars(options), scopes=SCOPES))
     with held_signals(END_SIGNALS), files, double:
         double.server.start()
         print(f"kvfake is listening on {double.url}", flush=True)
         signal.sigwait(END_SIGNALS)
         double.close()
-        return 0 if files.finish(double.dump) else FAILED
+        return _exit_code(double, 0 if files.finish(double.dump) else FAILED)
 
 
 def _run(options: Namespace) -> int:
@@ -111,8 +135,8 @@ def _run(options: Namespace) -> int:
         with held_signals(END_SIGNALS):
             double.close()
             if has_started and not files.finish(double.dump):
-                return code or FAILED
-            return code
+                code = code or FAILED
+            return _exit_code(double, code)
 
 
 def _env(options: Namespace) -> int:

@@ -18,7 +18,7 @@ from kvfake.contract.recording import RecordingWriter, is_beside
 from kvfake.contract.redaction import Redactor
 from kvfake.contract.verify import no_store_reason
 from kvfake.double import address_of
-from kvfake.errors import BIND_ERRORS, UNREACHABLE, CommandError, UsageError, cannot_listen
+from kvfake.errors import BIND_ERRORS, UNREACHABLE, CommandError, UsageError, cannot_listen, server_failed
 from kvfake.http.connection import Connection
 from kvfake.http.parser import split_absolute
 from kvfake.http.router import incomplete_body
@@ -27,7 +27,7 @@ from kvfake.http_client import HttpClient, site_client
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import JSON, Job, Request, Response, error_response
 from kvfake.settings import PORT_OF_SERVE_ONLY, REAL, SERVER, command_settings
-from kvfake.signals import END_SIGNALS, held_signals
+from kvfake.signals import END_SIGNALS, end_this_process, held_signals
 
 FAILED = 1
 HEALTH = b"/_kvfake/health"
@@ -81,6 +81,7 @@ def command(options: Namespace) -> int:
         server.stop()
         raise CommandError(f"cannot write {options.output}: {failed.strerror}") from None
     proxy = RecordingProxy(upstream, recording)
+    server.on_failure = end_this_process
     with held_signals(END_SIGNALS):
         server.start()
         sys.stdout.write(f"kvfake is listening on {address_of(settings['host'], server.port)}\n")
@@ -88,6 +89,8 @@ def command(options: Namespace) -> int:
         signal.sigwait(END_SIGNALS)
         server.stop()
         recording.close()
+        if server.failure is not None:
+            raise server_failed(server.failure)
         return 0 if recording.is_whole else FAILED
 
 

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 
 from kvfake.http.connection import WITHOUT_LENGTH, Action, Hang, Reset, Wait, apply_wire_fault, message_of, reason_phrase
-from kvfake.http.server import run_job
+from kvfake.http.workers import run_job
 from kvfake.services.messages import FIDELITY_HEADER, Headers, Job, Request, Response, WireFault
 from kvfake.world.journal import redact_headers
 

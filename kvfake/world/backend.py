@@ -11,11 +11,11 @@ import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from threading import Lock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from kvfake.errors import log_exception
+from kvfake.fork import new_lock
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Job, Operation, Refusal, Request, Response
 from kvfake.stores import DiscardingStore, StoreReader
@@ -64,7 +64,7 @@ class Backend:
         """``settings`` are those of the server's own world; ``defaults`` those of the worlds that are opened, if they differ, and
         ``make_world`` makes these.
         """
-        self._lock = Lock()
+        self._lock = new_lock()
         self._issuer = TokenIssuer()
         self._id = os.urandom(3).hex()  # tells this server's worlds from those of another server at the same address
         self._serial = 0

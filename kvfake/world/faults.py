@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
-from threading import RLock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kvfake.fork import new_lock
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Response, Sever, Wire, WireFault
 from kvfake.world.matching import Matcher, Wanted, in_python
@@ -242,7 +242,7 @@ class Faults:
     __slots__ = ("_added", "_lock", "_removed", "active")
 
     def __init__(self) -> None:
-        self._lock = RLock()
+        self._lock = new_lock()
         self.active: tuple[Fault, ...] = ()  # those that can still strike, oldest first
         self._added = 0
         self._removed: list[Fault] = []

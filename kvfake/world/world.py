@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from threading import RLock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from kvfake.fork import new_lock
 from kvfake.services import mattermost, persist
 from kvfake.stores import Store
 from kvfake.stores.memory import MAX_CHECKPOINTS, MemoryStore
@@ -65,7 +65,7 @@ class World:
         unless an ``executor`` has them done elsewhere.
         """
         self.id, self.serial, self.url, self.settings, self.tokens, self.executor = id, serial, url, settings, tokens, executor
-        self.lock = RLock()
+        self.lock = new_lock()
         self.operation_lock: AbstractContextManager[Any] = self.lock if executor is None else nullcontext()
         """Held while an operation is done and recorded, so both have one order. With an executor no request waits for another."""
         self.store: Store = MemoryStore() if store is None else store

@@ -1,0 +1,79 @@
+"""What a loop waits for: file descriptors that are ready, and time.
+
+Law: it knows numbers and calls; nothing of sockets, clients or jobs. Time is the machine's monotonic clock, which no test moves.
+"""
+
+from __future__ import annotations
+
+import heapq
+import select
+from collections.abc import Callable
+from typing import Any
+
+from kvfake.world.clock import machine_seconds
+
+READ, WRITE = select.POLLIN, select.POLLOUT  # epoll's are the same numbers
+
+_BEST: Callable[[], Any] = getattr(select, "epoll", select.poll)
+_MILLISECONDS = 1000  # poll counts in these, epoll in seconds
+
+
+class Poller:
+    """Waits until file descriptors can be read or written, with epoll, or with poll where there is no epoll. The standard library's
+    ``selectors`` does the same and takes twice the time.
+    """
+
+    def __init__(self, poller: Callable[[], Any] = _BEST) -> None:
+        self._poller = poller()
+        self._unit = _MILLISECONDS if poller is select.poll else 1
+        self._calls: dict[int, Callable[[], None]] = {}
+
+    def watch(self, fd: int, mask: int, call: Callable[[], None]) -> None:
+        """From now on wait for `READ` or `WRITE` of the file descriptor; a mask of 0 ends that. `wait` returns ``call``."""
+        if not mask:
+            if self._calls.pop(fd, None) is not None:
+                self._poller.unregister(fd)
+        elif fd in self._calls:
+            self._poller.modify(fd, mask)
+        else:
+            self._poller.register(fd, mask)
+            self._calls[fd] = call
+
+    def wait(self, seconds: float | None) -> list[Callable[[], None]]:
+        """The calls of the file descriptors that are ready, after so many seconds at most. One whose peer has closed is ready,
+        too.
+        """
+        calls = self._calls
+        return [calls[fd] for fd, _ in self._poller.poll(None if seconds is None else seconds * self._unit) if fd in calls]
+
+    def close(self) -> None:
+        self._calls.clear()
+        if hasattr(self._poller, "close"):  # epoll has one, poll has none
+            self._poller.close()
+
+
+class Timers:
+    """Calls at a later time, on one thread. ``moment`` is when `run` last read the clock; ``seconds`` are from there to the next
+    call, ``None`` if there is none.
+    """
+
+    now = staticmethod(machine_seconds)
+
+    def __init__(self) -> None:
+        self.moment = self.now()
+        self.seconds: float | None = None
+        self._waiting: list[tuple[float, int, Callable[[], None]]] = []
+        self._added = 0  # orders two of the same time
+
+    def after(self, seconds: float, call: Callable[[], None]) -> None:
+        """Have the call made so many seconds after `moment`."""
+        self._added += 1
+        heapq.heappush(self._waiting, (self.moment + seconds, self._added, call))
+        self.seconds = self._waiting[0][0] - self.moment
+
+    def run(self) -> None:
+        """Make the calls that are due."""
+        self.moment = self.now()
+        while self._waiting and self._waiting[0][0] <= self.moment:
+            heapq.heappop(self._waiting)[2]()
+        self.seconds = self._waiting[0][0] - self.moment if self._waiting else None
