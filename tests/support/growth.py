@@ -1,11 +1,12 @@
 """How the cost of something grows with its size: twice the input must not cost more than 2.5 times, in time and in memory.
 
-`make(size)` makes the input, outside of what is measured; `run(input)` is measured, and what it returns is dropped. Choose a size with
-which ``run`` takes some milliseconds: what is below `_MIN_SECONDS` and `_MIN_BYTES` counts as that much, because a machine's noise is
-larger. ``make`` is called again for each measurement, so ``run`` may use its input up.
+``make(size)`` makes the input, outside of what is measured. ``run(input)`` is measured, and what it returns is dropped. Choose a
+size with which ``run`` takes some milliseconds: what is below `_MIN_SECONDS` and `_MIN_BYTES` counts as that much, because a
+machine's noise is larger. ``make`` is called again for each measurement, so ``run`` may use its input up.
 
-Time is CPU time of this process, the least of several measurements, because a loaded machine only ever adds to it. Memory is the peak of what Python
-allocated during ``run``. A measurement that looks too large is repeated; code that really grows with the square doubles each time.
+Time is CPU time of this process, the least of several measurements, because a loaded machine only ever adds to it. Memory is the
+peak of what Python allocated during ``run``. A ratio that looks too large is measured again; code that really grows with the
+square is too slow each time.
 """
 
 from __future__ import annotations
