@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from kvfake.http.connection import Action, Close, Connection
 from kvfake.http.parser import MAX_BODY_BYTES
 from kvfake.services.messages import Job, Request, Response
+from tests.support.wire import without_date
 
 ECHOED = Response(200, (("Content-Type", "text/plain"),), b"")
 
@@ -43,7 +44,8 @@ def finish(connection: Connection) -> list[Action]:
 
 
 def said(actions: list[Action]) -> bytes:
-    return b"".join(action for action in actions if isinstance(action, bytes))
+    """What was sent, without the date."""
+    return without_date(b"".join(action for action in actions if isinstance(action, bytes)))
 
 
 def bodies(actions: list[Action]) -> list[bytes]:

@@ -330,7 +330,7 @@ class Server:
         """Carry out the pending actions."""
         actions, peer.pending = peer.pending, ()
         try:
-            self._carry_out(peer, actions)
+            self._carry_out(peer, actions or peer.connection.advance())
         except OSError:  # the client is gone
             self._drop(peer)
 

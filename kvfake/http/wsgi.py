@@ -15,12 +15,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from kvfake.http.connection import SO_LINGER_RESET, WITHOUT_LENGTH, Action, Hang, Reset, Wait, in_pieces, reason_phrase
-from kvfake.http.in_process import sent_body, wire_actions
+from kvfake.http.connection import (
+    SO_LINGER_RESET,
+    Action,
+    Hang,
+    Reset,
+    Wait,
+    final_headers,
+    in_pieces,
+    reason_phrase,
+    sent_body,
+    sent_length,
+)
+from kvfake.http.in_process import wire_actions
 from kvfake.http.parser import MAX_BODY_BYTES, UNEXPECTED_END
 from kvfake.http.router import Router
 from kvfake.services.go import BadEscape, unescape
-from kvfake.services.messages import FIDELITY_HEADER, Request, Response, error_response
+from kvfake.services.messages import Request, Response, error_response
 
 _UNQUOTED_IN_PATHS = "/!$&'()*+,;=:@~"  # RFC 3986, pchar and "/"
 _BODY_READ_BYTES = 1 << 20
@@ -48,11 +59,10 @@ class WsgiApp:
             response, wire_fault = error_response(502, text), None
         if wire_fault is not None:
             time.sleep(wire_fault.delay)
-        headers, body = list(response.headers), sent_body(request, response)
-        if response.status not in WITHOUT_LENGTH:
-            headers.append(("Content-Length", str(len(response.body))))
-        if response.rows:
-            headers.append((FIDELITY_HEADER, ", ".join(response.rows)))
+        headers = list(final_headers(response.headers, response.rows, date=""))  # the server sends one
+        body, length = sent_body(request.method, response), sent_length(request.method, response)
+        if length is not None:
+            headers.append(("Content-Length", str(length)))
         start_response(f"{response.status} {reason_phrase(response.status)}", headers)
         return _slowly(body, wire_fault.over) if wire_fault is not None else [body]
 
