@@ -306,7 +306,8 @@ class Connection:
             body.end(len(self._input) - self._at)
         will_end = bool(body.error) or body.is_too_long or not head.keep_alive or head.expects
         if body.is_done or body.error or (will_end and body.is_read):
-            self._is_cut_short = not body.is_done
+            is_ended = body.is_read_to_its_end if head.expects else body.is_done
+            self._is_cut_short = body.is_too_long or not is_ended
             self._head = self._body = None
             return self._answer(head, body.bytes, "" if body.is_read else body.error)
         return _YIELD if body.is_paused else _NOTHING

@@ -63,17 +63,20 @@ class Head(Record):
 RequestHead = tuple[str, bytes, Head]
 """Method, target and `Head`."""
 
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~\x80-\xff]+) HTTP/([0-9])\.([0-9])\r?")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~\x80-\xff]*) HTTP/([0-9])\.([0-9])\r?")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _FOLD_WITHOUT_COLON = re.compile(rb"^[^: \t\n][^:\n]*\n[ \t]", re.MULTILINE)
 _BLANKS = re.compile(rb"[ \t]+")
 _FRAMES = (b"content-length:", b"transfer-encoding:", b"upgrade:", b"proxy-connection:")
 _FRAMING = re.compile(rb"^(content-length|transfer-encoding|upgrade|proxy-connection):([^\n]*)\n", re.IGNORECASE | re.MULTILINE)
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_BLANK_IN_NAME = re.compile(rb"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [ !#$%&'*+\-.^_`|~0-9A-Za-z]*:[^\n]*\n", re.MULTILINE)
+_BLANK_IN_NAME = re.compile(
+    rb"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [ !#$%&'*+\-.^_`|~0-9A-Za-z]*:[\t\x20-\x7e\x80-\xff]*\r?\n", re.MULTILINE
+)
 _HOST = re.compile(rb"[!$%&'()*+,\-.0-9:;=A-Z\[\]_a-z~]*")  # httpguts.ValidHostHeader
-_AUTHORITY = rb"""(?:[^@/?]*@)?(?:\[[^\]@/?]*\]|[A-Za-z0-9\-._~!$&'()*+,;=<>"]*)(?::[0-9]*)?"""
+_AUTHORITY = rb"""(?:[^@/?]*@)?(?:\[[^\]@/?]*\]|[A-Za-z0-9\-._~!$&'()*+,;=<>"\x80-\xff]*)(?::[0-9]*)?"""
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+\-.]*):(//" + _AUTHORITY + rb"(?=[/?]|\Z)|(?=/(?!/)))")
+_OPAQUE = re.compile(rb"[A-Za-z][A-Za-z0-9+\-.]*:(?!/)")  # net/url: a scheme, and no path
 _START = b"GET / HTTP/1.1\r\n"
 _MAX_LENGTH = (1 << 63) - 1
 _MAX_DIGITS = 19
@@ -216,7 +219,10 @@ class HeadParser:
             if _FRAMES[0] in lowered or _FRAMES[1] in lowered or _FRAMES[2] in lowered or _FRAMES[3] in lowered:
                 pieces = _FRAMING.split(lines)  # text between, name, value, text between, ...
                 lines = b"".join(pieces[::3])
-                found = [(name.lower(), value.strip(b" \t\r")) for name, value in zip(pieces[1::3], pieces[2::3], strict=True)]
+                found = [
+                    (name.lower(), value.removesuffix(b"\r").strip(b" \t"))
+                    for name, value in zip(pieces[1::3], pieces[2::3], strict=True)
+                ]
                 if any(_CONTROL.search(value) for _, value in found):
                     raise BadRequest(BAD_REQUEST_TEXT)
                 framing += found
@@ -276,7 +282,7 @@ def request_line(line: bytes) -> tuple[bytes, bytes, bytes, bytes]:
     if parts is None:
         raise BadRequest(BAD_REQUEST_TEXT)
     method, target, major, minor = parts.groups()
-    if target[:1] != b"/" and target != b"*" and method != b"CONNECT" and not _ABSOLUTE.match(target):
+    if target[:1] != b"/" and target != b"*" and method != b"CONNECT" and not (_ABSOLUTE.match(target) or _OPAQUE.match(target)):
         raise BadRequest(BAD_REQUEST_TEXT)
     return method, target, major, minor
 
@@ -361,14 +367,20 @@ class Body:
         return self.is_done or self._kept.tell() >= self._limit
 
     @property
+    def is_read_to_its_end(self) -> bool:
+        """Whether whoever answers has seen that the body ends."""
+        return self.is_done and self._kept.tell() <= self._limit
+
+    @property
     def is_too_long(self) -> bool:
         """Whether whoever answers will read no more of it, and so much follows that ``net/http`` does not wait for its end."""
         return self._is_too_long and self._kept.tell() >= self._limit
 
     @property
     def bytes(self) -> bytes:
-        """The body; of one that has not come to its end, what is read of it."""
-        return self._kept.getvalue() if self.is_done else self._kept.getvalue()[: self._limit]
+        """The body; of one that is too long or has not come to its end, what is read of it."""
+        body = self._kept.getvalue()
+        return body if self.is_done and not self.is_too_long else body[: self._limit]
 
 
 class ChunkedBody(Body):
@@ -422,8 +434,10 @@ class ChunkedBody(Body):
 
     def _begin_chunk(self, line: bytes) -> None:
         carriage, size = line.find(b"\r"), line[:-2].rstrip(b" \t").partition(b";")[0]
-        if carriage != len(line) - 2:
-            self.error = "chunked line ends with bare LF" if carriage < 0 else "invalid CR in chunked line"
+        if carriage < 0:
+            self.error = "chunked line ends with bare LF"
+        elif carriage != len(line) - 2:
+            self.error = "invalid CR in chunked line"
         elif not _HEX.fullmatch(size[: _MAX_SIZE_DIGITS + 1]):
             self.error = "invalid byte in chunk length" if size else "empty hex number for chunk length"
         elif len(size) > _MAX_SIZE_DIGITS:
@@ -460,6 +474,10 @@ class ChunkedBody(Body):
             self.error = UNEXPECTED_END
         else:
             self.error = _LONG_TRAILER if unread > 1 else "http: unexpected EOF reading trailer"
+
+    @property
+    def is_read_to_its_end(self) -> bool:
+        return self.is_done and self._kept.tell() < self._limit  # the end is a chunk of its own
 
     @property
     def is_too_long(self) -> bool:

@@ -267,4 +267,4 @@ def call_application(app: Application, request: Request, base: bytes, path: byte
         if close is not None:
             close()
     status, headers = started
-    return forwarded_response(status, headers, b"".join(written))
+    return forwarded_response(request.method, status, headers, b"".join(written))
