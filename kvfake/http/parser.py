@@ -158,6 +158,7 @@ class HeadParser:
         method, target, major, minor = request_line(line)
         self._last_read = self.remembered = None
         result = yield from self._read(method, major, minor, block)
+        self._headers, self._lines = {}, {}  # they may be long
         if b"host" in result.headers and len(block) <= _MAX_REMEMBERED_BYTES:  # without it, only `CONNECT` is not refused
             self._last_read, self.remembered = (block, major, minor), result
         return method.decode(), target, result

@@ -49,7 +49,6 @@ def _seconds(make: Callable[[int], Input], run: Callable[[Input], object], size:
     measured = []
     for _ in range(_MEASUREMENTS):
         given = make(size)
-        gc.collect()
         gc.disable()
         try:
             began = time.process_time()
@@ -63,7 +62,6 @@ def _seconds(make: Callable[[int], Input], run: Callable[[Input], object], size:
 def _peak_bytes(make: Callable[[int], Input], run: Callable[[Input], object], size: int) -> int:
     """The most that was allocated at once during ``run``, beyond its input. What it returns counts too."""
     given = make(size)
-    gc.collect()
     tracemalloc.start()
     try:
         returned = run(given)

@@ -1,8 +1,8 @@
 """Streams of requests as clients, careless clients and attackers send them, and what must hold for each of them.
 
-`streams` makes them: requests of every form that the port knows, mostly well-formed, some damaged, cut at random places. The same seed
-makes the same streams. `StreamChecker` puts one to a double, whole and cut, without a socket: the answers must be the same, one for each
-request, and none of them kvfake's own 500.
+`streams` makes them: requests of every form that the port knows, mostly well-formed, some damaged, cut at random places. The same
+seed makes the same streams. `StreamChecker` puts one to a double, whole and cut, without a socket: the answers must be the same,
+one for each request, and none of them kvfake's own 500.
 """
 
 from __future__ import annotations
@@ -207,4 +207,5 @@ def _check_answers(sent: bytes, methods: list[str]) -> None:
             assert len(sent) >= int(length)
             sent = sent[int(length) :]
     if sent:
-        assert sent.startswith((b"HTTP/1.1 4", b"HTTP/1.1 5", b"HTTP/1.0 417")) and sent.count(b"HTTP/1.") == 1, sent
+        assert sent.startswith((b"HTTP/1.1 4", b"HTTP/1.1 5", b"HTTP/1.0 417")), sent
+        assert sent.count(b"HTTP/1.") == 1, sent
