@@ -352,7 +352,7 @@ HALF = (len(MESSAGE) + 1) // 2
 @pytest.fixture
 def first_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's time is that of `MESSAGE`."""
-    monkeypatch.setattr(connection_module._Machine, "time", lambda: 0.5)
+    monkeypatch.setattr(connection_module, "machine_time", lambda: 0.5)
 
 
 def answering(wire_fault: WireFault, body: bytes = b"body") -> Connection:

@@ -381,17 +381,19 @@ def sent_length(method: str, response: Response) -> int | None:
 
 
 def message_of(method: str, response: Response, body: bytes, keep_alive: bool, is_old: bool = False) -> bytes:
-    """The bytes of the response to a request with that method, with that body. ``is_old``: to an HTTP/1.0 request."""
-    start = _start(response.status, response.headers, response.rows, keep_alive, is_old, date())
-    length = sent_length(method, response)
+    """The bytes of the response to a request with that method, with that body. ``is_old``: to an HTTP/1.0 request. Its date is the
+    machine's time, and not that of a world's clock.
+    """
+    start = _start(response.status, response.headers, response.rows, keep_alive, is_old, int(machine_time()))
+    length = len(body) or sent_length(method, response)
     return start + b"\r\n" if length is None else b"%bContent-Length: %d\r\n\r\n%b" % (start, length, body)
 
 
 @lru_cache(maxsize=512)
-def _start(status: int, headers: Headers, rows: tuple[str, ...], keep_alive: bool, is_old: bool, date: str) -> bytes:
+def _start(status: int, headers: Headers, rows: tuple[str, ...], keep_alive: bool, is_old: bool, second: int) -> bytes:
     """The status line and the headers, but for Content-Length."""
     lines = [f"HTTP/1.{0 if is_old else 1} {status} {reason_phrase(status)}"]
-    lines += [f"{name}: {value}" for name, value in final_headers(headers, rows, date)]
+    lines += [f"{name}: {value}" for name, value in final_headers(headers, rows, date(second))]
     if keep_alive and is_old:
         lines.append("Connection: keep-alive")
     elif not keep_alive and not is_old:
@@ -413,17 +415,8 @@ def reason_phrase(status: int) -> str:
     return _REASON_PHRASES.get(status, "Unknown")
 
 
-class _Machine:
-    time = staticmethod(machine_time)  # in a class: freezegun replaces what modules hold
-
-
-def date() -> str:
-    """The value of ``Date`` (RFC 9110, 5.6.7): the machine's time, and not that of a world's clock. freezegun does not move it."""
-    return _date_of(int(_Machine.time()))
-
-
-@lru_cache(maxsize=2)
-def _date_of(seconds: int) -> str:
-    moment = time.gmtime(seconds)
+def date(second: int) -> str:
+    """The value of ``Date`` (RFC 9110, 5.6.7) in that second since 1970."""
+    moment = time.gmtime(second)
     day, month = _DAYS[moment.tm_wday], _MONTHS[moment.tm_mon - 1]
     return f"{day}, {moment.tm_mday:02} {month} {moment.tm_year} {time.strftime('%H:%M:%S', moment)} GMT"

@@ -27,6 +27,7 @@ from kvfake.http.connection import (
 )
 from kvfake.http.server import run_job
 from kvfake.services.messages import Headers, Job, Request, Response, WireFault
+from kvfake.world.clock import machine_time
 from kvfake.world.journal import redact_headers
 
 HeaderLines = Sequence[tuple[str | bytes, str | bytes]]
@@ -77,14 +78,14 @@ def wait_for_job(job: Job, timeout: float | None) -> Response:
 
 def reason_and_headers(request: Request, response: Response) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     """The text after the status, and the headers as they are sent."""
-    reason, headers = _without_length(response.status, response.headers, response.rows, date())
+    reason, headers = _without_length(response.status, response.headers, response.rows, int(machine_time()))
     length = sent_length(request.method, response)
     return reason, headers if length is None else [*headers, (b"Content-Length", b"%d" % length)]
 
 
 @lru_cache(maxsize=512)
-def _without_length(status: int, headers: Headers, rows: tuple[str, ...], date: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    headers = final_headers(headers, rows, date)
+def _without_length(status: int, headers: Headers, rows: tuple[str, ...], second: int) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    headers = final_headers(headers, rows, date(second))
     return reason_phrase(status).encode(), [(name.encode(), value.encode("latin-1")) for name, value in headers]
 
 
