@@ -309,7 +309,8 @@ class Connection:
             is_ended = body.is_read_to_its_end if head.expects else body.is_done
             self._is_cut_short = body.is_too_long or not is_ended
             self._head = self._body = None
-            return self._answer(head, body.bytes, "" if body.is_read else body.error)
+            came = body.read_bytes if self._is_cut_short else body.all_bytes
+            return self._answer(head, came, "" if body.is_read else body.error)
         return _YIELD if body.is_paused else _NOTHING
 
     # ---------------------------------------------------------------------------------------------------------- responses

@@ -378,10 +378,14 @@ class Body:
         return self._is_too_long and self._kept.tell() >= self._limit
 
     @property
-    def bytes(self) -> bytes:
-        """The body; of one that is too long or has not come to its end, what is read of it."""
-        body = self._kept.getvalue()
-        return body if self.is_done and not self.is_too_long else body[: self._limit]
+    def all_bytes(self) -> bytes:
+        """All that came of the body."""
+        return self._kept.getvalue()
+
+    @property
+    def read_bytes(self) -> bytes:
+        """What whoever answers reads of it."""
+        return self._kept.getvalue()[: self._limit]
 
 
 class ChunkedBody(Body):
