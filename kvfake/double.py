@@ -199,7 +199,7 @@ class ServerDouble(Double):
         """
         self.backend = Backend("", values, defaults, make_world)
         log = log_request if values["log"] else None
-        self.server = Server(lambda: Connection(self._router.answer, log), values["host"], values["port"])
+        self.server = Server(lambda: Connection(self._router.answer, log, self._router.body_bytes), values["host"], values["port"])
         self._wire(self.backend, values, values["public_url"] or address_of(values["host"], self.server.port))
 
     def open(self, settings: dict[str, Any]) -> Double:

@@ -144,6 +144,16 @@ def test_a_head_is_passed_on(url: str) -> None:
         assert one.send("GET", "/y").status == 299
 
 
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("length", [b"Content-Length: 12345\r\n", b""])
+def test_head_keeps_the_length_of_what_a_get_would_bring(door: str, length: bytes) -> None:
+    """Where the other server tells it; where it does not, nothing is made up."""
+    with saying(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n") as url, opened(door, fallback=url) as one:
+        reply = one.send("HEAD", "/x")
+        assert (reply.status, reply.body) == (200, b"")
+        assert reply.headers.get("Content-Length") == (length[16:-2].decode() or None)
+
+
 def test_a_target_that_is_no_ascii_is_passed_on_in_ascii(url: str) -> None:
     """Clients send raw UTF-8; what is encoded already stays as it is."""
     with opened("socket", fallback=url) as one:

@@ -135,6 +135,26 @@ def test_a_pattern_for_everything_leaves_the_stores_alone(door: str) -> None:
 
 
 STORES = "belongs to kvfake; faults.add(body=...) changes what a store answers"
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_an_answer_to_head_may_say_a_length(door: str) -> None:
+    """That of the body that a GET would bring. Of a mounted application likewise."""
+
+    def application(environ: dict[str, Any], start: Any) -> list[bytes]:
+        start("200 OK", [("Content-Length", "77")])
+        return [b""]
+
+    with opened(door) as one:
+        one.double.respond("HEAD", "/file", headers={"content-length": "1000"})
+        one.double.mount("/app", application)
+        for path, length in (("/file", "1000"), ("/app/x", "77")):
+            reply = one.send("HEAD", path)
+            assert (reply.status, reply.body) == (200, b"")
+            assert [value for name, value in reply.headers.items() if name.lower() == "content-length"] == [length]
+        assert one.send("GET", "/app/x").headers.get("Content-Length", "0") == "0"
+
+
 HEADERS = "headers: expected a name, and a value of Latin-1 on one line, got"
 PATHS = "path: expected one that begins with / and has no query, got"
 
@@ -169,6 +189,9 @@ PATHS = "path: expected one that begins with / and has no query, got"
         ("GET", "/a", {"headers": {"X": "y\r\nZ: z"}}, f"{HEADERS} 'X': 'y\\r\\nZ: z'"),
         ("GET", "/a", {"headers": {"X": "\u20ac"}}, f"{HEADERS} 'X': '\u20ac'"),
         ("GET", "/a", {"headers": {"X": 1}}, f"{HEADERS} 'X': 1"),
+        ("HEAD", "/a", {"headers": {"Content-Length": "-1"}}, "headers: Content-Length says how a message ends"),
+        ("HEAD", "/a", {"headers": {"Content-Length": "1"}, "body": "x"}, "headers: Content-Length says how a message ends"),
+        ("HEAD", "/a", {"headers": {"Connection": "close"}}, "headers: Connection says how a message ends"),
         ("GET", "/a", {"headers": {5: "x"}}, f"{HEADERS} 5: 'x'"),
         (
             "GET",

@@ -72,7 +72,6 @@ _MAX_FAILURES = 20  # of the loop itself, one after the other, before it gives u
 _FAILURE_PAUSE_SECONDS = 0.05
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _DATA = (bytes, memoryview)
-_BROKEN: tuple[Action, ...] = (message_of(UNEXPECTED, UNEXPECTED.body, keep_alive=False), Close(linger=True))
 
 
 class _Peer:
@@ -246,7 +245,7 @@ class Server:
             if peer.is_lingering or peer.pending:  # no answer can follow
                 self._drop(peer)
             elif peer in self._peers:
-                self._carry_out(peer, _BROKEN)
+                self._carry_out(peer, (message_of("GET", UNEXPECTED, UNEXPECTED.body, keep_alive=False), Close(linger=True)))
         except BaseException:
             log_exception()
             self._drop(peer)

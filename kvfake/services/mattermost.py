@@ -124,6 +124,19 @@ def read(request: Request, owner: str | None) -> Operation:
     return Operation(verb, owner, namespace(owner, prefix), key, request.body)
 
 
+def body_bytes(request: Request) -> int:
+    """How many bytes of the body the plugin reads: those of a set up to one more than the limit, before it looks at anything else
+    (M23); of another request none.
+    """
+    if _VERBS.get(request.method) != "set":
+        return 0
+    try:
+        _route(request)
+    except Refusal:
+        return 0
+    return MAX_VALUE_BYTES + 1
+
+
 def _route(request: Request) -> tuple[bytes, bytes]:
     """Prefix and key (M06, M20). A path that is not clean once it is decoded is redirected (M21)."""
     try:

@@ -56,15 +56,17 @@ def encoded_json(value: Any) -> bytes:
         raise ValueError(f"body: expected bytes, a text, or what JSON can hold: {wrong}") from None
 
 
-def checked_headers(headers: Any, defaults: Headers) -> Headers:
-    """The headers that a user gave, and those of ``defaults`` that they do not name."""
+def checked_headers(headers: Any, defaults: Headers, has_length: bool = False) -> Headers:
+    """The headers that a user gave, and those of ``defaults`` that they do not name. ``has_length``: they may say how long
+    the body is that a GET would bring.
+    """
     if headers is None:
         return defaults
     if not isinstance(headers, Mapping):
         raise ValueError(f"headers: expected names and values, got {headers!r}")
     for name, value in headers.items():
         _check_header(name, value)
-        if name.lower() in FRAMING_HEADERS:
+        if name.lower() in FRAMING_HEADERS and not (has_length and _is_length(name, value)):
             raise ValueError(f"headers: {name} says how a message ends, which is not for a user to say")
     return merged_headers(defaults, tuple(headers.items()))
 
@@ -80,13 +82,22 @@ def merged_headers(headers: Headers, more: Headers) -> Headers:
     return tuple(pair for pair in headers if pair[0].lower() not in names) + more
 
 
-def forwarded_response(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Response:
-    """What another program answered, as it can be sent on. ``ValueError`` for what cannot."""
+def forwarded_response(method: str, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Response:
+    """What another program answered to a request with that method, as it can be sent on. ``ValueError`` for what cannot. The answer
+    to a HEAD keeps its length, which is that of what a GET would bring.
+    """
     checked_number("status", status, int, 200, 599)
-    headers = tuple(headers)
+    has_length = method == "HEAD" and not body
+    kept: list[tuple[str, str]] = []
     for name, value in headers:
         _check_header(name, value)
-    return Response(status, tuple((name, value) for name, value in headers if name.lower() not in FRAMING_HEADERS), body)
+        if name.lower() not in FRAMING_HEADERS or (has_length and _is_length(name, value)):
+            kept.append((name, value))
+    return Response(status, tuple(kept), body)
+
+
+def _is_length(name: str, value: str) -> bool:
+    return name.lower() == "content-length" and value.isdecimal()
 
 
 # -------------------------------------------------------------------------------------------------------------- the table
@@ -132,8 +143,9 @@ class Routes:
         content = (encoded_body(body)[0] if json is None else encoded_json(json)) or b""
         if content and status in WITHOUT_BODY:
             raise ValueError(f"status: an answer of {status} has no body")
-        response = Response(status, checked_headers(headers, content_type), content)
-        route = Route(method.upper() if method else None, path, response)
+        method = method.upper() if method else None
+        response = Response(status, checked_headers(headers, content_type, method == "HEAD" and not content), content)
+        route = Route(method, path, response)
         if isinstance(checked_value("path", path), str):
             _check_path(path)
         others = [other for other in self.routes if other[:2] != route[:2]]
