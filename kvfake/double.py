@@ -168,7 +168,7 @@ class Double:
 
     def redact(self, text: str) -> str:
         """The text, with every token that this double knows cut short."""
-        return self._world.tokens.redact(text)
+        return self._world.tokens.redactor().without_tokens(text)
 
     @property
     def is_closed(self) -> bool:

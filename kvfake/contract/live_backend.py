@@ -17,7 +17,6 @@ from urllib.parse import quote_from_bytes
 
 from kvfake.contract.checks import client as checks_client
 from kvfake.contract.checks.client import ContractClient
-from kvfake.contract.redaction import Redactor
 from kvfake.contract.verify import check_store
 from kvfake.http_client import HttpClient, site_client
 from kvfake.services import mattermost, persist
@@ -26,6 +25,7 @@ from kvfake.settings import TOKEN_OPTIONS
 from kvfake.stores import Entry, Namespace
 from kvfake.world.clock import Clock, microseconds
 from kvfake.world.journal import IncomingRequest
+from kvfake.world.redaction import Redactor
 from kvfake.world.tokens import TokenIssuer, TokenTable
 from kvfake.world.world import APP, BOT, PROJECT, World
 

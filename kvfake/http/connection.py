@@ -25,8 +25,8 @@ from kvfake.http.parser import (
     HeadParser,
     request_line,
 )
-from kvfake.services.messages import FIDELITY_HEADER, Headers, Job, Request, Response, Sever, Wire, WireFault
-from kvfake.world.journal import redact_headers
+from kvfake.services.messages import FIDELITY_HEADER, Headers, Job, RedactedHeaders, Request, Response, Sever, Wire, WireFault
+from kvfake.world.redaction import BY_NAME
 
 Handler = Callable[[Request], Response | Job]
 """Answers a request: with a response, or, where that may block, with a job that makes one."""
@@ -134,7 +134,7 @@ class Connection:
         self._head: Head | None = None  # of the request whose body is being read, or whose job is running
         self._body: Body | None = None  # the body that is being read
         self._headers: dict[bytes, bytes] | None = None  # of the last request
-        self._redacted_headers: dict[bytes, bytes] = {}  # the same, redacted
+        self._redacted_headers = RedactedHeaders()  # the same, redacted
         self._has_served = self._follows_post = False
         self._is_half_closed = False  # the client will send no more
         self._is_cut_short = False  # the request is answered before its end
@@ -241,7 +241,7 @@ class Connection:
 
     def _answer(self, head: Head, body: bytes, body_error: str = "") -> tuple[Action, ...]:
         if head.headers is not self._headers:
-            self._headers, self._redacted_headers = head.headers, redact_headers(head.headers)
+            self._headers, self._redacted_headers = head.headers, BY_NAME.headers(head.headers)
         answer = self._handle(Request(self._method, self._target, head.headers, body, body_error, self._redacted_headers))
         if isinstance(answer, Response):
             return self._reply(head, answer)

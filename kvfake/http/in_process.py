@@ -14,8 +14,8 @@ from threading import Thread
 
 from kvfake.http.connection import WITHOUT_LENGTH, Action, Hang, Reset, Wait, apply_wire_fault, message_of, reason_phrase
 from kvfake.http.server import run_job
-from kvfake.services.messages import FIDELITY_HEADER, Headers, Job, Request, Response, WireFault
-from kvfake.world.journal import redact_headers
+from kvfake.services.messages import FIDELITY_HEADER, Headers, Job, RedactedHeaders, Request, Response, WireFault
+from kvfake.world.redaction import BY_NAME
 
 HeaderLines = Sequence[tuple[str | bytes, str | bytes]]
 
@@ -26,13 +26,13 @@ class RequestBuilder:
     """
 
     def __init__(self) -> None:
-        self._last: tuple[HeaderLines, dict[bytes, bytes], dict[bytes, bytes]] = ([], {}, {})
+        self._last: tuple[HeaderLines, dict[bytes, bytes], RedactedHeaders] = ([], {}, RedactedHeaders())
 
     def request(self, method: str, target: bytes, lines: HeaderLines, body: bytes) -> Request:
         last, headers, redacted = self._last
         if lines != last:
             headers = _merged(lines)
-            redacted = redact_headers(headers)
+            redacted = BY_NAME.headers(headers)
             self._last = lines, headers, redacted
         return Request(method, target, headers, body, "", redacted)
 

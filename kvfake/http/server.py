@@ -20,9 +20,9 @@ from typing import Any
 
 from kvfake.errors import log_exception
 from kvfake.http.connection import SO_LINGER_RESET, Action, Close, Connection, Hang, Reset, Wait, Yield
-from kvfake.services.mattermost import redact_query
 from kvfake.services.messages import UNEXPECTED, Job, Response
 from kvfake.world.clock import machine_seconds
+from kvfake.world.redaction import BY_NAME
 
 READ, WRITE = select.POLLIN, select.POLLOUT  # epoll's are the same numbers
 
@@ -150,7 +150,9 @@ def run_job(job: Job) -> Response:
 
 def log_request(method: str, target: bytes, status: int, size: int) -> None:
     """Write a line to stderr: method, target without tokens, status, bytes of the response's body."""
-    print(f"{method} {redact_query(target).decode('ascii', 'backslashreplace')} {status} {size}", file=sys.stderr, flush=True)
+    print(
+        f"{method} {BY_NAME.shown_target(target).decode('ascii', 'backslashreplace')} {status} {size}", file=sys.stderr, flush=True
+    )
 
 
 _BACKLOG = 1024
