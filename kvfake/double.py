@@ -21,6 +21,7 @@ from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults
 from kvfake.world.journal import Journal
 from kvfake.world.mappings import Mattermost, Persist
+from kvfake.world.redaction import BY_NAME
 from kvfake.world.routes import Application
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ class Double:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<kvfake.Double {self.url}>"
+        return f"<kvfake.Double {BY_NAME.redact_text(self.url)}>"
 
 
 class ServerDouble(Double):

@@ -210,7 +210,11 @@ def test_everything_is_passed_on(real: Double, url: str, file: Path) -> None:
         "m",
     )
     (exchange,) = real.journal
-    assert (exchange.method, exchange.path, exchange.request.json()["password"]) == ("POST", "/api/v4/users/login?a=b", "secret")
+    assert (exchange.method, exchange.path, exchange.request.json()) == (
+        "POST",
+        "/api/v4/users/login?a=b",
+        {"login_id": "ada", "password": "..."},
+    )
     assert exchange.request.headers["x-sent"] == "s"
     assert lines_of(file) == [{"number": 1, "method": "POST", "target": "/api/v4/users/login", "status": 201, "beside": True}]
 

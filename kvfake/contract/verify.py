@@ -34,7 +34,7 @@ from kvfake.services import mattermost, persist
 from kvfake.services.facts import ROWS
 from kvfake.settings import BY_NAME, PROFILES, REAL, SERVER, TOKEN_OPTIONS, WORLD, command_settings, of, resolve
 from kvfake.signals import DeferredSignals, Interrupted
-from kvfake.world.redaction import Redactor, shortened
+from kvfake.world.redaction import Redactor, printable, shortened
 
 _ROLES = {mattermost.NAME: (BOT, USER, PLAIN_USER), persist.NAME: (PROJECT, OTHER_PROJECT)}
 """Whose tokens are used for a service; the first token must be given. Mattermost's store refuses `PLAIN_USER`."""
@@ -110,7 +110,7 @@ class _Verification:
             try:
                 self._check(signals)
             except CommandError as failed:
-                self._report.stopped = str(failed)
+                self._report.stopped = self._redactor.redact(str(failed))
             except Interrupted as interrupted:
                 return interrupted.code
             finally:
@@ -199,7 +199,7 @@ def _takes_a_value(client: ContractClient, service: str, who: str) -> bool:
 
 
 def _shown(text: str, redactor: Redactor) -> str:
-    return shortened(redactor.redact(text), _MAX_SHOWN_CHARACTERS)
+    return shortened(printable(redactor.redact_text(text)), _MAX_SHOWN_CHARACTERS)
 
 
 def no_store_reason(http: HttpClient, response: CheckResponse, hint: str, redactor: Redactor) -> str:

@@ -40,6 +40,7 @@ class Request(Record):
     """
 
     __slots__ = ("base", "body", "body_error", "headers", "method", "path", "query", "redacted_headers", "target")
+    may_be_secret = ("body", "headers", "path", "query", "redacted_headers", "target")
     method: Final[str]
     target: Final[bytes]
     headers: Final[dict[bytes, bytes]]
@@ -138,6 +139,7 @@ class Response(Record):
     """
 
     __slots__ = ("body", "close", "headers", "rows", "status", "wire_fault")
+    may_be_secret = ("body", "headers")
     status: Final[int]
     headers: Final[Headers]
     body: Final[bytes]

@@ -187,7 +187,8 @@ class Redactor:
     def shown_target(self, target: bytes) -> bytes:
         """The target of a request that can be shown: without secrets in its query, and without a password before its host."""
         path, mark, query = target.partition(b"?")
-        return (path if path.startswith(b"/") else self.redact_message(path)) + mark + self.redact_message(query)
+        path = self.redact_bytes(path) if path.startswith(b"/") else self.redact_message(path)
+        return path + mark + self.redact_message(query) if mark else path
 
     def target(self, target: bytes) -> bytes:
         """The target of a request with a replacement for each ``access_token`` of its query."""
