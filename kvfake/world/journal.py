@@ -274,7 +274,7 @@ class Journal(Sequence[Exchange]):
     """The exchanges of one world, oldest first. It is bounded: ``dropped`` counts the oldest, which were dropped for newer ones."""
 
     __slots__ = (
-        "_forgotten", "_listener", "_max_body_bytes", "_max_bytes", "_max_exchanges", "_records", "_redactor",
+        "_forgotten", "_large_bytes", "_listener", "_max_body_bytes", "_max_bytes", "_max_exchanges", "_records", "_redactor",
         "bytes", "is_on", "lock", "seen", "settled", "total",
     )  # fmt: skip
 
@@ -283,6 +283,7 @@ class Journal(Sequence[Exchange]):
     ) -> None:
         """``lock`` is the world's; the caller of `record` holds it. ``redactor`` gives the one that knows the world's tokens."""
         self._max_exchanges, self._max_body_bytes, self.lock, self._redactor = max_exchanges, max_body_bytes, lock, redactor
+        self._large_bytes = MAX_BYTES // 2  # of one exchange
         self._max_bytes = max(MAX_BYTES, max_exchanges * EXCHANGE_BYTES)  # whoever asks for a million small exchanges gets them
         self._records: deque[_Recorded] = deque()
         self.bytes = 0  # of all exchanges; the headers that requests of one connection share count once
@@ -316,32 +317,34 @@ class Journal(Sequence[Exchange]):
         if size > self._max_body_bytes:
             body, response = self._cut(body, self._max_body_bytes), self._with_cut_body(response, self._max_body_bytes)
             size = len(body) + len(response.body)
+        size += EXCHANGE_BYTES + 2 * len(path) + len(query)  # a key is a part of the path
         if response.headers is not JSON:
             size += header_bytes(response.headers)
-        size += EXCHANGE_BYTES + len(path) + len(query) + len(key or b"") + len(owner or "")
         if keys:
             size += sum(map(len, keys)) + KEY_BYTES * len(keys)
-        if size + headers.size > MAX_BYTES // 2:
+        if size > self._large_bytes:
             body, path, query, response = self._fitted(body, path, query, response)
-            size = EXCHANGE_BYTES + sum(map(len, (body, path, query, response.body, key or b"", owner or "", *keys)))
+            size = EXCHANGE_BYTES + sum(map(len, (body, path, path, query, response.body, *keys)))
             size += header_bytes(response.headers) + KEY_BYTES * len(keys)
         record: _Recorded = (
             number, size, service, verb, key, keys, owner, request.method,
             headers, body, path, query, response, duration, fault,
         )  # fmt: skip
         if not records or records[-1][_HEADERS] is not headers:
-            self.bytes += headers.size
+            size += headers.size
         records.append(record)
         self.seen = number
-        self.bytes += size
+        self.bytes = size = self.bytes + size
         if self._listener is not None:
             try:
                 self._listener(Exchange(record, self._redactor))
             except Exception:  # the answer does not depend on who listens
                 log_exception()
-        while len(records) > self._max_exchanges or self.bytes > self._max_bytes:
+        if len(records) > self._max_exchanges:
             self._drop(records.popleft(), 0)
-        if self.bytes - self.settled > _SETTLE_BYTES:
+        if size > self._max_bytes:
+            self.give_up(self.bytes - self._max_bytes)
+        if size - self.settled > _SETTLE_BYTES:
             self._settle()
 
     def _drop(self, record: _Recorded, neighbour: int) -> None:

@@ -171,7 +171,7 @@ class Redactor:
     def header(self, name: bytes, value: bytes) -> bytes:
         """The value of a header, whose name is in lower case, that can be shown. What was redacted before stays as it is."""
         if name in _OF_CREDENTIALS:
-            return _credentials(value)
+            return _credentials(self.redact_bytes(value))
         return HIDDEN.encode() if _SECRET_NAME.search(name) else self.redact_message(value)
 
     def credentials(self, headers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
