@@ -21,7 +21,7 @@ from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults
 from kvfake.world.journal import Journal
 from kvfake.world.mappings import Mattermost, Persist
-from kvfake.world.redaction import BY_NAME
+from kvfake.world.redaction import shown_url
 from kvfake.world.routes import Application
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Double:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<kvfake.Double {BY_NAME.redact_text(self.url)}>"
+        return f"<kvfake.Double {shown_url(self.url)}>"
 
 
 class ServerDouble(Double):
@@ -199,7 +199,7 @@ class ServerDouble(Double):
         ``make_world`` makes these.
         """
         self.backend = Backend("", values, defaults, make_world)
-        log = log_request if values["log"] else None
+        log = partial(log_request, self.backend.own_world.tokens.redactor) if values["log"] else None
         self.server = Server(lambda: Connection(self._router.answer, log), values["host"], values["port"])
         self._wire(self.backend, values, values["public_url"] or address_of(values["host"], self.server.port))
 

@@ -121,10 +121,10 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     settings = _session_settings(config, {})
     if not settings:
         return None
-    from kvfake.world.redaction import BY_NAME, printable
+    from kvfake.world.redaction import printable, shown_url
 
     hidden = {"token": f"{len(settings.get('token', ()))} named", "control_token": "given"}
-    shown = {name: hidden.get(name) or BY_NAME.redact_text(str(value)) for name, value in settings.items()}
+    shown = {name: hidden.get(name) or shown_url(str(value)) for name, value in settings.items()}
     return printable("kvfake: " + ", ".join(f"{name}={value}" for name, value in sorted(shown.items())))
 
 
@@ -234,9 +234,9 @@ def _warn_of_kinder_answers(item: pytest.Item) -> None:
         return
     from kvfake.world.redaction import printable
 
-    rows = {row: exchange for exchanges in by_double.values() for exchange in exchanges for row in exchange.rows}
-    for row, exchange in sorted(rows.items()):
-        text = f"{row}: {exchange.method} {printable(exchange.path)} would have been refused by the plugin, or answered otherwise"
+    rows = {row: (double, one) for double, exchanges in by_double.items() for one in exchanges for row in one.rows}
+    for row, (double, exchange) in sorted(rows.items()):
+        text = f"{row}: {exchange.method} {printable(double.redact(exchange.path))} would have been refused by the plugin, or answered otherwise"
         warnings.warn(text + "; --kvfake-profile plugin-1.2 answers as it does", library.FidelityWarning, stacklevel=1)
 
 

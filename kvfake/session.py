@@ -14,7 +14,7 @@ from kvfake.errors import BIND_ERRORS, cannot_listen
 from kvfake.settings import SERVER, WORLD, from_keywords, resolve
 from kvfake.world.backend import SERVICES, local_world
 from kvfake.world.journal import Exchange
-from kvfake.world.redaction import BY_NAME, printable
+from kvfake.world.redaction import printable, shown_url
 from kvfake.world.tokens import TokenIssuer
 from kvfake.world.world import World
 
@@ -170,7 +170,7 @@ class DoubleFactory:
         yield from listed("asked of doubles that had ended, and refused:", after_end)
         for double, exchanges in by_double.items():
             if len(by_double) > 1:
-                yield f"{BY_NAME.redact_text(double.url)}:"
+                yield f"{shown_url(double.url)}:"
             yield from exchanges_of(double, exchanges)
 
     def close(self) -> None:

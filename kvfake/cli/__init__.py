@@ -56,7 +56,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _complain(text: str) -> None:
-    print(f"kvfake: {text}", file=sys.stderr, flush=True)
+    from kvfake.world.redaction import printable, shown_url
+
+    print(f"kvfake: {printable(shown_url(text))}", file=sys.stderr, flush=True)
 
 
 def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
@@ -82,11 +84,12 @@ def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
 
 def _serve(options: Namespace) -> int:
     from kvfake.signals import END_SIGNALS, held_signals
+    from kvfake.world.redaction import shown_url
 
     double, files = _bind(command_settings(vars(options), scopes=SCOPES))
     with held_signals(END_SIGNALS), files, double:
         double.server.start()
-        print(f"kvfake is listening on {double.url}", flush=True)
+        print(f"kvfake is listening on {shown_url(double.url)}", flush=True)
         signal.sigwait(END_SIGNALS)
         double.close()
         return 0 if files.finish(double.dump) else FAILED

@@ -45,6 +45,7 @@ _HINTS = {
 }
 _SETTINGS_OF_REAL = tuple(setting.name for setting in of(REAL))
 _UNREAD = frozenset(BY_NAME) - {"profile", *_SETTINGS_OF_REAL}
+_TOKEN_NAMES = tuple(flag[2:].replace("-", "_") for flag in TOKEN_OPTIONS)
 _PROFILE_OF_A_REAL_SERVER = "plugin-1.2"
 _GATEWAY_ERRORS = (502, 503, 504)
 _MAX_SHOWN_CHARACTERS = 200
@@ -100,7 +101,7 @@ class _Verification:
         self._options, self._tokens, self._profile = options, tokens, profile
         self._http = site_client(url, options.timeout, options.ca_file, bool(options.insecure))
         is_own = options.against is None
-        self._redactor = Redactor(tokens.values())
+        self._redactor = Redactor([*tokens.values(), *filter(None, map(vars(options).get, _TOKEN_NAMES))])
         self._report = Report(options.service, None if is_own else self._http.url, self._redactor)
         self._client = ContractClient(self._http, tokens, may_be_malformed=is_own or options.raw)
 

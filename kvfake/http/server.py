@@ -22,7 +22,7 @@ from kvfake.errors import log_exception
 from kvfake.http.connection import SO_LINGER_RESET, Action, Close, Connection, Hang, Reset, Wait, Yield
 from kvfake.services.messages import UNEXPECTED, Job, Response
 from kvfake.world.clock import machine_seconds
-from kvfake.world.redaction import BY_NAME
+from kvfake.world.redaction import Redactor
 
 READ, WRITE = select.POLLIN, select.POLLOUT  # epoll's are the same numbers
 
@@ -148,11 +148,10 @@ def run_job(job: Job) -> Response:
         return UNEXPECTED
 
 
-def log_request(method: str, target: bytes, status: int, size: int) -> None:
-    """Write a line to stderr: method, target without tokens, status, bytes of the response's body."""
-    print(
-        f"{method} {BY_NAME.shown_target(target).decode('ascii', 'backslashreplace')} {status} {size}", file=sys.stderr, flush=True
-    )
+def log_request(redactor: Callable[[], Redactor], method: str, target: bytes, status: int, size: int) -> None:
+    """Write a line to stderr: method, target without secrets, status, bytes of the response's body."""
+    shown = redactor().shown_target(target).decode("ascii", "backslashreplace")
+    print(f"{method} {shown} {status} {size}", file=sys.stderr, flush=True)
 
 
 _BACKLOG = 1024

@@ -191,8 +191,9 @@ class Redactor:
         return path + mark + self.redact_message(query) if mark else path
 
     def target(self, target: bytes) -> bytes:
-        """The target of a request with a replacement for each ``access_token`` of its query."""
-        return redact_query(target, self._query_value)
+        """The target of a request, or a URL, with a replacement for each ``access_token`` of its query, without other secrets."""
+        path, mark, query = redact_query(target, self._query_value).partition(b"?")
+        return path + mark + _replaced(query, _named_spans(query))
 
     def learn_from(self, headers: Headers) -> None:
         """Learn the tokens of a session from the response that begins it."""
@@ -311,7 +312,7 @@ def _places(text: bytes, part: bytes) -> Iterator[int]:
 _NAMES = b"|".join(re.escape(name.encode()) for name in SECRET_NAMES)
 _SECRET_NAME = re.compile(rb"(?:%b)\Z" % _NAMES)
 _NAMED = re.compile(rb"(?:%b)[\"'\]]{0,2}[ \t\r\n]*([:=])[ \t\r\n]*" % _NAMES)
-_USERINFO = re.compile(rb"//[^/?#\s:@\"'<>]*:([^/?#\s\"'<>]+)@")  # RFC 3986: user:password@host
+_USERINFO = re.compile(rb"(//[^/?#\s:@\"'<>]*:)([^/?#\s\"'<>]+)@")  # RFC 3986: user:password@host
 _QUOTE = re.compile(rb"(\\*)([\"'])")
 _BRACKETS = re.compile(rb"\"(?:[^\"\\]|\\.?)*(?:\"|\Z)|([\[{])|([\]}])", re.DOTALL)
 _NO_SECRET = re.compile(rb"(?:null|true|false)(?![\w.])")
@@ -331,15 +332,20 @@ def _named_spans(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     position = 0
     for found in _NAMED.finditer(text.text):
         start = text.written(found.end(), found.end() + 1)[0] if found.end() < len(text.text) else len(data)
-        if start < position:
+        if start < position or _LABEL.match(data, start):
             continue
         start, position, replacement = _value_span(data, start, found[1] == b":")
         if position > start:
             yield start, position, replacement
     for found in _USERINFO.finditer(text.text):
-        yield *text.written(*found.span(1)), HIDDEN.encode()
+        yield *text.written(*found.span(2)), HIDDEN.encode()
     for found in _PART.finditer(data):
         yield *found.span(1), HIDDEN.encode()
+
+
+def shown_url(text: str) -> str:
+    """The URL, or a text with one, without the password before the host."""
+    return _in_bytes(text, lambda data: _USERINFO.sub(rb"\1...@", data))
 
 
 def _value_span(data: bytes, start: int, is_member: bool) -> tuple[int, int, bytes]:
