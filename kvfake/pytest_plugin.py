@@ -236,7 +236,8 @@ def _warn_of_kinder_answers(item: pytest.Item) -> None:
 
     rows = {row: (double, one) for double, exchanges in by_double.items() for one in exchanges for row in one.rows}
     for row, (double, exchange) in sorted(rows.items()):
-        text = f"{row}: {exchange.method} {printable(double.redact(exchange.path))} would have been refused by the plugin, or answered otherwise"
+        asked = printable(double.redact(f"{exchange.method} {exchange.path}"))
+        text = f"{row}: {asked} would have been refused by the plugin, or answered otherwise"
         warnings.warn(text + "; --kvfake-profile plugin-1.2 answers as it does", library.FidelityWarning, stacklevel=1)
 
 
