@@ -356,6 +356,9 @@ def test_the_error_of_a_seed_shows_none(mark: Marks, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"tokens / s3cr\.\.\.|the name s3cr\.\.\. stands twice") as wrong:
             Double(seed=str(seed))
         assert mark.found_in(str(wrong.value)) == []
+    seed.write_text('{"kvfake": 1, "persist": {"project": {"key": "one", "key": "two"}}}')
+    with pytest.raises(ValueError, match="the name 'key' stands twice"):
+        Double(seed=str(seed))
 
 
 def test_help_shows_no_value_of_a_variable(
@@ -476,9 +479,10 @@ def test_a_short_token_garbles_no_word() -> None:
 
 def test_a_token_at_the_place_of_a_cut(mark: Marks) -> None:
     """Is left out as a whole, so that no part of it is shown."""
-    with opened("wsgi", journal_body_bytes=30, token=["a-token-of-some-length=app/bot"]) as one:
-        one.send("PUT", f"{KV}/k", {"Authorization": "Bearer a-token-of-some-length"}, b'"0123456789 a-token-of-some-length"')
-        assert one.double.journal[0].request.body == b'"0123456789 '
+    token = "a-token-of-some-length"
+    with opened("wsgi", journal_body_bytes=40, token=[f"{token}=app/bot"]) as one:
+        one.send("PUT", f"{KV}/k", {"Authorization": f"Bearer {token}"}, f'"{token} 1234 {token}"'.encode())
+        assert one.double.journal[0].request.body == b'"a-to... 1234 '
 
 
 def test_a_compressed_body_beside_the_stores_is_not_shown() -> None:

@@ -236,9 +236,10 @@ class JournalTotal:
     def settle(self, journal: Journal) -> None:
         """Count what the journal has now. The caller holds its lock."""
         with self._lock:
-            self._count(journal)
-            if self._bytes > MAX_TOTAL_BYTES:
-                self._shrink(journal)
+            if journal.total is self:
+                self._count(journal)
+                if self._bytes > MAX_TOTAL_BYTES:
+                    self._shrink(journal)
 
     def _count(self, journal: Journal) -> None:
         self._bytes += journal.bytes - journal.settled
@@ -435,8 +436,9 @@ class Journal(Sequence[Exchange]):
         return count
 
     def _settle(self) -> None:
-        if self.total is not None:
-            self.total.settle(self)
+        total = self.total
+        if total is not None:
+            total.settle(self)
 
     # ------------------------------------------------------------------------------------------------------- questions
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import accumulate, islice, takewhile
 from threading import Lock
 from typing import AnyStr
 
@@ -230,15 +230,10 @@ def header_bytes(headers: Iterable[tuple[AnyStr, AnyStr]]) -> int:
 
 def cut_headers(headers: Collection[tuple[AnyStr, AnyStr]], written: Callable[[str], AnyStr]) -> list[tuple[AnyStr, AnyStr]]:
     """The first headers, as many as are kept, and one that says how many are not. ``written`` makes a name or value of a text."""
-    kept: list[tuple[AnyStr, AnyStr]] = []
-    size = 2 * HEADER_OVERHEAD_BYTES
-    for header in headers:
-        size += header_bytes([header])
-        if size > MAX_HEADERS_BYTES:
-            break
-        kept.append(header)
-    kept.append((written(CUT_HEADER), written(f"{len(headers) - len(kept)} of {len(headers)} headers are not kept")))
-    return kept
+    sizes = accumulate((header_bytes([header]) for header in headers), initial=2 * HEADER_OVERHEAD_BYTES)
+    count = sum(1 for _ in takewhile(lambda size: size <= MAX_HEADERS_BYTES, sizes)) - 1
+    said = f"{len(headers) - count} of {len(headers)} headers are not kept"
+    return [*islice(headers, count), (written(CUT_HEADER), written(said))]
 
 
 def _in_bytes(text: str, redact: Callable[[bytes], bytes]) -> str:
