@@ -304,6 +304,21 @@ def test_verdicts_show_none(mark: Marks, tmp_path: Path, capsys: pytest.CaptureF
             assert [line for line in (shown.out + shown.err + xml).splitlines() if not line.isprintable()] == []
 
 
+def test_what_a_recorded_server_said_is_compared_in_lines_that_can_be_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever its target, its headers, its token and its body hold: nothing that moves a cursor or turns the order of a line."""
+    odd, file = TITLE + BIDI + "\n\x9b31m", tmp_path / "recording.jsonl"
+    answered = {"status": 400, "headers": {"content-type": "x\x1b[31m"}, "body": odd}
+    line = {"number": 1, "method": "GET" + TITLE, "target": f"{KV}/{odd}", "headers": {"authorization": "Bearer \x1b[31m"}}
+    first = {"kvfake_recording": 1, "against": "http://real.example"}
+    file.write_text("".join(json.dumps(one) + "\n" for one in (first, {**line, "body": odd, "answer": answered})))
+    assert main(["compare", str(file)]) == 1
+    shown = capsys.readouterr()
+    assert "\\x1b]0;owned\\x07" in shown.out
+    assert [line for line in shown.out.splitlines() if not line.isprintable()] == []
+
+
 # -------------------------------------------------------------------------------------------------------- settings and errors
 
 

@@ -233,7 +233,9 @@ def cut_headers(headers: Collection[tuple[AnyStr, AnyStr]], written: Callable[[s
     sizes = accumulate((header_bytes([header]) for header in headers), initial=2 * HEADER_OVERHEAD_BYTES)
     count = sum(1 for _ in takewhile(lambda size: size <= MAX_HEADERS_BYTES, sizes)) - 1
     said = f"{len(headers) - count} of {len(headers)} headers are not kept"
-    return [*islice(headers, count), (written(CUT_HEADER), written(said))]
+    kept = list(islice(headers, count))
+    kept.append((written(CUT_HEADER), written(said)))
+    return kept
 
 
 def _in_bytes(text: str, redact: Callable[[bytes], bytes]) -> str:
