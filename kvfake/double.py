@@ -21,6 +21,7 @@ from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults
 from kvfake.world.journal import Journal
 from kvfake.world.mappings import Mattermost, Persist
+from kvfake.world.redaction import shown_url
 from kvfake.world.routes import Application
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class Double:
 
     def redact(self, text: str) -> str:
         """The text, with every token that this double knows cut short."""
-        return self._world.tokens.redact(text)
+        return self._world.tokens.redactor().without_tokens(text)
 
     @property
     def is_closed(self) -> bool:
@@ -187,7 +188,7 @@ class Double:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<kvfake.Double {self.url}>"
+        return f"<kvfake.Double {shown_url(self.url)}>"
 
 
 class ServerDouble(Double):
@@ -198,7 +199,7 @@ class ServerDouble(Double):
         ``make_world`` makes these.
         """
         self.backend = Backend("", values, defaults, make_world)
-        log = log_request if values["log"] else None
+        log = partial(log_request, self.backend.own_world.tokens.redactor) if values["log"] else None
         self.server = Server(lambda: Connection(self._router.answer, log, self._router.body_bytes), values["host"], values["port"])
         self._wire(self.backend, values, values["public_url"] or address_of(values["host"], self.server.port))
 

@@ -95,7 +95,7 @@ class JournalFile(LineFile):
 
     def write(self, world: World, exchange: Exchange) -> None:
         """Add a line: the exchange, and the id of its world."""
-        record = {"world": world.id, **exchange.to_dict(world.tokens.redact)}
+        record = {"world": world.id, **exchange.to_dict()}
         self.add(json.dumps(record, ensure_ascii=False) + "\n")
 
 

@@ -121,9 +121,11 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     settings = _session_settings(config, {})
     if not settings:
         return None
+    from kvfake.world.redaction import printable, shown_url
+
     hidden = {"token": f"{len(settings.get('token', ()))} named", "control_token": "given"}
-    shown = {name: hidden.get(name, value) for name, value in settings.items()}
-    return "kvfake: " + ", ".join(f"{name}={value}" for name, value in sorted(shown.items()))
+    shown = {name: hidden.get(name) or shown_url(str(value)) for name, value in settings.items()}
+    return printable("kvfake: " + ", ".join(f"{name}={value}" for name, value in sorted(shown.items())))
 
 
 # ------------------------------------------------------------------------------------------------------------------- fixtures
@@ -228,9 +230,14 @@ def _skipping_unsupported(item: pytest.Item) -> Iterator[None]:
 def _warn_of_kinder_answers(item: pytest.Item) -> None:
     factory = item.config.stash.get(_FACTORY, None)
     by_double = factory.exchanges() if factory is not None else {}
-    rows = {row: exchange for exchanges in by_double.values() for exchange in exchanges for row in exchange.rows}
-    for row, exchange in sorted(rows.items()):
-        text = f"{row}: {exchange.method} {exchange.path} would have been refused by the plugin, or answered otherwise"
+    if not by_double:
+        return
+    from kvfake.world.redaction import printable
+
+    rows = {row: (double, one) for double, exchanges in by_double.items() for one in exchanges for row in one.rows}
+    for row, (double, exchange) in sorted(rows.items()):
+        asked = printable(double.redact(f"{exchange.method} {exchange.path}"))
+        text = f"{row}: {asked} would have been refused by the plugin, or answered otherwise"
         warnings.warn(text + "; --kvfake-profile plugin-1.2 answers as it does", library.FidelityWarning, stacklevel=1)
 
 

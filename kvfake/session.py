@@ -14,6 +14,7 @@ from kvfake.errors import BIND_ERRORS, cannot_listen
 from kvfake.settings import SERVER, WORLD, from_keywords, resolve
 from kvfake.world.backend import SERVICES, local_world
 from kvfake.world.journal import Exchange
+from kvfake.world.redaction import printable, shown_url
 from kvfake.world.tokens import TokenIssuer
 from kvfake.world.world import World
 
@@ -33,10 +34,11 @@ def exchanges_of(double: Double, exchanges: list[Exchange]) -> Iterator[str]:
     holdings = double.holdings()
     for name, owner, keys in holdings[:MAX_LINES]:
         more = ", ..." if len(keys) > MAX_KEYS else ""
-        yield f"{name} of {short(owner)} holds {len(keys)}: {', '.join(map(short, keys[:MAX_KEYS]))}{more}"
+        shown = ", ".join(short(double.redact(key)) for key in keys[:MAX_KEYS])
+        yield f"{name} of {short(double.redact(owner))} holds {len(keys)}: {shown}{more}"
     if len(holdings) > MAX_LINES:
         yield f"({len(holdings) - MAX_LINES} more stores)"
-    yield from listed("faults that never struck:", [str(fault) for fault in double.faults.unused])
+    yield from listed("faults that never struck:", [double.redact(str(fault)) for fault in double.faults.unused])
 
 
 def listed(title: str, lines: list[str]) -> Iterator[str]:
@@ -56,16 +58,17 @@ def _exchange_lines(double: Double, title: str, exchanges: list[Exchange]) -> It
     for exchange in exchanges[-MAX_EXCHANGES:]:
         who = exchange.owner or ("a token that is not known" if "authorization" in exchange.request.headers else "no token")
         rows = f" [kinder than the plugin: {', '.join(exchange.rows)}]" if exchange.rows else ""
-        fault = f" [fault: {short(str(exchange.fault))}]" if exchange.fault is not None else ""
-        yield f"  {exchange.method} {short(exchange.path)} by {short(who)}: {exchange.status or 'no answer'}{rows}{fault}"
+        fault = f" [fault: {short(double.redact(str(exchange.fault)))}]" if exchange.fault is not None else ""
+        path = short(double.redact(exchange.path))
+        yield f"  {exchange.method} {path} by {short(double.redact(who))}: {exchange.status or 'no answer'}{rows}{fault}"
         for arrow, body in ((">", exchange.request.body), ("<", exchange.response.body)):
             if body:
-                yield f"    {arrow} {short(double.redact(body.decode('utf-8', 'backslashreplace')).rstrip())}"
+                yield f"    {arrow} {short(body.decode('utf-8', 'backslashreplace').rstrip())}"
 
 
 def short(text: str) -> str:
     """The text in one line that a terminal can show, cut at `MAX_CHARACTERS`."""
-    line = "".join([one if one.isprintable() else repr(one)[1:-1] for one in text[: MAX_CHARACTERS + 1]])
+    line = printable(text[: MAX_CHARACTERS + 1])
     return line if len(line) <= MAX_CHARACTERS else line[:MAX_CHARACTERS] + "..."
 
 
@@ -167,7 +170,7 @@ class DoubleFactory:
         yield from listed("asked of doubles that had ended, and refused:", after_end)
         for double, exchanges in by_double.items():
             if len(by_double) > 1:
-                yield f"{double.url}:"
+                yield f"{shown_url(double.url)}:"
             yield from exchanges_of(double, exchanges)
 
     def close(self) -> None:

@@ -241,7 +241,7 @@ def test_a_wrong_flag(command: str, flag: str, value: str, possible: str, capsys
         ("KVFAKE_PORT", "many", "0 (any free port) to 65535"),
         ("KVFAKE_STRICT", "maybe", "one of 1, true, yes, on, 0, false, no, off"),
         ("KVFAKE_LOG", "2", "one of 1, true, yes, on, 0, false, no, off"),
-        ("KVFAKE_TOKEN", "a=app/bot b", "'b' is not TOKEN=OWNER"),
+        ("KVFAKE_TOKEN", "a=app/bot b", "a text of 1 character is not TOKEN=OWNER"),
         ("KVFAKE_PROFILE", "plugin", "one of documented, plugin-1.2"),
         ("KVFAKE_JOURNAL", "\udcff", "a text that UTF-8 can hold"),
     ],

@@ -462,7 +462,7 @@ def test_the_closest_marker_wins(pytester: pytest.Pytester) -> None:
             "'port' is not a setting here; there are: profile, strict, token, mattermost_missing, ",
         ),
         ("profile='newest'", "profile: expected one of documented, plugin-1.2, got 'newest'"),
-        ("token=['x']", "token: 'x' is not TOKEN=OWNER, such as my-token=app/bot or my-token=project:project"),
+        ("token=['x']", "token: a text of 1 character is not TOKEN=OWNER, such as my-token=app/bot or my-token=project:project"),
         (
             "'plugin-1.2'",
             "takes settings by name (profile, strict, token, mattermost_missing, ",
@@ -483,7 +483,7 @@ def test_a_wrong_marker_is_an_error_that_says_what_is_possible(pytester: pytest.
     ("args", "variable", "words"),
     [
         (["--kvfake-profile=x"], "", "kvfake: --kvfake-profile: expected one of documented, plugin-1.2, got 'x'"),
-        (["--kvfake-token=x"], "", "kvfake: --kvfake-token: 'x' is not TOKEN=OWNER"),
+        (["--kvfake-token=x"], "", "kvfake: --kvfake-token: a text of 1 character is not TOKEN=OWNER"),
         ([], "KVFAKE_STRICT", "kvfake: KVFAKE_STRICT: expected one of 1, true, yes, on, 0, false, no, off, got 'x'"),
         (
             ["-o", "kvfake_mattermost_missing=x"],

@@ -60,7 +60,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _complain(text: str) -> None:
-    print(f"kvfake: {text}", file=sys.stderr, flush=True)
+    from kvfake.world.redaction import printable, shown_url
+
+    print(f"kvfake: {printable(shown_url(text))}", file=sys.stderr, flush=True)
 
 
 def _allow_open_files() -> None:
@@ -105,12 +107,13 @@ def _exit_code(double: ServerDouble, code: int) -> int:
 
 def _serve(options: Namespace) -> int:
     from kvfake.signals import END_SIGNALS, held_signals
+    from kvfake.world.redaction import shown_url
 
     _allow_open_files()
     double, files = _bind(command_settings(vars(options), scopes=SCOPES))
     with held_signals(END_SIGNALS), files, double:
         double.server.start()
-        print(f"kvfake is listening on {double.url}", flush=True)
+        print(f"kvfake is listening on {shown_url(double.url)}", flush=True)
         signal.sigwait(END_SIGNALS)
         double.close()
         return _exit_code(double, 0 if files.finish(double.dump) else FAILED)

@@ -18,7 +18,6 @@ from kvfake.contract import DIFFERENT, write_text
 from kvfake.contract.attribution import Difference, Elsewhere, Past, mismatches
 from kvfake.contract.recorded_state import Place, RecordedState, Step, Value, is_done, label_of, values_after
 from kvfake.contract.recording import Recording, read
-from kvfake.contract.redaction import printable
 from kvfake.http.connection import sent_body
 from kvfake.http.router import Router
 from kvfake.services import mattermost
@@ -27,6 +26,7 @@ from kvfake.services.messages import Operation, Response
 from kvfake.settings import BY_NAME, SERVER, WORLD, command_settings, resolve
 from kvfake.stores import Entry, Namespace
 from kvfake.world.backend import Backend
+from kvfake.world.redaction import printable
 
 RECORDED_PROFILE = "plugin-1.2"  # a recording is of a real server
 

@@ -15,7 +15,6 @@ from functools import partial
 from kvfake import __version__
 from kvfake.contract.checks.client import ContractClient
 from kvfake.contract.recording import RecordingWriter, is_beside
-from kvfake.contract.redaction import Redactor
 from kvfake.contract.verify import no_store_reason
 from kvfake.double import address_of
 from kvfake.errors import BIND_ERRORS, UNREACHABLE, CommandError, UsageError, cannot_listen, server_failed
@@ -28,6 +27,7 @@ from kvfake.services import mattermost, persist
 from kvfake.services.messages import JSON, Job, Request, Response, error_response
 from kvfake.settings import PORT_OF_SERVE_ONLY, REAL, SERVER, command_settings
 from kvfake.signals import END_SIGNALS, end_this_process, held_signals
+from kvfake.world.redaction import Redactor
 
 FAILED = 1
 HEALTH = b"/_kvfake/health"

@@ -25,7 +25,7 @@ from kvfake.world import datafile
 from kvfake.world.backend import SERVICES, Backend, WorldEnded
 from kvfake.world.datafile import DataError, parse
 from kvfake.world.faults import FUNCTIONS, Fault, FaultArguments
-from kvfake.world.matching import from_json, to_json
+from kvfake.world.matching import Matcher, from_json, to_json
 from kvfake.world.routes import Route
 from kvfake.world.world import APP, BOT, PROJECT, World
 
@@ -289,17 +289,14 @@ def show_journal(request: ControlRequest) -> Payload:
         except ValueError:
             raise BadRequest(f"{name}: expected a whole number, got {query[name]!r}") from None
     since = query.pop("since", 0)
-    with world.lock:
-        exchanges = [exchange for exchange in world.journal.filter(**query) if exchange.number > since]
-        dropped, seen = world.journal.dropped, world.journal.seen
-    return {"exchanges": [exchange.to_dict(world.tokens.redact) for exchange in exchanges], "dropped": dropped, "seen": seen}
+    matcher = Matcher(**query)
+    exchanges, dropped, seen, _ = world.journal.snapshot()
+    found = [exchange for exchange in exchanges if exchange.number > since and matcher.matches(exchange)]
+    return {"exchanges": [exchange.to_dict() for exchange in found], "dropped": dropped, "seen": seen}
 
 
 def clear_journal(request: ControlRequest) -> Payload:
-    with request.world.lock:
-        count = len(request.world.journal)
-        request.world.journal.clear()
-    return {"forgotten": count}
+    return {"forgotten": request.world.journal.clear()}
 
 
 # --------------------------------------------------------------------------------------------------------------------- clock

@@ -31,9 +31,9 @@ from kvfake.http.parser import (
     RequestHead,
     request_line,
 )
-from kvfake.services.messages import FIDELITY_HEADER, Headers, Job, Request, Response, Sever, Wire, WireFault
+from kvfake.services.messages import FIDELITY_HEADER, Headers, Job, RedactedHeaders, Request, Response, Sever, Wire, WireFault
 from kvfake.world.clock import machine_time
-from kvfake.world.journal import redact_headers
+from kvfake.world.redaction import BY_NAME
 
 Handler = Callable[[Request], Response | Job]
 """Answers a request: with a response, or, where that may block, with a job that makes one."""
@@ -156,7 +156,7 @@ class Connection:
         self._head: Head | None = None  # of the request whose body is being read, or whose job is running
         self._body: Body | None = None  # the body that is being read
         self._redacted_head: Head | None = None
-        self._redacted_headers: dict[bytes, bytes] = {}  # those of that head
+        self._redacted_headers = RedactedHeaders()  # those of that head
         self._has_served = self._follows_post = False  # and nothing was read of the next request
         self._served_at_once = 0  # requests since the last `Yield`
         self._is_half_closed = False  # the client will send no more
@@ -319,7 +319,7 @@ class Connection:
         if head is self._redacted_head:
             redacted = self._redacted_headers
         else:
-            redacted = redact_headers(head.headers)
+            redacted = BY_NAME.headers(head.headers)
             if head is self._parser.remembered:
                 self._redacted_head, self._redacted_headers = head, redacted
         answer = self._handle(Request(self._method, self._target, head.headers, body, body_error, redacted))

@@ -26,9 +26,9 @@ from kvfake.http.connection import (
     sent_length,
 )
 from kvfake.http.workers import run_job
-from kvfake.services.messages import Headers, Job, Request, Response, WireFault
+from kvfake.services.messages import Headers, Job, RedactedHeaders, Request, Response, WireFault
 from kvfake.world.clock import machine_time
-from kvfake.world.journal import redact_headers
+from kvfake.world.redaction import BY_NAME
 
 HeaderLines = Sequence[tuple[str | bytes, str | bytes]]
 
@@ -39,13 +39,13 @@ class RequestBuilder:
     """
 
     def __init__(self) -> None:
-        self._last: tuple[HeaderLines, dict[bytes, bytes], dict[bytes, bytes]] = ([], {}, {})
+        self._last: tuple[HeaderLines, dict[bytes, bytes], RedactedHeaders] = ([], {}, RedactedHeaders())
 
     def request(self, method: str, target: bytes, lines: HeaderLines, body: bytes) -> Request:
         last, headers, redacted = self._last
         if lines != last:
             headers = _merged(lines)
-            redacted = redact_headers(headers)
+            redacted = BY_NAME.headers(headers)
             self._last = lines, headers, redacted
         return Request(method, target, headers, body, "", redacted)
 

@@ -15,9 +15,9 @@ from typing import Any
 from kvfake.errors import CONTROL_OFF, log_exception
 from kvfake.http.parser import MAX_BODY_BYTES, split_absolute
 from kvfake.services import go, mattermost, persist
-from kvfake.services.mattermost import redact_query
 from kvfake.services.messages import UNEXPECTED, Job, Lane, Request, Response, error_response
 from kvfake.world.backend import WORLD_MARK, Backend, WorldEnded
+from kvfake.world.redaction import BY_NAME
 from kvfake.world.routes import Application, forwarded_response
 from kvfake.world.world import World
 
@@ -65,7 +65,7 @@ class Router:
                 return Job(partial(_call_control, self._control, request, world or self._backend.own_world), lane)
             return self._answer_unusual(request, world)
         except WorldEnded as ended:
-            target = redact_query(request.target).decode("utf-8", "backslashreplace")
+            target = BY_NAME.shown_target(request.target).decode("utf-8", "backslashreplace")
             self._backend.note_request_after_end(f"{request.method} {target} (world {ended})")
             return error_response(410, f"the world {ended} has ended: nothing of this request was done")
         except go.BadEscape:

@@ -25,13 +25,14 @@ from kvfake.fork import keep_from_children
 from kvfake.http.connection import SO_LINGER_RESET, Action, Close, Connection, Hang, Reset, Wait, Yield, message_of
 from kvfake.http.poller import READ, WRITE, Poller, Timers
 from kvfake.http.workers import WorkerPool
-from kvfake.services.mattermost import redact_query
 from kvfake.services.messages import UNEXPECTED, Job, Response
+from kvfake.world.redaction import Redactor
 
 
-def log_request(method: str, target: bytes, status: int, size: int) -> None:
-    """Write a line to stderr: method, target without tokens, status, bytes of the response's body."""
-    print(f"{method} {redact_query(target).decode('ascii', 'backslashreplace')} {status} {size}", file=sys.stderr, flush=True)
+def log_request(redactor: Callable[[], Redactor], method: str, target: bytes, status: int, size: int) -> None:
+    """Write a line to stderr: method, target without secrets, status, bytes of the response's body."""
+    shown = redactor().shown_target(target).decode("ascii", "backslashreplace")
+    print(f"{method} {shown} {status} {size}", file=sys.stderr, flush=True)
 
 
 MAX_CONNECTIONS = 10_000

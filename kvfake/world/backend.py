@@ -20,7 +20,7 @@ from kvfake.services import mattermost, persist
 from kvfake.services.messages import Job, Operation, Refusal, Request, Response
 from kvfake.stores import DiscardingStore, StoreReader
 from kvfake.world.clock import machine_seconds
-from kvfake.world.journal import Exchange, IncomingRequest
+from kvfake.world.journal import Exchange, IncomingRequest, JournalTotal
 from kvfake.world.tokens import TokenIssuer, TokenTable
 from kvfake.world.world import World
 
@@ -75,6 +75,7 @@ class Backend:
         self._after_end: deque[str] = deque(maxlen=MAX_REQUESTS_AFTER_END)
         self.after_end_count = 0  # of requests that were refused because their world had ended
         self._listener: Callable[[World, Exchange], None] | None = None
+        self._journals = JournalTotal()
         self.own_world = self._seeded(local_world(self._id, 0, url, settings, self._issuer))
 
     @property
@@ -108,12 +109,14 @@ class Backend:
                 raise ValueError(f"seed: {wrong}") from None
         if self._listener is not None:
             world.journal.listen(partial(self._listener, world))
+        self._journals.add(world.journal)
         return world
 
     def end(self, world: World) -> None:
         """End the world: a later request to it raises `WorldEnded`. Ending it twice does nothing."""
         self.worlds.pop(world.id, None)
         self._by_serial.pop(world.serial, None)
+        self._journals.remove(world.journal)
         if world.executor is not None:
             world.executor.close()
 

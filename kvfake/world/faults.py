@@ -16,6 +16,7 @@ from kvfake.fork import new_lock
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Response, Sever, Wire, WireFault
 from kvfake.world.matching import Matcher, Wanted, in_python
+from kvfake.world.redaction import BY_NAME
 from kvfake.world.routes import WITHOUT_BODY, checked_headers, checked_number, encoded_body, merged_headers
 
 if TYPE_CHECKING:
@@ -215,8 +216,8 @@ class Fault:
         self.remove()
 
     def __str__(self) -> str:
-        """Its arguments, as they would be written in Python."""
-        return ", ".join(f"{name}={in_python(value)}" for name, value in self.arguments.given.items())
+        """Its arguments, as they would be written in Python, without what goes by the name of a secret."""
+        return BY_NAME.redact_text(", ".join(f"{name}={in_python(value)}" for name, value in self.arguments.given.items()))
 
     def __repr__(self) -> str:
         return f"<fault {self}: {self.hits} hits>"

@@ -13,9 +13,9 @@ import os
 from collections.abc import Iterable
 
 from kvfake.settings import MATTERMOST, PERSIST, PROJECT_MARK, parse_owner, parse_token
+from kvfake.world.redaction import Redactor, beginning
 
 _RANDOM_BYTES, _SERIAL_BYTES, _CHECK_BYTES = 8, 4, 4
-_SHOWN_BYTES, _MIN_BYTES_TO_SHOW = 4, 12  # of a token
 
 
 class TokenIssuer:
@@ -58,13 +58,14 @@ def in_base_32(token: bytes) -> bytes:
 class TokenTable:
     """The tokens that one world knows."""
 
-    __slots__ = ("_issued", "_issuer", "_owners", "_serial", "_strict")
+    __slots__ = ("_issued", "_issuer", "_owners", "_redacted", "_redactor", "_serial", "_strict")
 
     def __init__(self, issuer: TokenIssuer, serial: int, added: Iterable[str] = (), strict: bool = False) -> None:
         """``added`` are texts ``TOKEN=OWNER``; a ``strict`` world knows no other tokens than those and its own."""
         self._issuer, self._serial, self._strict = issuer, serial, strict
         self._owners: dict[bytes, dict[str, str]] = {}  # token: service: owner
         self._issued: dict[tuple[str, str], bytes] = {}  # service and owner: the token that was issued
+        self._redactor, self._redacted = Redactor(replacement=beginning), 0  # and how many tokens it knows
         for text in added:
             self.add(*parse_token(text))
 
@@ -112,13 +113,10 @@ class TokenTable:
         """Whether the token was added or issued here, for either service."""
         return token in self._owners
 
-    def redact(self, text: str) -> str:
-        """The text, with every token of this table cut short."""
-        for token in sorted(self._owners, key=len, reverse=True):
-            text = text.replace(token.decode(), shortened(token).decode())
-        return text
-
-
-def shortened(token: bytes) -> bytes:
-    """What may be shown of a token: its beginning, where the rest is too long to guess."""
-    return (token[:_SHOWN_BYTES] if len(token) >= _MIN_BYTES_TO_SHOW else b"") + b"..."
+    def redactor(self) -> Redactor:
+        """A redactor that knows every token of this table."""
+        if self._redacted < len(self._owners):
+            tokens = list(self._owners)
+            self._redactor.learn(tokens[self._redacted :])
+            self._redacted = len(tokens)
+        return self._redactor

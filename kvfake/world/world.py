@@ -71,7 +71,7 @@ class World:
         self.store: Store = MemoryStore() if store is None else store
         self.clock = Clock() if clock is None else clock
         self.faults = Faults()
-        self.journal = Journal(settings["journal_exchanges"], settings["journal_body_bytes"], self.lock)
+        self.journal = Journal(settings["journal_exchanges"], settings["journal_body_bytes"], self.lock, tokens.redactor)
         self.routes = Routes()
         self.profiles: dict[str, Any] = {
             mattermost.NAME: mattermost.profile(settings["profile"], settings["mattermost_missing"]),
