@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import socket
 import ssl
 import time
@@ -20,6 +19,7 @@ from urllib.parse import quote_from_bytes, urlsplit
 
 from kvfake import __version__
 from kvfake.errors import CONTROL_OFF, UNREACHABLE, CommandError
+from kvfake.lines import printable
 from kvfake.services.messages import Request, Response, error_response
 from kvfake.services.persist import API
 from kvfake.world.clock import machine_seconds
@@ -45,7 +45,9 @@ _METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
 _HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}  # RFC 9110, 7.6.1
 _SET_BY_FORWARD = {"host", "content-length", "expect", "via"}
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
-_VARIABLE = re.compile("[A-Z][A-Z0-9_]*")
+_VARIABLES = (  # those of a world's `env`
+    "KVFAKE_URL", "MATTERMOST_SITE_URL", "MATTERMOST_BOT_TOKEN", "BEEPBOOP_PERSIST_URL", "BEEPBOOP_API_URL", "BEEPBOOP_TOKEN",
+)  # fmt: skip
 
 
 class NoAnswer(CommandError):
@@ -57,6 +59,10 @@ class NoAnswer(CommandError):
 
 class Refused(NoAnswer):
     """The server answered with an error; the text is the server's own."""
+
+
+class NotSendable(NoAnswer):
+    """Nothing was sent: the URL or the token is wrong."""
 
 
 class _TooLong(HTTPException): ...
@@ -374,7 +380,7 @@ def control_request(
 ) -> dict[str, Any]:
     """The JSON object, of at most ``limit`` bytes, with which the kvfake at the URL answers that path. Raises `NoAnswer`."""
     if token is not None and not token.isprintable():
-        raise NoAnswer("the control token cannot be sent: expected printable characters")
+        raise NotSendable("the control token cannot be sent: expected printable characters")
     headers = {"Accept-Encoding": "identity"}
     if token:
         headers["Authorization"] = f"Bearer {token}".encode().decode("latin-1")
@@ -384,7 +390,7 @@ def control_request(
         if not client.host or quote_from_bytes(base.encode(), _VISIBLE) != base:
             raise ValueError(_NOT_A_URL)
     except ValueError:
-        raise NoAnswer(_NOT_A_URL) from None
+        raise NotSendable(_NOT_A_URL) from None
     try:
         with client:
             response = client.exchange(ClientRequest(method, base + path, headers, body), limit)
@@ -406,15 +412,19 @@ def control_request(
 
 
 def _on_one_line(text: str, characters: int) -> str:
-    return " ".join(text.split())[:characters]
+    """Of a text from a server: what a terminal can show."""
+    return printable(" ".join(text.split())[:characters])
 
 
 def environment(url: str, token: str | None = None) -> dict[str, str]:
-    """The variables with which an app finds the kvfake at the URL; their names are safe in a shell. Raises `NoAnswer`."""
+    """The variables with which an app finds the kvfake at the URL. Others that the server names are left out: a shell would take
+    them, and it may be anybody's. Raises `NoAnswer`.
+    """
     answer = control_request(url, "/_kvfake/env", token=token)
-    if "KVFAKE_URL" not in answer or not all(_VARIABLE.fullmatch(name) and isinstance(answer[name], str) for name in answer):
+    env = {name: answer[name] for name in _VARIABLES if name in answer}
+    if "KVFAKE_URL" not in env or not all(isinstance(value, str) and value.isprintable() for value in env.values()):
         raise NoAnswer(NOT_KVFAKE)
-    return answer
+    return env
 
 
 def wait(url: str, seconds: float, token: str | None = None) -> None:
@@ -426,6 +436,8 @@ def wait(url: str, seconds: float, token: str | None = None) -> None:
             if control_request(url, "/_kvfake/health", bound, token=token).get("status") == "ok":
                 return
             raise NoAnswer(NOT_KVFAKE)
+        except NotSendable:
+            raise
         except NoAnswer as why:
             if isinstance(why, Refused) and str(why) == CONTROL_OFF:
                 return

@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 import select
 import socket
-import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +19,6 @@ from typing import Any
 
 from kvfake.errors import log_exception
 from kvfake.http.connection import SO_LINGER_RESET, Action, Close, Connection, Hang, Reset, Wait, Yield
-from kvfake.services.mattermost import redact_query
 from kvfake.services.messages import UNEXPECTED, Job, Response
 from kvfake.world.clock import machine_seconds
 
@@ -146,11 +144,6 @@ def run_job(job: Job) -> Response:
     except BaseException:  # also pytest's own, raised by a user's function: the client gets a response all the same
         log_exception()
         return UNEXPECTED
-
-
-def log_request(method: str, target: bytes, status: int, size: int) -> None:
-    """Write a line to stderr: method, target without tokens, status, bytes of the response's body."""
-    print(f"{method} {redact_query(target).decode('ascii', 'backslashreplace')} {status} {size}", file=sys.stderr, flush=True)
 
 
 _BACKLOG = 1024
