@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from http.client import BadStatusLine, HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
+from threading import Thread
 from typing import Any, NamedTuple, cast
 from urllib.parse import quote_from_bytes, urlsplit
 
@@ -26,6 +27,9 @@ from kvfake.world.clock import machine_seconds
 from kvfake.world.routes import forwarded_response
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+MAX_HEAD_BYTES = (
+    8 * 1024 * 1024
+)  # of all heads, chunk lines and trailers of a response; http.client takes 100 lines of 64 KiB a head
 MAX_SILENCE_SECONDS = 30.0  # of a fallback, between two pieces of its response
 MAX_FORWARD_SECONDS = 300.0  # of a whole forwarded exchange: Mattermost's ServiceSettings.WriteTimeout
 MAX_CONTROL_BYTES = 1 << 20
@@ -141,11 +145,12 @@ class _Deadline:
 
 
 class _Incoming(io.RawIOBase):
-    """The bytes from a socket, until a deadline."""
+    """The bytes from a socket, until a deadline, and at most ``room`` of them."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self.deadline = _Deadline(0)
+        self.room = 0
 
     def readable(self) -> bool:
         return True
@@ -153,10 +158,14 @@ class _Incoming(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         self._socket.settimeout(self.deadline.left())
         try:
-            return self._socket.recv_into(buffer)
+            count = self._socket.recv_into(buffer)
         except TimeoutError:
             self.deadline.left()  # where the whole exchange took too long, that is what is said
             raise
+        self.room -= count
+        if self.room < 0:
+            raise _TooLong("more bytes than it can need")
+        return count
 
 
 class _ResponseFile(io.BufferedReader):
@@ -198,6 +207,7 @@ class RawConnection:
         """
         limit = MAX_RESPONSE_BYTES if limit is None else limit
         self._incoming.deadline = deadline or _Deadline(self._seconds)
+        self._incoming.room = MAX_HEAD_BYTES + 2 * limit  # chunks may take as much as what they hold
         while True:
             with HTTPResponse(cast(socket.socket, self._file), method=method) as response:
                 response.begin()
@@ -215,7 +225,7 @@ class RawConnection:
 
     def is_closed(self) -> bool:
         """Whether the server closes the connection without sending more."""
-        self._incoming.deadline = _Deadline(self._seconds)
+        self._incoming.deadline, self._incoming.room = _Deadline(self._seconds), MAX_HEAD_BYTES
         try:
             return self._file.read(1) == b""
         except TimeoutError:
@@ -334,8 +344,9 @@ class HttpClient:
             return error_response(502, f"{name} {self.url} did not answer: {str(failed) or type(failed).__name__}")
 
     def _connect(self, deadline: _Deadline) -> RawConnection:
-        sock = socket.create_connection(self._address, deadline.left())
+        sock = _connected(self._address, deadline)
         try:
+            sock.settimeout(deadline.left())
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
                 sock = self._tls.wrap_socket(sock, server_hostname=self._address[0])
@@ -343,6 +354,51 @@ class HttpClient:
             sock.close()
             raise
         return RawConnection(sock, self.seconds)
+
+
+def _connected(address: tuple[str, int], deadline: _Deadline) -> socket.socket:
+    """A socket that is connected to the first of the host's addresses that takes it."""
+    failed = OSError("that host has no address")
+    for family, kind, protocol, _, place in _addresses(address, deadline):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(deadline.left())
+            sock.connect(place)
+        except OSError as why:
+            sock.close()
+            failed = why
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failed
+
+
+def _addresses(address: tuple[str, int], deadline: _Deadline) -> list[Any]:
+    """What ``getaddrinfo`` knows of the address. A name is looked up on a thread, since the system may take minutes for it."""
+    with suppress(socket.gaierror):
+        return socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    found: list[Any] = []
+    failed: list[Exception] = []
+
+    def look_up() -> None:
+        try:
+            found.extend(socket.getaddrinfo(*address, type=socket.SOCK_STREAM))
+        except Exception as why:
+            failed.append(why)
+
+    thread = Thread(target=look_up, name="kvfake-lookup", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as why:
+        raise OSError(str(why)) from None
+    thread.join(deadline.left())
+    if failed:
+        raise failed[0]
+    if thread.is_alive():
+        raise TimeoutError(f"the name {address[0]} was not found in time")
+    return found
 
 
 def site_client(url: str, seconds: float, ca_file: str | None = None, insecure: bool = False) -> HttpClient:
