@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 import sys
 import threading
 import time
@@ -173,7 +174,7 @@ def test_a_line_that_cannot_be_made_is_missing(pipe: Pipe) -> None:
 def test_closing_does_not_wait_for_ever(pipe: Pipe) -> None:
     """What nobody has read by then is missing; a second time there is nothing left to do."""
     writer = writer_to(pipe.writing)
-    os.write(pipe.writing, bytes(lines.select.PIPE_BUF))
+    os.write(pipe.writing, bytes(select.PIPE_BUF))
     for _ in range(200):
         writer.add(10**1000, 10)
     assert writer.close(0.05)
@@ -275,9 +276,10 @@ def test_what_a_terminal_would_obey_is_escaped() -> None:
 
 def test_telling_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """As under a test's capture."""
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    memory = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", memory)
     tell("one\nline")
-    assert sys.stderr.getvalue() == "kvfake: one\\nline\n"  # type: ignore[attr-defined]
+    assert memory.getvalue() == "kvfake: one\\nline\n"
 
 
 def test_telling_nobody(monkeypatch: pytest.MonkeyPatch, pipe: Pipe) -> None:
