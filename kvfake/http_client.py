@@ -27,9 +27,7 @@ from kvfake.world.clock import machine_seconds
 from kvfake.world.routes import forwarded_response
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
-MAX_HEAD_BYTES = (
-    8 * 1024 * 1024
-)  # of all heads, chunk lines and trailers of a response; http.client takes 100 lines of 64 KiB a head
+MAX_HEAD_BYTES = 1024 * 1024  # of a response's head, with all that is not final before it; http.client takes 100 lines a head
 MAX_SILENCE_SECONDS = 30.0  # of a fallback, between two pieces of its response
 MAX_FORWARD_SECONDS = 300.0  # of a whole forwarded exchange: Mattermost's ServiceSettings.WriteTimeout
 MAX_CONTROL_BYTES = 1 << 20
@@ -207,12 +205,13 @@ class RawConnection:
         """
         limit = MAX_RESPONSE_BYTES if limit is None else limit
         self._incoming.deadline = deadline or _Deadline(self._seconds)
-        self._incoming.room = MAX_HEAD_BYTES + 2 * limit  # chunks may take as much as what they hold
+        self._incoming.room = MAX_HEAD_BYTES
         while True:
             with HTTPResponse(cast(socket.socket, self._file), method=method) as response:
                 response.begin()
                 if response.status < 200 and not interim:
                     continue
+                self._incoming.room += 2 * limit  # what surrounds chunks may be as long as what they hold
                 body = bytearray()
                 while piece := response.read(_READ_BYTES):
                     body += piece

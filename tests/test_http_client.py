@@ -73,6 +73,7 @@ def test_a_handshake_is_part_of_the_whole(record: bytes) -> None:
 def test_what_surrounds_a_body_is_bounded_in_bytes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From a server that goes on fast."""
     monkeypatch.setattr(http_client, "MAX_HEAD_BYTES", 100_000)
+    monkeypatch.setattr(http_client, "MAX_RESPONSE_BYTES", 100_000)
     first, piece = WITHOUT_END[kind]
     with listening(saying_again_and_again(first, piece * 50_000)) as port:
         with pytest.raises(NoAnswer, match=r"the answer has more bytes than it can need|something else answers there"):
