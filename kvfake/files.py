@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kvfake.world.world import World
 
 _LOG_LINE_BYTES = 200  # beside its target
+_FLUSH_SECONDS = 0.1  # each test of a session may wait so long
 _CANNOT_RENAME = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
 """What renaming over a file that is mounted, or in a folder that cannot be changed, says; the file itself may be writable."""
 
@@ -46,8 +47,8 @@ class RequestLog:
             self._lines.add(line, len(target) + _LOG_LINE_BYTES)
 
     def flush(self) -> None:
-        """Wait until the lines of all responses so far are written, for a short time at most."""
-        self._lines.flush()
+        """Wait a moment until the lines of all responses so far are written."""
+        self._lines.flush(_FLUSH_SECONDS)
 
     def close(self) -> None:
         self._lines.close()

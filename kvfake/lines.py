@@ -139,7 +139,8 @@ class LineWriter:
 
     ``encode`` makes the bytes of one line, on the writing thread; ``write`` writes some bytes and returns how many, as `write_some`
     does. ``note`` makes the line that says how many were dropped before it, if one can stand there. ``failed`` is called once,
-    when writing fails; later lines are dropped.
+    when writing fails; later lines are dropped. In a forked child, which has no such thread, nothing is written: what waits there is
+    its parent's.
     """
 
     def __init__(
@@ -150,6 +151,7 @@ class LineWriter:
         failed: Callable[[Exception], object] | None = None,
     ) -> None:
         self._encode, self._write, self._note, self._failed = encode, write, note, failed
+        self._process = os.getpid()
         self._changed = Condition()
         self._queue: deque[tuple[Any, int]] = deque()  # each line with its size
         self._bytes = 0
@@ -162,6 +164,8 @@ class LineWriter:
 
     def add(self, line: Any, size: int) -> None:
         """Add a line that holds about so many bytes. It is written soon, or dropped."""
+        if self._is_forked:
+            return
         try:
             with self._changed:
                 if self._end is not None:
@@ -180,8 +184,10 @@ class LineWriter:
         except Exception:  # no memory, no thread
             self._drop(1)
 
-    def flush(self, seconds: float = MAX_END_SECONDS) -> None:
+    def flush(self, seconds: float) -> None:
         """Wait until what was added is written, at most so long."""
+        if self._is_forked:
+            return
         with self._changed:
             self._changed.wait_for(lambda: not self._queue and not self._in_hand, seconds)
 
@@ -189,6 +195,8 @@ class LineWriter:
         """Write what waits, for so many seconds at most; what was not written then is missing. Later lines are ignored. Returns
         whether the thread has ended.
         """
+        if self._is_forked:
+            return False
         with self._changed:
             thread, has_ended = self._thread, self._end is not None
             self._end = self._end or _now() + seconds
@@ -201,6 +209,11 @@ class LineWriter:
             self._drop(self._in_hand + self._clear())
             self._in_hand = 0
         return thread is None or not thread.is_alive()
+
+    @property
+    def _is_forked(self) -> bool:
+        """Then a thread that is not here may hold the lock."""
+        return os.getpid() != self._process
 
     def _drop(self, count: int) -> None:
         with self._changed:

@@ -85,7 +85,7 @@ def test_lines_come_in_order(pipe: Pipe) -> None:
     for number in range(5000):
         writer.add(number, 10)
     assert pipe.read(b"4999\n") == b"".join(map(number_on_a_line, range(5000)))
-    writer.flush()
+    writer.flush(PATIENCE_SECONDS)
     assert writer.close()
     assert writer.missing == 0
 
@@ -198,6 +198,20 @@ def test_closing_does_not_wait_for_a_thread_that_hangs() -> None:
     assert not writer.close(0.05)
     assert writer.missing == 1
     hangs.set()
+
+
+def test_a_forked_child_writes_nothing(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no thread for it, and the lock may be held for ever there: what waits is its parent's."""
+    writer = writer_to(pipe.writing)
+    with monkeypatch.context() as child:
+        child.setattr(os, "getpid", lambda: -1)
+        child.setattr(writer, "_changed", None)
+        writer.add(1, 10)
+        writer.flush(PATIENCE_SECONDS)
+        assert not writer.close()
+    writer.add(2, 10)
+    assert pipe.read(b"\n") == b"2\n"
+    assert writer.close()
 
 
 # -------------------------------------------------------------------------------------------------------- file descriptors
