@@ -139,8 +139,7 @@ class LineWriter:
 
     ``encode`` makes the bytes of one line, on the writing thread; ``write`` writes some bytes and returns how many, as `write_some`
     does. ``note`` makes the line that says how many were dropped before it, if one can stand there. ``failed`` is called once,
-    when writing fails; later lines are dropped. In a forked child, which has no such thread, nothing is written: what waits there is
-    its parent's.
+    when writing fails; later lines are dropped. In a forked child, which has no such thread, nothing is written.
     """
 
     def __init__(
