@@ -34,7 +34,7 @@ def hold_signals(numbers: Collection[int]) -> Collection[int]:
     return mask
 
 
-def drop_pending(numbers: Collection[int]) -> None:
+def drop_pending(numbers: Collection[int]) -> None:  # pragma: no cover - in a forked child, of which exec leaves no record
     """Drop those of these signals that wait: the system does so when they are ignored."""
     for number in numbers:
         signal.signal(number, signal.SIG_IGN)
