@@ -23,7 +23,7 @@ from kvfake import files
 from kvfake.double import ServerDouble
 from kvfake.files import Files, JournalFile, write_whole
 from kvfake.lines import write_all
-from tests.support.process import KVFAKE, PATIENCE_SECONDS, PYTHON, Ended, Running, asked, environment, kvfake, served
+from tests.support.process import KVFAKE, PATIENCE_SECONDS, PYTHON, Ended, Running, Terminal, asked, environment, kvfake, served
 from tests.support.strangers import the_line
 from tests.support.suites import run
 from tests.support.wire import Wire, request_bytes
@@ -87,6 +87,18 @@ def test_a_log_whose_reader_has_gone_stops_nobody() -> None:
             assert asked(f"{url}/_kvfake/health").status == 200
         process.signal(signal.SIGTERM)
         assert process.process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_a_log_at_a_terminal_that_is_held_stops_nobody() -> None:
+    """As Ctrl-S holds it."""
+    with Terminal("serve", "--port", "0", "--log", shell=False) as terminal:
+        url = terminal.line().rpartition(" ")[2]
+        terminal.type("\x13")
+        with Wire(int(url.rpartition(":")[2])) as wire:
+            for _ in range(MORE_THAN_A_PIPE_HOLDS):
+                assert wire.ask(request_bytes("GET", f"{KV}name?{LONG}", HEADERS)).status == 200
+        os.kill(terminal.process.pid, signal.SIGTERM)
+        assert terminal.end() == 0
 
 
 def test_a_log_tells_how_many_lines_were_dropped(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
