@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvfake.http.connection import Connection
 from kvfake.http.router import Router
-from kvfake.http.server import Server, log_request
+from kvfake.http.server import Server
 from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_keywords, resolve
 from kvfake.world.backend import Backend, MakeWorld, local_world
 from kvfake.world.clock import Clock
@@ -26,9 +26,11 @@ from kvfake.world.routes import Application
 
 if TYPE_CHECKING:
     from kvfake.control.app import Control
+    from kvfake.files import RequestLog
     from kvfake.http.httpx_transport import HttpxTransport
     from kvfake.http.requests_adapter import RequestsAdapter
     from kvfake.http.wsgi import WsgiApp
+    from kvfake.world.world import World
 
 _LOOPBACK = "127.0.0.1"
 _EVERY_HOST = "*"  # counts for curl and urllib only where it stands alone
@@ -199,23 +201,27 @@ class ServerDouble(Double):
         ``make_world`` makes these.
         """
         self.backend = Backend("", values, defaults, make_world)
-        log = partial(log_request, self.backend.own_world.tokens.redactor) if values["log"] else None
-        self.server = Server(lambda: Connection(self._router.answer, log, self._router.body_bytes), values["host"], values["port"])
+        self._log = _request_log(self.backend.own_world) if values["log"] else None
+        self.server = Server(
+            lambda: Connection(self._router.answer, self._log, self._router.body_bytes), values["host"], values["port"]
+        )
         self._wire(self.backend, values, values["public_url"] or address_of(values["host"], self.server.port))
 
     def open(self, settings: dict[str, Any]) -> Double:
         """A double with a world of its own on this server. ``settings`` are a world's, and were checked."""
-        return WorldDouble(self.backend, self._router, settings)
+        return WorldDouble(self.backend, self._router, settings, self._log)
 
     def close(self) -> None:
         self.server.stop()
+        if self._log is not None:
+            self._log.close()
 
 
 class WorldDouble(Double):
     """A double with a world on the server of another double."""
 
-    def __init__(self, backend: Backend, router: Router, settings: dict[str, Any]) -> None:
-        self._backend, self._world = backend, backend.open(settings)
+    def __init__(self, backend: Backend, router: Router, settings: dict[str, Any], log: RequestLog | None) -> None:
+        self._backend, self._world, self._log = backend, backend.open(settings), log
         self._router = router.with_root(self._world)
 
     @property
@@ -224,6 +230,8 @@ class WorldDouble(Double):
 
     def close(self) -> None:
         self._backend.end(self._world)
+        if self._log is not None:
+            self._log.flush()  # so that pytest shows the lines with the test that they belong to
 
 
 def start(**settings: Any) -> Double:
@@ -264,6 +272,12 @@ def _hosts(origin: str) -> tuple[str, ...]:
     from urllib.parse import urlsplit
 
     return tuple(dict.fromkeys([_LOOPBACK, urlsplit(origin).hostname or _LOOPBACK]))
+
+
+def _request_log(world: World) -> RequestLog:
+    from kvfake.files import RequestLog
+
+    return RequestLog(world.tokens.redactor)
 
 
 def _control(backend: Backend, values: Mapping[str, Any], origin: str) -> Control:

@@ -121,7 +121,8 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     settings = _session_settings(config, {})
     if not settings:
         return None
-    from kvfake.world.redaction import printable, shown_url
+    from kvfake.lines import printable
+    from kvfake.world.redaction import shown_url
 
     hidden = {"token": f"{len(settings.get('token', ()))} named", "control_token": "given"}
     shown = {name: hidden.get(name) or shown_url(str(value)) for name, value in settings.items()}
@@ -232,7 +233,7 @@ def _warn_of_kinder_answers(item: pytest.Item) -> None:
     by_double = factory.exchanges() if factory is not None else {}
     if not by_double:
         return
-    from kvfake.world.redaction import printable
+    from kvfake.lines import printable
 
     rows = {row: (double, one) for double, exchanges in by_double.items() for one in exchanges for row in one.rows}
     for row, (double, exchange) in sorted(rows.items()):

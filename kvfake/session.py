@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 from kvfake.double import Double, ServerDouble
 from kvfake.errors import BIND_ERRORS, cannot_listen
+from kvfake.lines import printable
 from kvfake.settings import SERVER, WORLD, from_keywords, resolve
 from kvfake.world.backend import SERVICES, local_world
 from kvfake.world.journal import Exchange
-from kvfake.world.redaction import printable, shown_url
+from kvfake.world.redaction import shown_url
 from kvfake.world.tokens import TokenIssuer
 from kvfake.world.world import World
 

@@ -568,17 +568,17 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_the_permissions_of_a_file_stay(tmp_path: Path) -> None:
-    """A new one has those that the umask leaves."""
+    """A new one is its owner's alone."""
     kept, new = tmp_path / "kept.json", tmp_path / "new.json"
     kept.write_text("old")
     kept.chmod(0o604)
-    umask = os.umask(0o027)
+    umask = os.umask(0o022)
     try:
         write_whole(kept, text_of({"kvfake": 1}))
         write_whole(new, text_of({"kvfake": 1}))
     finally:
         os.umask(umask)
-    assert [stat.S_IMODE(file.stat().st_mode) for file in (kept, new)] == [0o604, 0o640]
+    assert [stat.S_IMODE(file.stat().st_mode) for file in (kept, new)] == [0o604, 0o600]
     assert read(kept) == read(new) == {"kvfake": 1}
 
 

@@ -13,12 +13,12 @@ from kvfake import __version__
 from kvfake.settings import BY_NAME, COMMAND, MATTERMOST, PERSIST, REAL, SERVER, TOKEN_OPTIONS, WORLD, Setting, of
 
 DEFAULT_URL = "http://127.0.0.1:8065"
-FORMATS = ("sh", "dotenv", "json")
+FORMATS = ("sh", "dotenv", "github", "json")
 
 _COMMANDS = {  # what each does, in a few words and in some more
     "serve": (
         "serve both services until Ctrl-C",
-        "Serve both services, until Ctrl-C or SIGTERM. The first line on stdout says where.",
+        "Serve both services, until Ctrl-C, SIGTERM or SIGHUP. The first line on stdout says where.",
     ),
     "run": (
         "run a command beside a double of its own",

@@ -42,7 +42,7 @@ def _dump(options: Namespace, out: BinaryIO) -> None:
         out.write(text_of(data).encode())
         return
     try:
-        write_whole(options.file, text_of(data))
+        write_whole(options.file, text_of(data), silence=float("inf"))
     except OSError as failed:
         raise CommandError(f"cannot write {options.file}: {failed.strerror}") from None
 

@@ -20,13 +20,13 @@ from kvfake.contract.recorded_state import Place, RecordedState, Step, Value, is
 from kvfake.contract.recording import Recording, read
 from kvfake.http.connection import sent_body
 from kvfake.http.router import Router
+from kvfake.lines import printable
 from kvfake.services import mattermost
 from kvfake.services.facts import ROWS
 from kvfake.services.messages import Operation, Response
 from kvfake.settings import BY_NAME, SERVER, WORLD, command_settings, resolve
 from kvfake.stores import Entry, Namespace
 from kvfake.world.backend import Backend
-from kvfake.world.redaction import printable
 
 RECORDED_PROFILE = "plugin-1.2"  # a recording is of a real server
 

@@ -19,13 +19,14 @@ from kvfake.contract.checks import client as checks_client
 from kvfake.contract.checks.client import ContractClient
 from kvfake.contract.verify import check_store
 from kvfake.http_client import HttpClient, site_client
+from kvfake.lines import printable
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Request, Response
 from kvfake.settings import TOKEN_OPTIONS
 from kvfake.stores import Entry, Namespace
 from kvfake.world.clock import Clock, microseconds
 from kvfake.world.journal import IncomingRequest
-from kvfake.world.redaction import Redactor, printable, shortened
+from kvfake.world.redaction import Redactor, shortened
 from kvfake.world.tokens import TokenIssuer, TokenTable
 from kvfake.world.world import APP, BOT, PROJECT, World
 

@@ -75,7 +75,7 @@ class RecordingWriter(LineFile):
     def __init__(self, path: str, against: str, complain: Callable[[str], None]) -> None:
         paths = {mattermost.NAME: mattermost.KV, persist.NAME: [path.decode() for path in persist.PATHS]}
         self._header = json.dumps({MARK: VERSION, "against": against, "services": paths}) + "\n"
-        super().__init__(path, complain, private=True, first=self._header)
+        super().__init__(path, complain, first=self._header)
         self._redactor = Redactor(replacement=label)
         self._exchange_lock = Lock()
         self._count = 0

@@ -30,11 +30,12 @@ from kvfake.contract.checks.runner import CHECKS, DIFFERS, NOT_SEEN, NOT_VERIFIA
 from kvfake.contract.verify_report import Report
 from kvfake.errors import CommandError, UsageError
 from kvfake.http_client import ClientRequest, HttpClient, site_client
+from kvfake.lines import printable
 from kvfake.services import mattermost, persist
 from kvfake.services.facts import ROWS
 from kvfake.settings import BY_NAME, PROFILES, REAL, SERVER, TOKEN_OPTIONS, WORLD, command_settings, of, resolve
 from kvfake.signals import DeferredSignals, Interrupted
-from kvfake.world.redaction import Redactor, printable, shortened
+from kvfake.world.redaction import Redactor, shortened
 
 _ROLES = {mattermost.NAME: (BOT, USER, PLAIN_USER), persist.NAME: (PROJECT, OTHER_PROJECT)}
 """Whose tokens are used for a service; the first token must be given. Mattermost's store refuses `PLAIN_USER`."""

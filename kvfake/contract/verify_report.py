@@ -13,7 +13,8 @@ from xml.etree import ElementTree as ET
 
 from kvfake.contract.checks.client import CheckResponse
 from kvfake.contract.checks.runner import DIFFERS, HOLDS, NOT_SEEN, Finding, Verdict
-from kvfake.world.redaction import HIDDEN, Redactor, printable, shortened
+from kvfake.lines import printable
+from kvfake.world.redaction import HIDDEN, Redactor, shortened
 
 _MAX_SENTENCE_CHARACTERS = 90
 _MAX_CHARACTERS = 240  # of a header, a target, a body

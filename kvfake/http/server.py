@@ -26,14 +26,6 @@ from kvfake.http.connection import SO_LINGER_RESET, Action, Close, Connection, H
 from kvfake.http.poller import READ, WRITE, Poller, Timers
 from kvfake.http.workers import WorkerPool
 from kvfake.services.messages import UNEXPECTED, Job, Response
-from kvfake.world.redaction import Redactor
-
-
-def log_request(redactor: Callable[[], Redactor], method: str, target: bytes, status: int, size: int) -> None:
-    """Write a line to stderr: method, target without secrets, status, bytes of the response's body."""
-    shown = redactor().shown_target(target).decode("ascii", "backslashreplace")
-    print(f"{method} {shown} {status} {size}", file=sys.stderr, flush=True)
-
 
 MAX_CONNECTIONS = 10_000
 """Open at a time; fewer where the process may open fewer files, of which connections take three quarters at most. Over it, and

@@ -13,6 +13,7 @@ from itertools import accumulate, islice, takewhile
 from threading import Lock
 from typing import AnyStr
 
+from kvfake.lines import printable
 from kvfake.services import go
 from kvfake.services.mattermost import COOKIE, redact_query
 from kvfake.services.messages import Headers, RedactedHeaders
@@ -430,13 +431,6 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
 
 
 # --------------------------------------------------------------------------------------------------------------------- one line
-
-
-def printable(text: str) -> str:
-    """The text in one line, with escapes for characters that cannot be printed."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def shortened(text: str, characters: int) -> str:
