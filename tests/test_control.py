@@ -246,11 +246,11 @@ def test_a_world_that_has_ended_is_known_to_have_been(url: str) -> None:
 
 
 def test_the_servers_own_world_cannot_be_ended(double: kvfake.Double) -> None:
-    """The refusal says that a reset empties it."""
+    """The refusal says what to do: a reset."""
     own = asked(double.url + "/_kvfake/worlds").json()["worlds"][0]["id"]
     place = f"{double.url}/_kvfake/worlds/{own}"
     assert asked(place).json()["address"] == double.url
-    assert "POST /_kvfake/reset empties it" in refused(asked(place, "DELETE"), 409)
+    assert "POST /_kvfake/reset takes it back to its beginning" in refused(asked(place, "DELETE"), 409)
     double.mattermost["name"] = "still here"
     assert double.mattermost["name"] == "still here"
 
@@ -279,6 +279,7 @@ def test_the_index(url: str, path: str) -> None:
             "/": ["GET"],
             "/health": ["GET"],
             "/env": ["GET"],
+            "/owner": ["POST"],
             "/reset": ["POST"],
             "/worlds": ["GET", "POST"],
             "/worlds/<id>": ["GET", "DELETE"],

@@ -110,7 +110,8 @@ def test_a_value_of_somebody_below_a_prefix(double: kvfake.Double, told: Any) ->
     assert told("set", *where, "name", "[1, 2]") == (0, b"")
     assert double.mattermost.as_user("ada").with_prefix("p").raw["name"] == b"[1, 2]"
     assert told("get", *where, "name") == (0, b"[1, 2]")
-    assert told("get", "name") == (1, b"mattermost has no 'name' of app/bot")
+    elsewhere = b"app/ada below the prefix 'p' has one: kvfake get --owner app/ada --prefix p name"
+    assert told("get", "name") == (1, b"mattermost has no 'name' of app/bot; " + elsewhere)
     assert told("del", *where, "name", "age") == (1, b"mattermost has no 'age' of app/ada below the prefix 'p'")
     assert told("get", *where, "name") == (1, b"mattermost has no 'name' of app/ada below the prefix 'p'")
 
@@ -123,7 +124,10 @@ def test_a_string_of_persist(double: kvfake.Double, told: Any) -> None:
     assert told("set", "--service", "persist", "--owner", "other", "name", "") == (0, b"")
     assert told("get", "--service", "persist", "--owner", "other", "name") == (0, b"")
     assert dict(double.persist.project("other")) == {"name": ""}
-    assert told("del", "--service", "persist", "name", "age") == (1, b"persist has no 'name', no 'age' of project")
+    assert told("del", "--service", "persist", "name", "age") == (
+        1,
+        b"persist has no 'name', no 'age' of project; other has one: kvfake get --service persist --owner other name",
+    )
     assert told("del", "--service", "persist", "--owner", "other", "name") == (0, b"")
 
 
@@ -171,7 +175,8 @@ def test_a_key_that_is_no_utf_8(double: kvfake.Double, told: Any) -> None:
     assert told("set", "--prefix", "\udcf0", NOT_UTF_8, "1") == (0, b"")
     assert double.mattermost.with_prefix("\udcf0").raw[NOT_UTF_8] == b"1"
     assert told("get", "--prefix", "\udcf0", NOT_UTF_8) == (0, b"1")
-    assert told("get", NOT_UTF_8) == (1, rb"mattermost has no '\udcff\udcfe' of app/bot")
+    elsewhere = rb"app/bot below the prefix '\udcf0' has one"
+    assert told("get", NOT_UTF_8) == (1, rb"mattermost has no '\udcff\udcfe' of app/bot; " + elsewhere)
     assert told("ls", "--begins", "\udcff") == (0, b"mattermost\tapp/bot\t\\udcf0\t\\udcff\\udcfe\n")
     assert told("del", "--prefix", "\udcf0", NOT_UTF_8) == (0, b"")
 

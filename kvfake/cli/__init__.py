@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 FAILED, INTERRUPTED = 1, 130  # exit codes
 SCOPES = (SERVER, WORLD, COMMAND)
 
+_OPEN_TO_ALL = (
+    "every machine that reaches this one can use this server, and /_kvfake/ gives its tokens to each; --control-token TOKEN "
+    "protects /_kvfake/, --no-control switches it off"
+)
+
 _FORMATS: dict[str, Callable[[dict[str, str]], str]] = {
     "sh": lambda env: "".join(f"export {name}={shlex.quote(value)}\n" for name, value in env.items()),
     "dotenv": lambda env: "".join(f'{name}="{value}"\n' for name, value in env.items()),
@@ -63,6 +68,7 @@ def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
     """A double behind a bound server, and the files that it writes, which are open."""
     from kvfake.double import ServerDouble
     from kvfake.files import Files
+    from kvfake.world.hosts import is_loopback
 
     try:
         double = ServerDouble(settings)
@@ -75,6 +81,8 @@ def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
     except OSError as failed:
         double.close()
         raise CommandError(f"cannot write {failed.filename}: {failed.strerror}") from None
+    if settings["control"] and settings["control_token"] is None and not is_loopback(settings["host"]):
+        _complain(_OPEN_TO_ALL)
     if files.journal_file is not None:
         double.backend.listen(files.journal_file.write)
     return double, files
@@ -89,7 +97,7 @@ def _serve(options: Namespace) -> int:
         print(f"kvfake is listening on {double.url}", flush=True)
         signal.sigwait(END_SIGNALS)
         double.close()
-        return 0 if files.finish(double.dump) else FAILED
+        return 0 if files.finish(double.export) else FAILED
 
 
 def _run(options: Namespace) -> int:
@@ -138,10 +146,10 @@ def _wait(options: Namespace) -> int:
 def _values(options: Namespace) -> int:
     if options.service == PERSIST and options.prefix is not None:
         raise UsageError("--prefix: expected none with --service persist")
-    from kvfake.cli.values import COMMANDS
+    from kvfake.cli.values import run
 
     with _server_errors(options.url):
-        COMMANDS[options.command](options, sys.stdout.buffer)
+        run(options, sys.stdout.buffer)
     sys.stdout.buffer.flush()
     return 0
 

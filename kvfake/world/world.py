@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kvfake.services import mattermost, persist
-from kvfake.stores import Store
+from kvfake.stores import Entry, Namespace, Store
 from kvfake.stores.memory import MAX_CHECKPOINTS, MemoryStore
 from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults, FaultsState
@@ -78,11 +78,25 @@ class World:
             persist.NAME: None,
         }
         self._checkpoints: dict[int, _Checkpoint] = {}
+        self._seed: dict[Namespace, dict[bytes, Entry]] = {}
+
+    def keep_seed(self) -> None:
+        """The values are those of the seed: `reset` brings them back, also where the file has changed since."""
+        with self.lock:
+            spaces = {
+                space: [(key, self.store.get(space, key)) for key in self.store.keys(space)] for space in self.store.namespaces()
+            }
+        self._seed = {space: {key: entry for key, entry in found if entry is not None} for space, found in spaces.items()}
 
     def reset(self) -> None:
-        """Forget values, faults, journal and checkpoints; the clock is the machine's again. Tokens, routes and settings stay."""
+        """The values are those of the seed again, or none; faults, journal and checkpoints are gone; the clock is the machine's.
+        Tokens, routes and settings stay.
+        """
         with self.lock:
             self.store.clear()
+            for space, entries in self._seed.items():
+                for key, entry in entries.items():
+                    self.store.set(space, key, entry)
             self.faults.clear()
             self.journal.clear()
             self.clock.resume()
