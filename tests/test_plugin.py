@@ -621,6 +621,132 @@ def test_a_failing_test_shows_its_requests(pytester: pytest.Pytester, workers: t
         assert secret not in text_of(result)
 
 
+WRONG_TOKEN = """
+    import kvfake as library
+    import pytest, requests
+
+    def ask(double, token="a-wrong-token"):
+        bearer = {"Authorization": f"Bearer {token}"}
+        return [requests.get(service.url_for("k"), headers=bearer).status_code for service in (double.mattermost, double.persist)]
+"""
+
+
+def test_a_wrong_token_fails_the_test_and_the_report_says_which(pytester: pytest.Pytester) -> None:
+    """It gets the 401 of the services, from every double. The report shows its beginning, and says what to use."""
+    pytester.makepyfile(WRONG_TOKEN + """
+    def test_it(kvfake):
+        assert ask(kvfake) == [200, 404]
+
+    def test_a_double_of_the_factory(kvfake_factory):
+        assert ask(kvfake_factory(profile="plugin-1.2")) == [401, 401]
+
+    def test_named(kvfake):
+        kvfake.token("a-wrong-token", "app/bot")
+        assert ask(kvfake) == [200, 401]
+    """)  # fmt: skip
+    result = run(pytester)
+    result.assert_outcomes(failed=1, passed=2)
+    section = section_of(result)
+    assert section[1] == "  GET /plugins/com.mattermost.apps/api/v1/kv/k by a token that is not known (Bearer a-wr...): 401"
+    for service in ("mattermost", "persist"):
+        assert (
+            f"{service} refused a token that it does not know: give the app kvfake.{service}.token, or name its own with "
+            "token= or --kvfake-token TOKEN=OWNER (strict=False accepts any)"
+        ) in section
+
+
+def test_the_report_says_where_an_unknown_token_was(pytester: pytest.Pytester) -> None:
+    """In a cookie or in the query it is hidden whole. A request without a token gets no advice."""
+    pytester.makepyfile("""
+        import requests
+
+        def test_it(kvfake):
+            url = kvfake.mattermost.url_for("k")
+            requests.get(url, headers={"Cookie": "MMAUTHTOKEN=a-wrong-token"})
+            requests.get(url + "?access_token=a-wrong-token")
+            assert not kvfake.journal
+
+        def test_without(kvfake):
+            requests.get(kvfake.mattermost.url_for("k"))
+            assert not kvfake.journal
+    """)
+    with_token, without = (run(pytester, "-k", name) for name in ("test_it", "test_without"))
+    lines = section_of(with_token)
+    assert [line.partition(" by ")[2] for line in lines if " by " in line][:2] == [
+        "a token that is not known (a cookie): 401",
+        "a token that is not known (access_token): 401",
+    ]
+    assert "a-wrong-token" not in "".join(lines)
+    assert "refused a token" in "".join(lines)
+    assert "refused a token" not in "".join(section_of(without))
+
+
+@pytest.mark.parametrize("way", ["flag", "variable", "ini", "fixture", "marker"])
+def test_a_suite_can_accept_any_token(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """By each form of the setting. Where one was accepted a warning names the row: the real services would have refused it."""
+    pytester.makepyfile(WRONG_TOKEN + f"""
+    @pytest.mark.kvfake({"strict=False" if way == "marker" else ""})
+    def test_it(kvfake):
+        assert ask(kvfake) == [200, 404]
+        assert [exchange.rows for exchange in kvfake.journal] == [("M11",), ("P14",)]
+    """)  # fmt: skip
+    if way == "variable":
+        monkeypatch.setenv("KVFAKE_STRICT", "0")
+    if way == "ini":
+        pytester.makefile(".ini", pytest=INI + "    kvfake_strict = no\n")
+    if way == "fixture":
+        pytester.makeconftest('import pytest\n@pytest.fixture(scope="session")\ndef kvfake_settings(): return {"strict": False}')
+    result = run(pytester, *(["--kvfake-no-strict"] if way == "flag" else []))
+    result.assert_outcomes(passed=1, warnings=2)
+    text = "GET /plugins/com.mattermost.apps/api/v1/kv/k had an unknown token, which the service would have refused"
+    assert f"FidelityWarning: M11: {text}" in text_of(result)
+    assert "FidelityWarning: P14: GET /api/v1/persist/kv/k had an unknown token" in text_of(result)
+
+
+def test_a_double_is_in_the_reports_of_the_tests_that_made_or_asked_it(pytester: pytest.Pytester) -> None:
+    """And in no other, also where only its mappings were used before."""
+    pytester.makepyfile("""
+        import pytest, requests
+
+        @pytest.fixture(scope="module")
+        def shared(kvfake_factory):
+            double = kvfake_factory()
+            double.mattermost["name"] = "Ada"
+            return double
+
+        def test_makes(shared):
+            assert shared.mattermost["name"] == "Eve"
+
+        def test_another():
+            assert False
+
+        def test_asks(shared):
+            requests.get(shared.mattermost.url_for("name"), headers=shared.mattermost.headers)
+            assert False
+    """)
+    assert "mattermost of app/bot holds 1: name" in section_of(run(pytester, "-k", "makes"))
+    result = run(pytester)
+    result.assert_outcomes(failed=3)
+    reports = text_of(result).partition("= FAILURES =")[2].split("___ test_")
+    assert ["holds 1: name" in report for report in reports[1:]] == [True, False, True]
+
+
+def test_the_double_of_a_wrong_fault_marker_ends(pytester: pytest.Pytester) -> None:
+    """Its world is not there for the next test, nor in its report."""
+    pytester.makepyfile("""
+        import pytest, requests
+
+        @pytest.mark.kvfake_fault(status="soon")
+        def test_wrong(kvfake):
+            pass
+
+        def test_next(kvfake):
+            worlds = requests.get(kvfake.url.partition("/~")[0] + "/_kvfake/worlds").json()["worlds"]
+            assert [world["address"] for world in worlds[1:]] == [kvfake.url]
+    """)
+    run(pytester).assert_outcomes(errors=1, passed=1)
+
+
 def test_a_passing_test_prints_nothing(pytester: pytest.Pytester) -> None:
     """Not even when everything is shown."""
     pytester.makepyfile(TALK + "\n    def test_it(kvfake):\n        talk(kvfake)")

@@ -124,10 +124,9 @@ def environment(request: ControlRequest) -> Payload:
 def find_owner(request: ControlRequest) -> Payload:
     """Whose a token is, in the world that a request with it belongs to."""
     token = request.read_object(*OWNER_FIELDS).get("token")
-    if not isinstance(token, str) or not token:
+    data = token.encode("utf-8", "ignore") if isinstance(token, str) else b""  # a lone surrogate stands in no header
+    if not data:
         raise BadRequest(f"token: expected a text that is not empty, got {type_name(token)}")
-    with bad_request_on(UnicodeEncodeError):
-        data = token.encode()
     world, path = request.world, ""
     if world is request.backend.own_world:
         try:
