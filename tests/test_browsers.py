@@ -59,6 +59,14 @@ def test_what_is_no_page_of_another_site_can_use_control(url: str, headers: dict
     assert reply.headers["X-Content-Type-Options"] == "nosniff"
 
 
+@pytest.mark.parametrize("path", ["/_kvfake/%zz", "/_kvfake/nothing", "/nothing", "/~nobody/x"])
+def test_an_error_is_json(url: str, path: str) -> None:
+    """Also where neither service and no route of control answers: no browser shows it as a page."""
+    reply = asked(url + path)
+    assert reply.json().keys() == {"error"}
+    assert (reply.headers["Content-Type"], reply.headers["X-Content-Type-Options"]) == ("application/json", "nosniff")
+
+
 @pytest.mark.parametrize(
     "kind", ["text/plain; charset=UTF-8", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
 )

@@ -17,6 +17,7 @@ from werkzeug.wrappers import Response
 from kvfake.control.handlers import ControlRequest
 from kvfake.control.routes import PATHS, ROUTES, ControlRoute
 from kvfake.services.jsontext import json_text
+from kvfake.services.messages import NOSNIFF
 from kvfake.world.backend import Backend
 
 _RULES = Map(
@@ -81,4 +82,4 @@ def _match(request: ControlRequest) -> tuple[ControlRoute, Mapping[str, Any]]:
 
 
 def _json(status: int, payload: Mapping[str, Any]) -> Response:
-    return Response(json_text(payload), status, {"X-Content-Type-Options": "nosniff"}, content_type="application/json")
+    return Response(json_text(payload), status, [NOSNIFF], content_type="application/json")

@@ -258,4 +258,5 @@ def _answer(service: ModuleType, request: IncomingRequest, world: World, store: 
 
 def _marked(response: Response, service: ModuleType) -> Response:
     """The answer to a stranger, whom the real service does not know: it names the row."""
-    return response.replace(rows=(service.UNKNOWN_TOKEN_ROW, *response.rows))
+    rows = (service.UNKNOWN_TOKEN_ROW, *response.rows)
+    return Response(response.status, response.headers, response.body, response.close, rows)  # a third of what `replace` takes
