@@ -118,7 +118,7 @@ def status_at(address: str, **settings: object) -> int:
     return SiteDoor(kvfake.Double(**settings)).send("GET", "/_kvfake/health", {"Host": address}).status
 
 
-@pytest.mark.parametrize("bound", ["0.0.0.0", "::"])
+@pytest.mark.parametrize("bound", ["0.0.0.0", "::", "0::0"])
 def test_a_server_on_all_addresses_answers_to_those_of_its_machine(bound: str) -> None:
     """It can be reached at each of them, and at no other. Names must be allowed."""
     own = socket.gethostbyname(socket.gethostname())

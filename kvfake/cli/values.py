@@ -13,6 +13,7 @@ import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
@@ -164,7 +165,9 @@ def _of_whom(owner: str, prefix: str) -> str:
 
 def _elsewhere(options: Namespace, key: str) -> str:
     """Where else in that world a key of that name lies, and the command that takes it; empty where there is none."""
-    found = sorted(_values(_file_of_values(options, {"key": _text(key)})))
+    found: list[tuple[bytes, ...]] = []
+    with suppress(NoAnswer):  # the error is that the key is missing
+        found = sorted(_values(_file_of_values(options, {"key": _text(key)})))
     if not found:
         return ""
     service, owner, prefix, _ = (part.decode("utf-8", "surrogateescape") for part in found[0])

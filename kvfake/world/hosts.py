@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
     from urllib.parse import SplitResult
 
-_WILDCARDS = ("0.0.0.0", "::")  # a server that is bound to one of these can be reached at every address of the machine
 _OWN_SITES = ("", "same-origin", "none")  # Sec-Fetch-Site of no page, of this server's own, and of what the user typed
 
 
@@ -39,11 +38,17 @@ class AllowedHosts:
         names = (*self._given, self._bound, "localhost", _split(self._url).hostname or "")
         return frozenset(name.lower() for name in names if name)
 
+    @cached_property
+    def _is_everywhere(self) -> bool:
+        """Whether the server can be reached at every address of the machine."""
+        address = _address(self._bound)
+        return address is not None and address.is_unspecified
+
     def refusal(self, host: str, origin: str, site: str) -> str | None:
         """Why a request with these headers (``Host``, ``Origin``, ``Sec-Fetch-Site``) is refused; ``None`` where it is not."""
         if not self._includes(_split(f"//{host}").hostname or ""):
             known = [*sorted(self._names), "a loopback address"]
-            if self._bound in _WILDCARDS:
+            if self._is_everywhere:
                 known.append("an address of this machine")
             return f"Host is {host!r}: expected a name of this server ({', '.join(known)}); --allow-host NAME adds one"
         if origin and _split(origin).netloc.lower() != host.lower():
@@ -58,7 +63,7 @@ class AllowedHosts:
         address = _address(name)
         if address is None:
             return False
-        return address.is_loopback or (self._bound in _WILDCARDS and (self._any_address or _is_of_this_machine(address)))
+        return address.is_loopback or (self._is_everywhere and (self._any_address or _is_of_this_machine(address)))
 
 
 def is_loopback(host: str) -> bool:

@@ -82,11 +82,12 @@ class World:
 
     def keep_seed(self) -> None:
         """The values are those of the seed: `reset` brings them back, also where the file has changed since."""
+        store = self.store
         with self.lock:
-            spaces = {
-                space: [(key, self.store.get(space, key)) for key in self.store.keys(space)] for space in self.store.namespaces()
+            self._seed = {
+                space: {key: entry for key in store.keys(space) if (entry := store.get(space, key)) is not None}
+                for space in store.namespaces()
             }
-        self._seed = {space: {key: entry for key, entry in found if entry is not None} for space, found in spaces.items()}
 
     def reset(self) -> None:
         """The values are those of the seed again, or none; faults, journal and checkpoints are gone; the clock is the machine's.
