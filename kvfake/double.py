@@ -19,6 +19,7 @@ from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment,
 from kvfake.world.backend import Backend, MakeWorld, local_world
 from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults
+from kvfake.world.hosts import AllowedHosts
 from kvfake.world.journal import Journal
 from kvfake.world.mappings import Mattermost, Persist
 from kvfake.world.redaction import shown_url
@@ -54,7 +55,8 @@ class Double:
     def _wire(self, backend: Backend, values: dict[str, Any], origin: str) -> None:
         self._backend, self._world = backend, backend.own_world
         self._world.url = origin + values["site_path"]
-        control = cache(partial(_control, backend, values, origin)) if values["control"] else None
+        backend.hosts = AllowedHosts(values["host"], values["allow_host"], origin, values["control_token"] is not None)
+        control = cache(partial(_control, backend, values["control_token"])) if values["control"] else None
         self._router = Router(backend, control, values["site_path"])
 
     @property
@@ -103,7 +105,9 @@ class Double:
         self._world.tokens.add(token, owner)
 
     def reset(self) -> None:
-        """Forget values, faults, journal and checkpoints; the clock is the machine's again. Tokens, neighbours, settings stay."""
+        """Values are those of the ``seed`` again, or none; faults, journal and checkpoints are gone; the clock is the machine's.
+        Tokens, neighbours and settings stay.
+        """
         self._world.reset()
 
     @property
@@ -211,6 +215,12 @@ class ServerDouble(Double):
         """A double with a world of its own on this server. ``settings`` are a world's, and were checked."""
         return WorldDouble(self.backend, self._router, settings, self._log)
 
+    def export(self) -> dict[str, Any]:
+        """What `dump` has, and the tokens that were issued: another server that begins with it knows them, too."""
+        from kvfake.world import datafile
+
+        return datafile.export(self._world)
+
     def close(self) -> None:
         self.server.stop()
         if self._log is not None:
@@ -280,10 +290,7 @@ def _request_log(world: World) -> RequestLog:
     return RequestLog(world.tokens.redactor)
 
 
-def _control(backend: Backend, values: Mapping[str, Any], origin: str) -> Control:
-    from urllib.parse import urlsplit
+def _control(backend: Backend, token: str | None) -> Control:
+    from kvfake.control.app import Control
 
-    from kvfake.control.app import AllowedHosts, Control
-
-    hosts = AllowedHosts(values["host"], [*values["allow_host"], urlsplit(origin).hostname or ""])
-    return Control(backend, hosts, values["control_token"])
+    return Control(backend, token)

@@ -20,7 +20,7 @@ import pytest
 
 import kvfake as library
 from kvfake.cli import main
-from kvfake.double import ServerDouble
+from kvfake.double import ServerDouble, settings_of
 from kvfake.files import JournalFile
 from tests.support.process import (
     KVFAKE,
@@ -442,6 +442,50 @@ def test_an_export_at_the_end(number: signal.Signals, tmp_path: Path) -> None:
     }
 
 
+def env_of(url: str) -> dict[str, str]:
+    env: dict[str, str] = json.loads(kvfake("env", "--url", url, "--format", "json").out)
+    return env
+
+
+@pytest.mark.parametrize("is_on_demand", [False, True], ids=["at the end", "on demand"])
+def test_what_env_printed_survives_a_restart_of_the_same_data(is_on_demand: bool, tmp_path: Path) -> None:
+    """The export holds the tokens that were issued: a server that begins with it knows them, and prints them again."""
+    file = str(tmp_path / "values.json")
+    Path(file).write_text('{"kvfake": 1}')
+    with served("--strict", "--seed", file, "--export", file) as (process, url):
+        env = env_of(url)
+        assert asked(url + KV + "name", "PUT", 1, bearer(env["MATTERMOST_BOT_TOKEN"])).status == 200
+        assert asked(url + PERSIST + "name", "PUT", {"value": "v"}, bearer(env["BEEPBOOP_TOKEN"])).status == 200
+        if is_on_demand:
+            assert asked(url + "/_kvfake/data/export", "POST").status == 200
+        process.signal(signal.SIGKILL if is_on_demand else signal.SIGINT)
+        process.end()
+    with served("--strict", "--seed", file) as (_, url):
+        assert asked(url + KV + "name", headers=bearer(env["MATTERMOST_BOT_TOKEN"])).body == b"1"
+        assert asked(url + PERSIST + "name", headers=bearer(env["BEEPBOOP_TOKEN"])).json()["value"] == "v"
+        for name in ("MATTERMOST_BOT_TOKEN", "BEEPBOOP_TOKEN"):
+            assert env_of(url)[name] == env[name]
+
+
+def test_env_prints_the_tokens_that_were_named() -> None:
+    """By a flag, or by a seed."""
+    with served("--token", "mine=app/bot", "--token", "yours=project:project") as (_, url):
+        env = env_of(url)
+        assert (env["MATTERMOST_BOT_TOKEN"], env["BEEPBOOP_TOKEN"]) == ("mine", "yours")
+
+
+def test_an_export_holds_no_token_of_an_owner_that_cannot_be_named() -> None:
+    """It can be loaded, whoever asked for a token. A dump holds no token that was issued."""
+    double = ServerDouble(settings_of({}))
+    token = double.mattermost.token
+    for owner in ("anonymous-0123456789ab", "app/a/b"):
+        assert double.mattermost.as_owner(owner).token
+    assert double.export()["tokens"] == {token: "app/bot"}
+    assert "tokens" not in double.dump()
+    double.load(double.export())
+    double.close()
+
+
 def test_an_export_at_any_time(tmp_path: Path) -> None:
     """When control asks for it."""
     file = tmp_path / "export.json"
@@ -452,11 +496,11 @@ def test_an_export_at_any_time(tmp_path: Path) -> None:
 
 
 def test_an_export_of_a_command(tmp_path: Path) -> None:
-    """The exit code is the command's."""
+    """The exit code is the command's. The tokens that it had ended with it: two runs of the same export the same."""
     file = tmp_path / "export.json"
     program = SETTER + "sys.exit(7)"
     assert kvfake("run", "--export", str(file), "--", *PYTHON, program, "name", "1") == Ended(7, "", "")
-    assert json.loads(file.read_text())["mattermost"] == {"app/bot": {"": {"name": 1}}}
+    assert json.loads(file.read_text()) == {"kvfake": 1, "mattermost": {"app/bot": {"": {"name": 1}}}, "persist": {}}
 
 
 def test_a_command_that_was_never_started_exports_nothing(tmp_path: Path) -> None:

@@ -33,6 +33,10 @@ jobs that compute, 99 of 100 GETs took at most 6 ms with this, and 10 ms with 1 
 """
 SCOPES = (SERVER, WORLD, COMMAND)
 
+_OPEN_TO_ALL = (
+    "every machine that reaches this one can use this server, and /_kvfake/ gives its tokens to each; --control-token TOKEN "
+    "protects /_kvfake/, --no-control switches it off"
+)
 _PLAIN = re.compile(r"[\w@%+=:,./~*-]*", re.ASCII)
 
 
@@ -92,6 +96,7 @@ def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
     from kvfake.double import ServerDouble
     from kvfake.files import Files
     from kvfake.signals import end_this_process
+    from kvfake.world.hosts import is_loopback
 
     seed = settings["seed"]
     if seed is not None and seed == settings["export"] and not os.path.lexists(seed):  # the first time of many
@@ -108,6 +113,8 @@ def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
     except OSError as failed:
         double.close()
         raise CommandError(f"cannot write {failed.filename}: {failed.strerror}") from None
+    if settings["control"] and settings["control_token"] is None and not is_loopback(settings["host"]):
+        _complain(_OPEN_TO_ALL)
     if files.journal_file is not None:
         double.backend.listen(files.journal_file.write)
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -135,7 +142,7 @@ def _serve(options: Namespace) -> int:
         print(f"kvfake is listening on {shown_url(double.url)}", flush=True)
         signal.sigwait(numbers)
         double.close()
-        return _exit_code(double, 0 if files.finish(double.dump) else FAILED)
+        return _exit_code(double, 0 if files.finish(double.export) else FAILED)
 
 
 def _run(options: Namespace) -> int:
@@ -187,10 +194,10 @@ def _wait(options: Namespace) -> int:
 def _values(options: Namespace) -> int:
     if options.service == PERSIST and options.prefix is not None:
         raise UsageError("--prefix: expected none with --service persist")
-    from kvfake.cli.values import COMMANDS
+    from kvfake.cli.values import run
 
     with _server_errors(options.url):
-        COMMANDS[options.command](options, sys.stdout.buffer)
+        run(options, sys.stdout.buffer)
     sys.stdout.buffer.flush()
     return 0
 

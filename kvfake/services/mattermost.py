@@ -20,6 +20,7 @@ PLUGINS = b"/plugins/"
 APPS = "/plugins/com.mattermost.apps"
 KV = APPS + "/api/v1/kv"  # M01
 COOKIE = b"MMAUTHTOKEN"  # model.SessionCookieToken
+UNKNOWN_TOKEN_ROW = "M11"  # named by an answer to a token that is accepted though it is not known
 CSRF_MARK = "csrf-"  # M26: what it really is cannot be known from outside
 
 MAX_VALUE_BYTES = 8192  # M14: httpin.MaxKVStoreValueLength

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Headers = tuple[tuple[str, str], ...]
 JSON: Headers = (("Content-Type", "application/json"),)
+NOSNIFF = ("X-Content-Type-Options", "nosniff")
 
 FIDELITY_HEADER = "Kvfake-Rows"
 """Names the rows of `kvfake.services.facts` in which an answer was kinder than the service."""
@@ -192,8 +193,8 @@ class Refusal(Exception):
 
 
 def error_response(status: int, text: str) -> Response:
-    """What kvfake itself answers where no service does: a JSON object with ``error``."""
-    return Response(status, JSON, json.dumps({"error": text}, ensure_ascii=False).encode())
+    """What kvfake itself answers where no service does: a JSON object with ``error``, which no browser takes for anything else."""
+    return Response(status, (*JSON, NOSNIFF), json.dumps({"error": text}, ensure_ascii=False).encode())
 
 
 UNEXPECTED = error_response(500, "unexpected error in kvfake: its traceback is on stderr")

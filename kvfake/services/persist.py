@@ -22,6 +22,7 @@ API = "/api/v1"  # P01
 _API, _PERSIST = API.encode(), b"/persist"
 PATHS = (_API + _PERSIST, _PERSIST)  # P01: the official client's tests use a base with no path
 
+UNKNOWN_TOKEN_ROW = "P14"  # named by an answer to a token that is accepted though it is not known
 MAX_VALUE_BYTES = 262_144  # P09: 256 Kb of UTF-8
 MAX_BODY_BYTES = 2 * 1024 * 1024  # P14
 MAX_MGET_KEYS = 10_000  # P14

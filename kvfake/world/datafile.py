@@ -160,8 +160,21 @@ def dump(
         if not is_exact:
             _put(data, base64.b64encode(entry.value).decode(), "raw", *place)
     if tokens:
-        data["tokens"] = {token: owners[0] if len(owners) == 1 else owners for token, owners in tokens.items()}
+        data["tokens"] = _owners_by_token(tokens)
     return data
+
+
+def export(world: World) -> dict[str, Any]:
+    """The document of all values and of every token that the world knows, also of those that it issued: a world that begins with it
+    knows them again.
+    """
+    with world.lock:
+        data, tokens = dump(world), world.tokens.added(with_issued=True)
+    return {**data, "tokens": _owners_by_token(tokens)} if tokens else data
+
+
+def _owners_by_token(tokens: Mapping[str, list[str]]) -> dict[str, str | list[str]]:
+    return {token: owners[0] if len(owners) == 1 else owners for token, owners in tokens.items()}
 
 
 def entries(
