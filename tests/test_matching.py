@@ -60,6 +60,7 @@ def test_json_says_what_python_says(value: Any) -> None:
         ({}, 'key: expected a text or {"matches": "<regular expression>"}, got {}'),
         ({"matches": 5}, "got {'matches': 5}"),
         ({"matches": "a", "more": 1}, "got {'matches': 'a', 'more': 1}"),
+        ({"matches": "a" * 65_537}, "key: expected a regular expression of at most 65,536 characters, got 65,537"),
         ({"matches": "("}, "key: '(' is no regular expression: missing ), unterminated subpattern"),
         ({"matches": "a{99999999999999999999}"}, "is no regular expression: the repetition number is too large"),
     ],
