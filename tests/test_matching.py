@@ -71,6 +71,11 @@ def test_a_pattern_that_is_none_is_refused(value: Any, words: str) -> None:
         from_json("key", value)
 
 
+def test_a_pattern_may_be_long() -> None:
+    """As long as the bound says."""
+    assert from_json("key", {"matches": "a" * 65_536}).pattern == "a" * 65_536
+
+
 def test_a_pattern_that_is_too_deep_is_refused() -> None:
     """Python's compiler recurses."""
     with pytest.raises(ValueError, match="is no regular expression"):
