@@ -49,6 +49,7 @@ TEXTS = st.text(st.sampled_from("abAkKs1_ -\n\té\u00c9\u212a\u017f\udcff"), max
 @example(pattern=r"\B", flags=0, texts=["", "a"])
 @example(pattern="a$", flags=0, texts=["a\n", "a\n\n", "a\nb"])
 @example(pattern="(?m:^b$)", flags=0, texts=["a\nb\n", "a\nb\nc", "ab"])
+@example(pattern=r"(?m:\Ab|a\Z)", flags=0, texts=["a\nb", "b\na", "a\n", "ba"])
 @example(pattern=r"(?a:\bé)|(?u:\bé)", flags=0, texts=["aé", "é"])
 @example(pattern="(?:){3}(?:){0,5}", flags=0, texts=["", "a"])
 @example(pattern="(?i)é(?x: b )", flags=0, texts=["Éb"])
