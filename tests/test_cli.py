@@ -873,6 +873,53 @@ def test_help_says_defaults(command: str, sentences: list[str], capsys: pytest.C
         assert sentence in text
 
 
+OF_A_WORLD = (
+    "--profile documented|plugin-1.2", "--token TOKEN=OWNER", "--mattermost-missing object|null|404", "--fallback URL",
+    "--seed FILE", "--journal-exchanges COUNT", "--journal-body-bytes BYTES",
+)  # fmt: skip
+OF_A_SERVER = (
+    "--host ADDRESS",
+    "--port PORT",
+    "--public-url URL",
+    "--site-path PATH",
+    "--allow-host NAME",
+    "--control-token TOKEN",
+)
+OF_FILES = ("--journal FILE", "--export FILE")
+OF_A_REAL_SERVER = ("--against URL", "--ca-file FILE", "--timeout SECONDS", "--profile documented|plugin-1.2")
+OF_A_RUNNING_SERVER = ("--url URL", "--control-token TOKEN")
+OF_VALUES = ("--owner OWNER", "--prefix PREFIX")
+USAGES = {
+    "": ("COMMAND",),
+    "serve": (*OF_A_SERVER, *OF_FILES, *OF_A_WORLD),
+    "run": (*OF_A_SERVER, *OF_FILES, *OF_A_WORLD),
+    "env": OF_A_RUNNING_SERVER,
+    "wait": (*OF_A_RUNNING_SERVER, "--timeout SECONDS"),
+    "dump": (*OF_A_RUNNING_SERVER, "[FILE]"),
+    "load": (*OF_A_RUNNING_SERVER, "] FILE"),
+    "ls": (*OF_A_RUNNING_SERVER, *OF_VALUES, "--begins TEXT"),
+    "get": (*OF_A_RUNNING_SERVER, *OF_VALUES, "] KEY"),
+    "set": (*OF_A_RUNNING_SERVER, *OF_VALUES, "] KEY VALUE"),
+    "del": (*OF_A_RUNNING_SERVER, *OF_VALUES, "] KEY [KEY ...]"),
+    "verify": (
+        *OF_A_REAL_SERVER, "--bot-token TOKEN", "--user-token TOKEN", "--plain-user-token TOKEN", "--project-token TOKEN",
+        "--other-project-token TOKEN", "--junit FILE",
+    ),
+    "record": (*OF_A_REAL_SERVER[:3], "-o FILE"),
+    "compare": ("] FILE",),
+    "explain": ("[ROW ...]",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", USAGES)
+def test_help_says_what_an_option_takes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An address, a file, seconds: the word that stands behind an option, or for an argument, says which."""
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert [taken for taken in USAGES[command] if f"{taken} " not in text and f"{taken}] " not in text] == []
+
+
 def test_version() -> None:
     """The package's, whichever way the command is started."""
     assert kvfake("--version") == Ended(0, f"kvfake {library.__version__}\n", "")

@@ -318,6 +318,21 @@ def test_an_answer_that_cannot_be_passed_on_is_a_502(answer: bytes, words: str) 
         assert words in text
 
 
+def test_an_unexpected_error_while_it_is_asked_is_a_500(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of kvfake, not of the fallback; the traceback is on stderr, and the next request is served."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    with opened("wsgi", fallback=url) as one:
+        with monkeypatch.context() as patched:
+            patched.setattr(http_client.HttpClient, "forward", broken)
+            assert refusal(one, 500) == "unexpected error in kvfake: its traceback is on stderr"
+        assert "RuntimeError: nobody thought of this" in capsys.readouterr().err
+
+
 def test_a_silent_fallback_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """After half a minute of silence."""
     assert http_client.MAX_SILENCE_SECONDS == 30

@@ -748,6 +748,22 @@ def test_the_double_of_a_wrong_fault_marker_ends(pytester: pytest.Pytester) -> N
     run(pytester).assert_outcomes(errors=1, passed=1)
 
 
+def test_a_report_is_of_one_test(pytester: pytest.Pytester) -> None:
+    """What an earlier test asked, of its double or of none, is not in it."""
+    pytester.makepyfile(TALK + """
+    def test_first(kvfake):
+        talk(kvfake)
+
+    def test_second(kvfake):
+        requests.get(kvfake.url + "/api/v4/teams")
+        raise AssertionError
+    """)  # fmt: skip
+    result = run(pytester, "-p", "no:randomly", "--tb=short")
+    result.assert_outcomes(passed=1, failed=1)
+    asked = [line for line in section_of(result) if line.startswith(("  GET ", "  PUT "))]
+    assert asked == ["  GET /api/v4/teams by no token: 404"] * 2
+
+
 def test_a_passing_test_prints_nothing(pytester: pytest.Pytester) -> None:
     """Not even when everything is shown."""
     pytester.makepyfile(TALK + "\n    def test_it(kvfake):\n        talk(kvfake)")

@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
+from wsgiref.validate import validator
 
 import pytest
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
@@ -365,6 +366,31 @@ def test_a_mount_that_is_not_possible_is_refused(path: Any, app: Any, words: str
     with pytest.raises(ValueError, match=re.escape(words)):
         double.mount(path, app)
     assert double._world.routes.mounts == {}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_an_application_gets_what_wsgi_promises(door: str) -> None:
+    """PEP 3333, as the standard library checks it, and no more of a server than there is."""
+    seen: dict[str, Any] = {}
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        seen.update(environ)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [environ["wsgi.input"].read(5)]
+
+    with opened(door) as one:
+        one.double.mount("/api", validator(application))
+        assert one.send("POST", "/api/x?y", {"X-Two": "2"}, b"hello").text == "hello"
+    told = {
+        name: value for name, value in seen.items() if name not in ("wsgi.input", "wsgi.errors") and not name.startswith("HTTP_")
+    }
+    assert told == {
+        "REQUEST_METHOD": "POST", "SCRIPT_NAME": "/api", "PATH_INFO": "/x", "QUERY_STRING": "y", "CONTENT_LENGTH": "5",
+        "CONTENT_TYPE": seen["CONTENT_TYPE"], "SERVER_NAME": "localhost", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.multithread": True, "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }  # fmt: skip
+    assert seen["HTTP_X_TWO"] == "2"
 
 
 def raising(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -25,6 +27,7 @@ from kvfake.double import Double
 from kvfake.services.mattermost import KV
 from kvfake.services.persist import API
 from tests.support.doors import CLIENT_DOORS, TOKENS, AsyncHttpxDoor, HttpxDoor, RequestsDoor, reply_of
+from tests.support.process import PATIENCE_SECONDS, ROOT, environment
 from tests.support.troubled import SEVERS
 from tests.support.wire import Reply
 from tests.test_server import until
@@ -710,6 +713,30 @@ async def test_a_severed_response_on_every_event_loop(sever: str) -> None:
         ):
             await client.get(double.mattermost.url_for("k"), headers=double.mattermost.headers)
         assert (await client.get(double.mattermost.url_for("k"), headers=double.mattermost.headers)).json() == {}
+
+
+NEVER_RETURNS = """
+import threading, httpx, requests, kvfake
+double = kvfake.Double()
+double.faults.add(before=threading.Event().wait, times=None)
+url, headers = double.mattermost.url_for("key"), double.mattermost.headers
+session = requests.Session()
+session.mount(double.url, double.requests_adapter())
+for client, error in ((httpx.Client(transport=double.httpx_transport()), httpx.TimeoutException), (session, requests.Timeout)):
+    try:
+        client.get(url, headers=headers, timeout=0.05)
+    except error:
+        print("timed out")
+"""
+
+
+def test_a_function_that_never_returns_does_not_keep_the_process() -> None:
+    """The client has given up, the script is at its end: it ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", NEVER_RETURNS],
+        env=environment({}), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "timed out\ntimed out\n", "")
 
 
 def test_many_threads(door: ClientDoor) -> None:

@@ -126,6 +126,10 @@ class Router:
             return self._unmatched(request, owner, go.BAD_REQUEST)
         if decoded.startswith(_PERSIST):
             return self._backend.answer(persist, request, world)
+        answer = partial(self._answer_decoded, request, world, owner, decoded)
+        return Job(partial(_answer_at_once, answer)) if owner.routes.takes_long(len(decoded)) else answer()
+
+    def _answer_decoded(self, request: Request, world: World | None, owner: World, decoded: bytes) -> Response | Job:
         clean = go.clean(decoded) if decoded[:1] == b"/" else decoded
         if not clean.startswith(_MATTERMOST):
             found = self._answer_without_service(request, owner, decoded)
@@ -192,6 +196,12 @@ class Router:
 
 def _is_control(path: bytes) -> bool:
     return path == CONTROL or path.startswith(CONTROL + b"/")
+
+
+def _answer_at_once(answer: Callable[[], Response | Job]) -> Response:
+    """The response, also where it takes a job, which is done here."""
+    found = answer()
+    return found() if isinstance(found, Job) else found
 
 
 def _call_control(control: Callable[[], Application], request: Request, world: World) -> Response:

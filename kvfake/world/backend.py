@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from kvfake.errors import log_exception
 from kvfake.fork import new_lock
 from kvfake.services import mattermost, persist
-from kvfake.services.messages import Job, Operation, Refusal, Request, Response
+from kvfake.services.messages import Job, Lane, Operation, Refusal, Request, Response
 from kvfake.stores import DiscardingStore, StoreReader
 from kvfake.world.clock import machine_seconds
 from kvfake.world.hosts import AllowedHosts
@@ -184,8 +184,8 @@ class Backend:
         if world.executor is not None or world.faults.active:
             incoming = IncomingRequest(service.NAME, operation, owner, request)
             job = partial(self._answer_with_faults, service, incoming, None if operation else response, world, began)
-            may_block = world.executor is not None or any(fault.calls_functions for fault in world.faults.active)
-            return Job(job) if may_block else job()
+            lane = Lane.OTHER if world.executor is not None else world.faults.lane(incoming)
+            return job() if lane is None else Job(job, lane)
         with world.lock:
             if operation is not None:
                 moment = world.clock.now() if operation.verb == "set" else 0

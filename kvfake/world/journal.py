@@ -97,7 +97,7 @@ class IncomingRequest(_RequestFields):
     ``key`` and ``owner`` are ``None`` where the request was refused before they were known.
     """
 
-    __slots__ = ("message", "operation")
+    __slots__ = ("_decoded_keys", "message", "operation")
 
     def __init__(self, service: str | None, operation: Operation | None, owner: str | None, request: Request) -> None:
         verb, key, keys = (None, None, ()) if operation is None else (operation.verb, operation.key, operation.keys)
@@ -105,6 +105,20 @@ class IncomingRequest(_RequestFields):
             service, verb, key, keys, owner, request.method, request.headers, request.body, request.path, request.query
         )
         self.operation, self.message = operation, request
+        self._decoded_keys: tuple[str, ...] | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Decoded once: every fault looks at them, and an mget may have many."""
+        if self._decoded_keys is None:
+            self._decoded_keys = super().keys
+        return self._decoded_keys
+
+    @property
+    def characters(self) -> int:
+        """How many characters a field that a fault looks at has at most."""
+        keys = len(self._body) if self.verb == "mget" else len(self._key or b"")
+        return max(keys, len(self.method), len(self.owner or ""))
 
 
 class Exchange(_RequestFields):

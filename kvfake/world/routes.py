@@ -9,11 +9,14 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import JSON, Headers, Response
-from kvfake.world.matching import Wanted, checked_value, in_python
+from kvfake.world.matching import MAX_CHARACTERS, MAX_STEPS_IN_LOOP, Wanted, checked_value, in_python, linear
+
+if TYPE_CHECKING:
+    from kvfake.world.patterns import LinearPattern
 
 MAX_ROUTES = 1000
 RESERVED_PATHS = (mattermost.KV, *(path.decode() for path in persist.PATHS), "/_kvfake", "/~")
@@ -104,16 +107,19 @@ def _is_length(name: str, value: str) -> bool:
 
 
 class Route(NamedTuple):
-    """One response. ``method`` is ``None`` for any; ``path`` is exact, or a pattern that must match the whole path."""
+    """One response. ``method`` is ``None`` for any; ``path`` is exact, or a pattern that must match the whole path, in its first
+    `MAX_CHARACTERS`; ``pattern`` is that pattern as it is matched.
+    """
 
     method: str | None
     path: Wanted
     response: Response
+    pattern: LinearPattern | None
 
     def matches(self, method: str, path: str) -> bool:
         if self.method not in (None, method):
             return False
-        return self.path.fullmatch(path) is not None if isinstance(self.path, re.Pattern) else path == self.path
+        return path == self.path if self.pattern is None else self.pattern.fullmatch(path[:MAX_CHARACTERS])
 
     def __str__(self) -> str:
         return f"{self.method or 'any method'} {self.path if isinstance(self.path, str) else in_python(self.path)}"
@@ -145,9 +151,13 @@ class Routes:
             raise ValueError(f"status: an answer of {status} has no body")
         method = method.upper() if method else None
         response = Response(status, checked_headers(headers, content_type, method == "HEAD" and not content), content)
-        route = Route(method, path, response)
-        if isinstance(checked_value("path", path), str):
+        pattern: LinearPattern | None = None
+        path = checked_value("path", path)
+        if isinstance(path, re.Pattern):
+            pattern = linear("path", path)
+        else:
             _check_path(path)
+        route = Route(method, path, response, pattern)
         others = [other for other in self.routes if other[:2] != route[:2]]
         if len(others) >= MAX_ROUTES:
             raise ValueError(f"there are {MAX_ROUTES} routes: mount a WSGI application instead")
@@ -165,6 +175,10 @@ class Routes:
     def clear(self) -> None:
         """Remove everything."""
         self.routes, self.mounts = (), {}
+
+    def takes_long(self, characters: int) -> bool:
+        """Whether `response_for` may take longer than the loop of a server can wait, for a path of so many characters."""
+        return characters * sum(route.pattern.size for route in self.routes if route.pattern) > MAX_STEPS_IN_LOOP
 
     def response_for(self, method: str, path: str) -> Response | None:
         """The single response for the path, which is decoded."""
