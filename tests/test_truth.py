@@ -1,0 +1,84 @@
+"""The truth: what the services and the powers do is what a few dicts do, under any sequence, and under load.
+
+`python -m tests.soak` does the same for minutes.
+"""
+
+from __future__ import annotations
+
+import random
+from math import inf
+from pathlib import Path
+
+import httpx
+import pytest
+
+import kvfake
+from tests.support import machines
+from tests.support.histories import DELETE, GET, SET, Operation, is_linearizable, is_linearizable_by_force
+
+# --------------------------------------------------------------------------------------------------------------- any sequence
+
+
+@pytest.mark.parametrize("way", machines.WAYS_IN)
+def test_any_sequence_does_what_a_dict_does(way: str, tmp_path: Path) -> None:
+    """Requests of several owners and worlds, faults, clocks, checkpoints, resets, dumps, loads and mappings, in whatever order:
+    every answer, every store and every journal is the model's.
+    """
+    machines.run(way, tmp_path, examples=20, steps=30)
+
+
+def test_what_is_rolled_back_was_not_dropped() -> None:
+    """Also where the journal was cleared after the checkpoint: what came later is forgotten, and counts as never there."""
+    double = kvfake.Double()
+    url, headers = double.mattermost.url_for("k"), double.mattermost.headers
+    with httpx.Client(transport=double.httpx_transport(), headers=headers) as client:
+        client.get(url)
+        mark = double.checkpoint()
+        double.journal.clear()
+        client.get(url)
+    double.rollback(mark)
+    assert (len(double.journal), double.journal.dropped, double.journal.seen) == (0, 0, 2)
+    double.journal.assert_not_requested("GET")
+
+
+# ------------------------------------------------------------------------------------------------------------------ histories
+
+
+def test_a_value_that_was_set_before_is_not_read_after() -> None:
+    """The first set had returned before the second was called: only the second can be read."""
+    sets = [Operation(0, 1, SET, "old"), Operation(2, 3, SET, "new")]
+    assert is_linearizable([*sets, Operation(4, 5, GET, "new")])
+    assert not is_linearizable([*sets, Operation(4, 5, GET, "old")])
+
+
+def test_two_readers_agree_on_the_order() -> None:
+    """Both sets run at once, so either may be last; but who reads afterwards reads the same."""
+    sets = [Operation(0, 9, SET, "a"), Operation(0, 9, SET, "b")]
+    assert is_linearizable([*sets, Operation(1, 2, GET, "a"), Operation(3, 4, GET, "b")])
+    assert not is_linearizable([*sets, Operation(10, 11, GET, "a"), Operation(12, 13, GET, "b")])
+
+
+def test_what_got_no_answer_was_done_or_not() -> None:
+    """It may be seen late, or never; but not undone."""
+    lost = Operation(0, inf, SET, "lost")
+    assert is_linearizable([lost, Operation(1, 2, GET), Operation(3, 4, GET, "lost")])
+    assert is_linearizable([lost, Operation(1, 2, GET), Operation(3, 4, GET)])
+    assert not is_linearizable([lost, Operation(1, 2, GET, "lost"), Operation(3, 4, GET)])
+
+
+def test_the_checker_says_what_brute_force_says() -> None:
+    """On small random histories, of which many are linearizable and many are not."""
+    draw, verdicts = random.Random(20_161_231), {True: 0, False: 0}
+    for _ in range(1500):
+        history = [a_random_operation(draw) for _ in range(draw.randint(2, 5))]
+        verdict = is_linearizable(history)
+        assert verdict == is_linearizable_by_force(history), history
+        verdicts[verdict] += 1
+    assert min(verdicts.values()) > 300
+
+
+def a_random_operation(draw: random.Random) -> Operation:
+    called = draw.randint(0, 12)
+    kind = draw.choice([GET, GET, SET, DELETE])
+    value = None if kind == DELETE or (kind == GET and draw.random() < 0.3) else draw.choice("ab")
+    return Operation(called, inf if kind != GET and draw.random() < 0.1 else called + draw.randint(0, 6), kind, value)
