@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 import kvfake
-from tests.support import machines
+from tests.support import load, machines
 from tests.support.histories import DELETE, GET, SET, Operation, is_linearizable, is_linearizable_by_force
 
 # --------------------------------------------------------------------------------------------------------------- any sequence
@@ -82,3 +82,18 @@ def a_random_operation(draw: random.Random) -> Operation:
     kind = draw.choice([GET, GET, SET, DELETE])
     value = None if kind == DELETE or (kind == GET and draw.random() < 0.3) else draw.choice("ab")
     return Operation(called, inf if kind != GET and draw.random() < 0.1 else called + draw.randint(0, 6), kind, value)
+
+
+# -------------------------------------------------------------------------------------------------------------- under load
+
+
+@pytest.mark.parametrize("operations", [5_000, pytest.param(300_000, marks=[pytest.mark.once, pytest.mark.timeout(600)])])
+def test_nothing_is_lost_or_mixed_under_load(operations: int) -> None:
+    """64 threads of four processes set, get and delete keys of their own and keys that they share, while worlds come and go and the
+    journal is read: every answer is the one that is due, what they saw of a shared key can be what one dict did, and in the end
+    the server holds what was acknowledged last, and nothing else.
+    """
+    outcome = load.run(operations, seconds=300)
+    assert not outcome.wrong, load.complaint(outcome.wrong)
+    assert outcome.done >= operations
+    assert outcome.histories == 16
