@@ -64,7 +64,12 @@ asked_of_persist = st.one_of(
     st.tuples(st.just("list"), st.sampled_from(["", "a", "a b", "c"]))
     | st.tuples(st.just("mget"), st.just(""), st.just(""), st.just(b""), st.lists(keys, max_size=4).map(tuple)),
 ).map(lambda fields: Asked(PERSIST, *fields))
-FEW, MANY = 3, 15  # requests of one rule, so that they meet each other
+FEW, MANY = 3, 12  # requests of one rule, so that they meet each other
+Batch = tuple[str, list[Asked]]  # a token, and what is asked with it
+batches: st.SearchStrategy[Batch] = st.one_of(
+    st.tuples(st.sampled_from(OF_MATTERMOST), st.lists(asked_of_mattermost, min_size=FEW, max_size=MANY)),
+    st.tuples(st.sampled_from(OF_PERSIST), st.lists(asked_of_persist, min_size=FEW, max_size=MANY)),
+)
 
 happenings: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.sampled_from([200, 201, 404, 429, 500, 503]).map(lambda status: {"status": status}),
@@ -157,15 +162,33 @@ class Truth(RuleBasedStateMachine):
     def one_of_the_worlds(self, place: int) -> World:
         return list(self.worlds.values())[place % len(self.worlds)]
 
-    @rule(requests=st.lists(asked_of_mattermost, min_size=FEW, max_size=MANY), place=which, token=st.sampled_from(OF_MATTERMOST))
-    def ask_mattermost(self, requests: list[Asked], place: int, token: str) -> None:
-        world = self.one_of_the_worlds(place)
-        for asked in requests:
-            self.ask(asked, f"/~{world.id}", token, world.id)
+    @rule(batch=batches, place=which)
+    def ask_one_owner(self, batch: Batch, place: int) -> None:
+        self.ask_all(batch, self.one_of_the_worlds(place))
 
-    @rule(requests=st.lists(asked_of_persist, min_size=FEW, max_size=MANY), place=which, token=st.sampled_from(OF_PERSIST))
-    def ask_persist(self, requests: list[Asked], place: int, token: str) -> None:
+    @rule(place=which, faults=faults, batch=batches)
+    def ask_under_faults(self, place: int, faults: list[dict[str, Any]], batch: Batch) -> None:
+        """The faults stay for later requests, too, if they have not struck often enough."""
         world = self.one_of_the_worlds(place)
+        for fields in faults:
+            assert self.control(world.id, "POST", "/faults", fields, 201)["hits"] == 0
+            world.faults.append(Fault(fields))
+        self.ask_all(batch, world)
+
+    @rule(place=which, before=batches, requests=batches, moves=st.lists(moves, max_size=2))
+    def ask_as_if_it_had_not_been(self, place: int, before: Batch, requests: Batch, moves: list[dict[str, Any]]) -> None:
+        """A checkpoint, more of the same, and back."""
+        self.ask_all(before, self.one_of_the_worlds(place))
+        self.checkpoint(place)
+        self.ask_all(
+            (before[0], requests[1]) if before[1][0].service == requests[1][0].service else requests, self.one_of_the_worlds(place)
+        )
+        for move in moves:
+            self.move_the_clock(place, move)
+        self.roll_back(place, mark=-1)
+
+    def ask_all(self, batch: Batch, world: World) -> None:
+        token, requests = batch
         for asked in requests:
             self.ask(asked, f"/~{world.id}", token, world.id)
 
@@ -251,13 +274,6 @@ class Truth(RuleBasedStateMachine):
             world.rollback(number, self.values)
         else:
             self.control(world.id, "POST", "/checkpoints/1000/rollback", status=404)
-
-    @rule(place=which, faults=faults)
-    def add_faults(self, place: int, faults: list[dict[str, Any]]) -> None:
-        world = self.one_of_the_worlds(place)
-        for fields in faults:
-            assert self.control(world.id, "POST", "/faults", fields, 201)["hits"] == 0
-            world.faults.append(Fault(fields))
 
     @rule(place=which)
     def clear_faults(self, place: int) -> None:
