@@ -21,6 +21,7 @@ from tests.support.histories import DELETE, GET, SET, Operation, is_linearizable
 # --------------------------------------------------------------------------------------------------------------- any sequence
 
 
+@pytest.mark.timeout(400)  # a sequence that differs is made short first
 @pytest.mark.parametrize("way", machines.WAYS_IN)
 def test_any_sequence_does_what_a_dict_does(way: str, tmp_path: Path) -> None:
     """Requests of several owners and worlds, faults, clocks, checkpoints, resets, dumps, loads and mappings, in whatever order:

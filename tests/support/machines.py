@@ -48,8 +48,17 @@ _OF_SEED = {
 
 keys = st.sampled_from(["a", "a", "ab", "a b", "é%"])
 prefixes = st.sampled_from(["", "", "p", "p ", "my-app", "€"])  # "p " is "p" (M25); "my-app" is the documentation's own (M16)
-VALUES = (b"1", b"1.0", b'{"x": [null]}', b"{}", b'"a"', b"[1,2]", b'"' + b"v" * 8190 + b'"')
-BAD_VALUES = (None, b'"' + b"v" * 8191 + b'"')
+
+
+class Long(bytes):
+    """A long value that a failure does not print whole."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes>"
+
+
+VALUES = (b"1", b"1.0", b'{"x": [null]}', b"{}", b'"a"', b"[1,2]", Long(b'"' + b"v" * 8190 + b'"'))
+BAD_VALUES = (None, Long(b'"' + b"v" * 8191 + b'"'))
 values = st.integers(0, len(VALUES) - 1).map(VALUES.__getitem__)
 bad_values = st.integers(0, len(BAD_VALUES) - 1).map(BAD_VALUES.__getitem__)
 asked_of_mattermost = st.one_of(
