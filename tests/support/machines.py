@@ -205,7 +205,7 @@ class Truth(RuleBasedStateMachine):
     def ask_at_the_root(self, requests: list[tuple[Asked, int]]) -> None:
         """The token says whose world it is; one that nobody has named or issued means the server's own."""
         issued = self.issued_tokens()
-        tokens = [*issued, *NAMED, *STRANGERS]
+        tokens = [*reversed(issued), *NAMED, *STRANGERS]
         for asked, place in requests:
             token = tokens[place % len(tokens)]
             self.ask(asked, "", token, issued.get(token, self.own))
@@ -258,7 +258,7 @@ class Truth(RuleBasedStateMachine):
         world = self.one_of_the_worlds(place)
         self.control(world.id, "POST", "/reset")
         self.values.replace(world.id, {})
-        world.faults, world.marks = [], {}
+        world.faults, world.marks, world.gone = [], {}, world.gone | world.marks.keys()
         world.journal.clear()
         self.control(world.id, "POST", "/clock", {"freeze": True, "move_to": 1})
         world.now = SECOND
@@ -271,18 +271,19 @@ class Truth(RuleBasedStateMachine):
     def checkpoint(self, place: int) -> None:
         world = self.one_of_the_worlds(place)
         mark = self.control(world.id, "POST", "/checkpoints", status=201)["checkpoint"]
-        assert mark not in world.marks
+        assert mark not in world.marks.keys() | world.gone
         world.checkpoint(mark, self.values)
 
     @rule(place=which, mark=which)
     def roll_back(self, place: int, mark: int) -> None:
+        """To a mark of that world; not to one that is gone, because its world was reset or rolled back to an older one."""
         world = self.one_of_the_worlds(place)
+        for number in world.gone or {1000}:
+            self.control(world.id, "POST", f"/checkpoints/{number}/rollback", status=404)
         if world.marks:
             number = list(world.marks)[mark % len(world.marks)]
             self.control(world.id, "POST", f"/checkpoints/{number}/rollback")
             world.rollback(number, self.values)
-        else:
-            self.control(world.id, "POST", "/checkpoints/1000/rollback", status=404)
 
     @rule(place=which)
     def clear_faults(self, place: int) -> None:

@@ -231,6 +231,7 @@ class World:
     now: int = 0
     faults: list[Fault] = field(default_factory=list)
     marks: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    gone: set[int] = field(default_factory=set)  # marks that cannot be rolled back to any more
 
     def checkpoint(self, mark: int, values: Values) -> None:
         self.marks[mark] = deepcopy(
@@ -241,7 +242,8 @@ class World:
         """Later marks are gone. The journal forgets what came after the mark; what was dropped for it stays dropped."""
         held, self.now, self.faults, seen, count = deepcopy(self.marks[mark])
         values.replace(self.id, held)
-        self.marks = {other: state for other, state in self.marks.items() if other <= mark}
+        self.gone |= {other for other in self.marks if other > mark}
+        self.marks = {other: state for other, state in self.marks.items() if other not in self.gone}
         self.journal.kept = [recorded for recorded in self.journal.kept if recorded.number <= seen]
         self.journal.dropped = min(self.journal.dropped, count - len(self.journal.kept))
 
