@@ -13,7 +13,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/cache/bytecode
 unexport PYTHONDONTWRITEBYTECODE
 FORGET := rm -rf "$(PYTHONPYCACHEPREFIX)$${TMPDIR:-/tmp}"  # bytecode of the suites that tests write, each in a new folder
 
-.PHONY: serve test test-all lint types names pins bench clean FORCE
+.PHONY: serve test test-all soak lint types names pins bench clean FORCE
 
 serve: .venv/serve
 	$(BIN)/kvfake serve
@@ -30,6 +30,10 @@ test-all: .venv/test
 	$(BIN)/coverage run -m pytest -n $(WORKERS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+# For minutes, with a table of figures; its exit code is 1 where one is out of its bound. For less: make soak SOAK="fairness --minutes 2"
+soak: .venv/test
+	$(BIN)/python -m tests.soak $(SOAK)
 
 lint: .venv/lint
 	$(BIN)/ruff check .

@@ -435,9 +435,10 @@ class Journal(Sequence[Exchange]):
         """Forget the exchanges after the mark. Older ones that were dropped for them stay dropped."""
         seen, count = mark
         with self.lock:
+            dropped = self.dropped  # without those that are forgotten now, nor, after `clear`, those that were cleared
             while self._records and self._records[-1][0] > seen:
                 self._drop(self._records.pop(), -1)
-            self._forgotten = self.seen - len(self) - min(self.dropped, count - len(self))
+            self._forgotten = self.seen - len(self) - min(dropped, count - len(self))
             self._settle()
 
     def clear(self) -> int:
