@@ -243,9 +243,9 @@ class Server:
         """The exception that is being handled came at this peer, and is no matter of its socket: answer so, and end it."""
         log_exception()
         try:
-            if peer.is_lingering or peer.pending:  # no answer can follow
+            if peer.is_lingering or peer.pending or peer not in self._peers:  # no answer can follow
                 self._drop(peer)
-            elif peer in self._peers:
+            else:
                 self._carry_out(peer, _BROKEN)
         except BaseException:
             log_exception()
@@ -435,7 +435,7 @@ class Server:
             self._drop(peer)
             return
         self._count_held(peer, 0)
-        peer.is_lingering = True
+        peer.is_lingering, peer.since = True, self._timers.moment
         del peer.connection  # what it keeps is not kept for so long
         if isinstance(end, Close):
             try:
