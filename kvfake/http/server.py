@@ -254,8 +254,8 @@ class Server:
     def _carry_out(self, peer: _Peer, actions: tuple[Action | memoryview, ...]) -> None:
         end_of_turn = 0.0
         if not actions:  # a part of a request came: at least a byte, wherever it is kept
-            self._count_held(peer, max(1, peer.connection.held_bytes))
             self._watch(peer, READ)
+            self._count_held(peer, max(1, peer.connection.held_bytes))
             return
         while actions:
             for position, action in enumerate(actions):
@@ -283,10 +283,10 @@ class Server:
                     peer.pending = actions
                     self._let_others_go_first(peer)
                     return
-        if peer.held:
-            self._count_held(peer, peer.connection.held_bytes)
         if peer.mask != READ:
             self._watch(peer, READ)
+        if peer.held:
+            self._count_held(peer, peer.connection.held_bytes)
 
     def _act(self, peer: _Peer, action: Job | Wait | Yield | Close | Hang | Reset) -> None:
         """End the peer, or go on with it when that is over."""
@@ -311,11 +311,11 @@ class Server:
         peer.pending = (memoryview(action)[sent:], *after)
         peer.unsent = sum(_kept_bytes(one) for one in peer.pending)
         self._unsent += peer.unsent
-        self._count_held(peer, peer.connection.held_bytes)
         if sent == TURN_BYTES:
             self._let_others_go_first(peer)
-            return
-        self._watch(peer, WRITE)
+        else:
+            self._watch(peer, WRITE)
+        self._count_held(peer, peer.connection.held_bytes)
         if self._unsent > MAX_UNSENT_BYTES:
             waiting = [other for other in self._peers if other.unsent and other.mask == WRITE]
             if len(waiting) > 1:  # alone it may have an answer of any size
@@ -326,7 +326,9 @@ class Server:
         self._ready.append(peer)
 
     def _count_held(self, peer: _Peer, held: int) -> None:
-        """So many bytes are kept of this peer's request. The one with the most pays where they are too many."""
+        """So many bytes are kept of this peer's request. Where they are too many, the one pays that has the most and is not at work."""
+        if peer not in self._peers:
+            return
         if not peer.held:
             peer.since = self._timers.moment
         self._held += held - peer.held
