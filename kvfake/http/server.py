@@ -326,7 +326,7 @@ class Server:
         self._ready.append(peer)
 
     def _count_held(self, peer: _Peer, held: int) -> None:
-        """So many bytes are kept of this peer's request. Where they are too many, the one pays that has the most and is not at work."""
+        """So many bytes are kept of this peer's request. Where all are too many, the one that has most and is not at work pays."""
         if peer not in self._peers:
             return
         if not peer.held:
