@@ -333,6 +333,16 @@ def test_what_is_sent_behind_a_request_at_work_counts(monkeypatch: pytest.Monkey
         assert until(lambda: server._held == 0)
 
 
+def test_what_is_sent_behind_a_large_answer_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing is said in the middle of that answer."""
+    monkeypatch.setattr(server_module, "MAX_HELD_BYTES", 100)
+    with started() as server, Wire(server.port) as wire:
+        wire.send(request_bytes("GET", "/large") + QUICK * 10)
+        assert until(lambda: server._held > 100)
+        assert [len(wire.reply().body) for _ in range(11)] == [LARGE_BYTES] + [len("quick")] * 10
+        assert until(lambda: server._held == 0)
+
+
 def test_over_the_bound_of_answers_the_client_that_took_nothing_for_longest_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another gets its answer whole."""
     monkeypatch.setattr(server_module, "MAX_UNSENT_BYTES", LARGE_BYTES * 3 // 2)

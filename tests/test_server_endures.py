@@ -365,17 +365,22 @@ sys.exit(main())
 """
 
 
-@pytest.mark.parametrize("words", [("serve",), ("run", "--", "sleep", "30")], ids=["serve", "run"])
-def test_a_command_whose_server_ends_by_itself_says_so(words: tuple[str, ...], tmp_path: Path) -> None:
-    """Exit code 1 and one line on stderr, at once. The values are exported all the same."""
-    port = free_port()
-    flags = ["--export", str(tmp_path / "values.json"), "--port", str(port)]
-    with Running(words[0], *flags, *words[1:], program=(sys.executable, "-c", BREAKING)) as process:
-        reach(port)
-        ended = process.end()
+@pytest.mark.parametrize("command", ["serve", "run", "record"])
+def test_a_command_whose_server_ends_by_itself_says_so(command: str, tmp_path: Path) -> None:
+    """Exit code 1 and one line on stderr, at once. The values are written all the same."""
+    file, port = tmp_path / "file", free_port()
+    with kvfake.start() as real:
+        words = {
+            "serve": ["--export", str(file)],
+            "run": ["--export", str(file), "--", "sleep", "30"],
+            "record": ["--against", real.url, "-o", str(file)],
+        }
+        with Running(command, "--port", str(port), *words[command], program=(sys.executable, "-c", BREAKING)) as process:
+            reach(port)
+            ended = process.end()
     assert ended.code == 1
     assert ended.err == "kvfake: the server ended by itself, with every connection: OSError: [Errno 9] Bad file descriptor\n"
-    assert (tmp_path / "values.json").exists()
+    assert file.stat().st_size
 
 
 def free_port() -> int:

@@ -76,7 +76,7 @@ def test_a_large_answer_is_nobodys_wait() -> None:
             assert door.send("GET", "/quick").status == 200
             answered += 1
         assert replies == [body]
-        assert answered >= 10
+        assert answered >= 60  # of the 256 slices
 
 
 def test_a_connection_that_lets_others_go_first_goes_on_after_them() -> None:

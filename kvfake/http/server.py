@@ -235,10 +235,11 @@ class Server:
         """The exception that is being handled came at this peer, and is no matter of its socket: answer so, and end it."""
         log_exception()
         try:
-            if peer.is_lingering or peer.pending:  # no answer can follow
+            if peer.is_lingering or peer.pending or peer not in self._peers:  # no answer can follow
                 self._drop(peer)
-            elif peer in self._peers:
-                self._carry_out(peer, (message_of("GET", UNEXPECTED, UNEXPECTED.body, keep_alive=False), Close(linger=True)))
+            else:
+                message = message_of(UNEXPECTED, UNEXPECTED.body, keep_alive=False)
+                self._carry_out(peer, (message, Close(linger=True)))
         except BaseException:
             log_exception()
             self._drop(peer)
@@ -246,8 +247,8 @@ class Server:
     def _carry_out(self, peer: _Peer, actions: tuple[Action | memoryview, ...]) -> None:
         end_of_turn = 0.0
         if not actions:  # a part of a request came: at least a byte, wherever it is kept
-            self._count_held(peer, max(1, peer.connection.held_bytes))
             self._watch(peer, READ)
+            self._count_held(peer, max(1, peer.connection.held_bytes))
             return
         while actions:
             for position, action in enumerate(actions):
@@ -275,10 +276,10 @@ class Server:
                     peer.pending = actions
                     self._let_others_go_first(peer)
                     return
-        if peer.held:
-            self._count_held(peer, peer.connection.held_bytes)
         if peer.mask != READ:
             self._watch(peer, READ)
+        if peer.held:
+            self._count_held(peer, peer.connection.held_bytes)
 
     def _act(self, peer: _Peer, action: Job | Wait | Yield | Close | Hang | Reset) -> None:
         """End the peer, or go on with it when that is over."""
@@ -303,11 +304,11 @@ class Server:
         peer.pending = (memoryview(action)[sent:], *after)
         peer.unsent = sum(_kept_bytes(one) for one in peer.pending)
         self._unsent += peer.unsent
-        self._count_held(peer, peer.connection.held_bytes)
         if sent == TURN_BYTES:
             self._let_others_go_first(peer)
-            return
-        self._watch(peer, WRITE)
+        else:
+            self._watch(peer, WRITE)
+        self._count_held(peer, peer.connection.held_bytes)
         if self._unsent > MAX_UNSENT_BYTES:
             waiting = [other for other in self._peers if other.unsent and other.mask == WRITE]
             if len(waiting) > 1:  # alone it may have an answer of any size
@@ -318,7 +319,9 @@ class Server:
         self._ready.append(peer)
 
     def _count_held(self, peer: _Peer, held: int) -> None:
-        """So many bytes are kept of this peer's request. The one with the most pays where they are too many."""
+        """So many bytes are kept of this peer's request. Where all are too many, the one that has most and is not at work pays."""
+        if peer not in self._peers:
+            return
         if not peer.held:
             peer.since = self._timers.moment
         self._held += held - peer.held
@@ -427,7 +430,7 @@ class Server:
             self._drop(peer)
             return
         self._count_held(peer, 0)
-        peer.is_lingering = True
+        peer.is_lingering, peer.since = True, self._timers.moment
         del peer.connection  # what it keeps is not kept for so long
         if isinstance(end, Close):
             try:
