@@ -83,11 +83,11 @@ class Router:
             owner = world or self._backend.world_of(mattermost.token(request))
         except (WorldEnded, go.BadEscape):
             return 0
-        clean = go.clean(decoded) if decoded[:1] == b"/" else decoded
         if expected:
             return 0
         if decoded.startswith(_PERSIST):
-            return persist.body_bytes(request)
+            return MAX_BODY_BYTES + 1 if request.method in ("PUT", "POST") else 0
+        clean = go.clean(decoded) if decoded[:1] == b"/" else decoded
         if clean.startswith(_MATTERMOST):
             return mattermost.body_bytes(request)
         is_answered = _is_control(request.path) or owner.routes.routes or owner.routes.mounts or owner.settings["fallback"]
