@@ -335,9 +335,9 @@ class Connection:
         keep_alive = head.keep_alive and not response.close and not self._is_cut_short
         body, is_large = sent_body(self._method, response), len(response.body) > _LARGE_BODY_BYTES
         if is_large and response.wire_fault is None:  # a body is not copied
-            actions: tuple[Action, ...] = (message_of(self._method, response, b"", keep_alive, head.is_old), body)
+            actions: tuple[Action, ...] = (message_of(response, b"", keep_alive, head.is_old, self._method), body)
         else:
-            message = message_of(self._method, response, body, keep_alive, head.is_old)
+            message = message_of(response, body, keep_alive, head.is_old, self._method)
             actions = (message,)
         if response.wire_fault is not None:
             actions = apply_wire_fault(response.wire_fault, message, body, response.body)
@@ -381,7 +381,7 @@ def sent_length(method: str, response: Response) -> int | None:
     return length
 
 
-def message_of(method: str, response: Response, body: bytes, keep_alive: bool, is_old: bool = False) -> bytes:
+def message_of(response: Response, body: bytes, keep_alive: bool, is_old: bool = False, method: str = "GET") -> bytes:
     """The bytes of the response to a request with that method, with that body. ``is_old``: to an HTTP/1.0 request. Its date is the
     machine's time, and not that of a world's clock.
     """
