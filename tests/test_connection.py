@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kvfake.http.connection import Action, Close, Connection, date
-from kvfake.http.parser import MAX_BODY_BYTES, MAX_UNREAD_BYTES
+from kvfake.http.parser import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_UNREAD_BYTES, TOO_LARGE
 from kvfake.services.messages import Job, Request, Response
 from tests.support.wire import without_date
 
@@ -452,6 +452,50 @@ def filter_bytes(actions: tuple[Action, ...]) -> list[bytes]:
     return [action for action in actions if isinstance(action, bytes)]
 
 
+@pytest.mark.parametrize("target", [b"x:80", b"mailto:a@b", b"http://\xc3\xa9/a", b"http://x/a", b"x:/a"])
+def test_absolute_targets(target: bytes) -> None:
+    """Of every form that Go takes: a scheme, and an authority, a path, or anything else."""
+    assert bodies(hear(Connection(echo), GET.replace(b"/a", target))) == [b"GET " + target + b"  "]
+
+
+def test_a_connect_with_no_target_is_read() -> None:
+    """As Go reads it. Another method needs one."""
+    assert bodies(hear(Connection(echo), b"CONNECT  HTTP/1.1\r\n\r\n")) == [b"CONNECT   "]
+    assert said(hear(Connection(echo), b"GET  HTTP/1.1\r\nHost: x\r\n\r\n")).endswith(b"400 Bad Request")
+
+
+def test_a_head_of_one_mib() -> None:
+    """And what Go's reader holds beyond it; a byte more is refused, whole or in pieces. A first line that is bad is told first."""
+    line = b"GET /a HTTP/1.1\r\nHost: x\r\nX: "
+    longest = line + b"y" * (MAX_HEAD_BYTES - len(line) - 4) + b"\r\n\r\n"
+    for size in (len(longest) + 1, 100_000):
+        for stream, answer in ((longest, b"GET /a  "), (longest.replace(b"X", b"XX"), TOO_LARGE.encode())):
+            pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
+            assert bodies(hear(Connection(echo), *pieces)) == [answer]
+        bad = longest.replace(b"GET /a", b"GET a").replace(b"X", b"XXX")
+        assert said(hear(Connection(echo), *[bad[start : start + size] for start in range(0, len(bad), size)])).endswith(
+            b"400 Bad Request"
+        )
+    endless = b"GET /" + b"x" * MAX_HEAD_BYTES
+    assert (
+        bodies(hear(Connection(echo), endless))
+        == bodies(hear(Connection(echo), endless[:99], endless[99:]))
+        == [TOO_LARGE.encode()]
+    )
+
+
+def test_what_is_kept_of_a_request_can_be_told() -> None:
+    """Of its head and of its body; a server that can keep no more of it refuses it."""
+    connection = Connection(echo)
+    hear(connection, GET + GET[:20])
+    assert connection.held_bytes == 20
+    hear(connection, GET[20:] + PUT[:-1])
+    assert connection.held_bytes == 2
+    refused = list(connection.overloaded())
+    assert said(refused).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert refused[-1] == Close(linger=True)
+
+
 MIB = b"x" * (1024 * 1024)
 
 
@@ -505,6 +549,11 @@ def test_every_exchange_can_be_logged() -> None:
         (b"GET /a HTTP/1.1\r\nHost: x\r\nA B : c", b"400 Bad Request: invalid header name"),
         (b"GET /a HTTP/1.1\r\nHost: x\r\nA B : c\r\nD(: e", b"400 Bad Request"),
         (b"GET /a HTTP/1.1\r\nHost: x\r\nA: \0", b"400 Bad Request"),
+        (b"GET /a HTTP/1.1\r\nHost: x\r\nA\r\n B: c", b"400 Bad Request"),
+        (b"GET /a HTTP/1.1\r\nHost: x\r\nA B: \r-", b"400 Bad Request"),
+        (b"GET /a HTTP/1.1\r\n A: b\r\nHost: x", b"400 Bad Request"),
+        (b"GET /a HTTP/2.0\r\nHost: x\r\nTransfer-Encoding: x", b"Unsupported transfer encoding"),
+        (b"GET /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r", b"400 Bad Request"),
         (
             b"GET /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
             b"Unsupported transfer encoding",

@@ -180,11 +180,11 @@ class Connection:
 
     def advance(self) -> tuple[Action, ...]:
         """The actions for what was received before, once the last ones are carried out."""
-        if self._body is not None:
-            return self._read_body(self._body)
+        if self._head is not None:
+            return self._read_body(self._body) if self._body is not None else _NOTHING
         if self._reading is not None:
             return self._read_long_head(self._reading)
-        if self._head is not None or self._has_ended:
+        if self._has_ended:
             return _NOTHING
         if self._input:
             if self._served_at_once >= _MAX_REQUESTS_AT_ONCE:
@@ -333,17 +333,17 @@ class Connection:
             is_lost = response.wire_fault is not None and response.wire_fault.is_unanswered
             self._log(self._method, self._target, *((0, 0) if is_lost else (response.status, len(response.body))))
         keep_alive = head.keep_alive and not response.close and not self._is_cut_short
-        body, is_large = sent_body(self._method, response), len(response.body) > _LARGE_BODY_BYTES
-        if is_large and response.wire_fault is None:  # a body is not copied
-            actions: tuple[Action, ...] = (message_of(self._method, response, b"", keep_alive, head.is_old), body)
-        else:
-            message = message_of(self._method, response, body, keep_alive, head.is_old)
-            actions = (message,)
-        if response.wire_fault is not None:
-            actions = apply_wire_fault(response.wire_fault, message, body, response.body)
+        body, wire_fault = sent_body(self._method, response), response.wire_fault
+        if wire_fault is not None:
+            message = message_of(response, body, keep_alive, head.is_old, self._method)
+            actions = apply_wire_fault(wire_fault, message, body, response.body)
             if not isinstance(actions[-1], bytes):
                 self._has_ended = True
                 return actions
+        elif len(body) > _LARGE_BODY_BYTES:  # it is not copied
+            actions = (message_of(response, b"", keep_alive, head.is_old, self._method), body)
+        else:
+            actions = (message_of(response, body, keep_alive, head.is_old, self._method),)
         if keep_alive:
             self._has_served, self._follows_post = True, self._method == "POST"
             self._served_at_once += 1
@@ -381,7 +381,7 @@ def sent_length(method: str, response: Response) -> int | None:
     return length
 
 
-def message_of(method: str, response: Response, body: bytes, keep_alive: bool, is_old: bool = False) -> bytes:
+def message_of(response: Response, body: bytes, keep_alive: bool, is_old: bool = False, method: str = "GET") -> bytes:
     """The bytes of the response to a request with that method, with that body. ``is_old``: to an HTTP/1.0 request. Its date is the
     machine's time, and not that of a world's clock.
     """

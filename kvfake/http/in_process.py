@@ -92,7 +92,7 @@ def _without_length(status: int, headers: Headers, rows: tuple[str, ...], second
 def wire_actions(request: Request, response: Response, keep_alive: bool) -> tuple[Action, ...]:
     """The actions with which a server sends the response, or carries out its wire fault."""
     body = sent_body(request.method, response)
-    message = message_of(request.method, response, body, keep_alive)
+    message = message_of(response, body, keep_alive, method=request.method)
     return apply_wire_fault(response.wire_fault or WireFault(), message, body, response.body)
 
 

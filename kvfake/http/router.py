@@ -50,20 +50,7 @@ class Router:
     def answer(self, request: Request, base: bytes = b"") -> Response | Job:
         """The response, or a job that makes it. ``base`` is the path of the site on its host, encoded."""
         try:
-            world, expected = self._locate(request, base)
-            path = request.path
-            if expected:
-                return self._not_found(request, world or self._backend.own_world, expected)
-            if path.startswith(_MATTERMOST):
-                return self._backend.answer(mattermost, request, world)
-            if path.startswith(_PERSIST):
-                return self._backend.answer(persist, request, world)
-            if _is_control(path):
-                if self._control is None:
-                    return error_response(404, CONTROL_OFF)
-                lane = Lane.HEALTH if path == _HEALTH else Lane.CONTROL
-                return Job(partial(_call_control, self._control, request, world or self._backend.own_world), lane)
-            return self._answer_unusual(request, world)
+            return self._answer(request, base)
         except WorldEnded as ended:
             target = BY_NAME.shown_target(request.target).decode("utf-8", "backslashreplace")
             self._backend.note_request_after_end(f"{request.method} {target} (world {ended})")
@@ -83,15 +70,31 @@ class Router:
             owner = world or self._backend.world_of(mattermost.token(request))
         except (WorldEnded, go.BadEscape):
             return 0
-        clean = go.clean(decoded) if decoded[:1] == b"/" else decoded
         if expected:
             return 0
         if decoded.startswith(_PERSIST):
-            return persist.body_bytes(request)
+            return MAX_BODY_BYTES + 1 if request.method in ("PUT", "POST") else 0
+        clean = go.clean(decoded) if decoded[:1] == b"/" else decoded
         if clean.startswith(_MATTERMOST):
             return mattermost.body_bytes(request)
         is_answered = _is_control(request.path) or owner.routes.routes or owner.routes.mounts or owner.settings["fallback"]
         return MAX_BODY_BYTES + 1 if is_answered else 0
+
+    def _answer(self, request: Request, base: bytes) -> Response | Job:
+        world, expected = self._locate(request, base)
+        path = request.path
+        if expected:
+            return self._not_found(request, world or self._backend.own_world, expected)
+        if path.startswith(_MATTERMOST):
+            return self._backend.answer(mattermost, request, world)
+        if path.startswith(_PERSIST):
+            return self._backend.answer(persist, request, world)
+        if _is_control(path):
+            if self._control is None:
+                return error_response(404, CONTROL_OFF)
+            lane = Lane.HEALTH if path == _HEALTH else Lane.CONTROL
+            return Job(partial(_call_control, self._control, request, world or self._backend.own_world), lane)
+        return self._answer_unusual(request, world)
 
     def _locate(self, request: Request, base: bytes) -> tuple[World | None, str]:
         """Set the location on the request; returns the world that the address names, and what was expected in place of the path, if

@@ -91,11 +91,6 @@ def read(request: Request, owner: str | None) -> Operation:
     return Operation(verb, owner, where, key, _value(request) if verb == "set" else b"")
 
 
-def body_bytes(request: Request) -> int:
-    """How many bytes of the body are read: those of a set or an mget, up to one more than the limit."""
-    return MAX_BODY_BYTES + 1 if request.method in ("PUT", "POST") else 0
-
-
 def _prefix(query: bytes) -> bytes:
     """P07: the value of ``begins``, literal; given twice the last counts; empty means all."""
     prefix = b""
