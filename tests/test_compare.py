@@ -693,6 +693,13 @@ def test_a_credential_that_is_not_the_usual_one(compare: Compare, tape: Written,
     assert compare().rows == {"M10", "M11"}
 
 
+def test_a_second_credential(compare: Compare, tape: Written) -> None:
+    """One in the query beside the usual one: which of them counts may be the reason."""
+    tape.kv("GET", "name", "{}")
+    tape.kv("GET", "name?access_token=<token 2>", NOBODY, status=401, headers=TEXT)
+    assert compare().rows == {"M10", "M11"}
+
+
 @pytest.mark.parametrize(
     ("method", "rest", "payload", "status", "answer", "rows"),
     [

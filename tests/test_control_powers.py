@@ -18,7 +18,9 @@ import pytest
 
 import kvfake
 from kvfake.double import ServerDouble, settings_of
+from kvfake.services.messages import Request, Response
 from kvfake.world import faults as faults_module
+from kvfake.world.journal import Exchange
 from tests.support.process import asked
 from tests.support.wire import Reply
 
@@ -288,6 +290,27 @@ def test_the_world_is_locked_during_a_control_request(
     assert control(*sent).status == 200
     assert could_enter
     assert not any(could_enter)
+
+
+def test_the_world_is_not_locked_while_its_journal_is_written(
+    filled: kvfake.Double, control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large journal takes long to write: meanwhile the world answers others."""
+    world, original, could_enter = filled._world, Exchange.to_dict, []
+    world.journal.record(None, None, None, Request("GET", b"/", {}), Response(404), 0.0)
+
+    def enter() -> bool:
+        with world.lock:
+            return True
+
+    def observed(exchange: Exchange) -> dict[str, Any]:
+        with ThreadPoolExecutor(1) as pool:
+            could_enter.append(pool.submit(enter).result(30))
+        return original(exchange)
+
+    monkeypatch.setattr(Exchange, "to_dict", observed)
+    assert control("GET", "/journal").status == 200
+    assert could_enter == [True]
 
 
 def test_a_prefix_that_is_not_possible(control: Control) -> None:

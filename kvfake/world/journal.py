@@ -427,9 +427,8 @@ class Journal(Sequence[Exchange]):
             return self.seen - self._forgotten - len(self._records)
 
     def mark(self) -> tuple[int, int]:
-        """For `rollback`."""
-        with self.lock:
-            return self.seen, self.seen - self._forgotten
+        """For `rollback`. The caller holds the lock."""
+        return self.seen, self.seen - self._forgotten
 
     def rollback(self, mark: tuple[int, int]) -> None:
         """Forget the exchanges after the mark. Older ones that were dropped for them stay dropped."""

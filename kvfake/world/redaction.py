@@ -42,8 +42,8 @@ SECRET_NAMES = {  # how the names of secrets end, in lower case and in every spe
     "authorization": "a header, also of a proxy, or a request that an application echoes",
     "cookie": "a session, both ways",
 }
-_OF_CREDENTIALS = frozenset((b"authorization", b"proxy-authorization"))
-_HIDDEN_HEADERS = frozenset((b"cookie", b"set-cookie", b"x-csrf-token", b"token"))
+_OF_CREDENTIALS = (b"authorization", b"proxy-authorization")
+_HIDDEN_HEADERS = (b"cookie", b"x-csrf-token", b"token")
 _SCHEMES = (b"bearer", b"token", b"basic")
 _CREDENTIALS = re.compile(rb"([!-~]+)([ \t]+)(.+)", re.DOTALL)
 _SESSION_COOKIE = re.compile(r"\s*(?:MMAUTHTOKEN|MMCSRF)=\"?([^;\"]+)")
@@ -158,15 +158,18 @@ class Redactor:
 
     def headers(self, headers: Mapping[bytes, bytes]) -> RedactedHeaders:
         """The headers of a request, as a journal keeps them: without credentials, and at most `MAX_HEADERS_BYTES` of them."""
-        redacted, size = RedactedHeaders(headers), header_bytes(headers.items())
+        redacted = RedactedHeaders(headers)
+        size = sum(map(len, headers)) + sum(map(len, headers.values())) + HEADER_OVERHEAD_BYTES * len(headers)
         if size > MAX_HEADERS_BYTES:
             redacted = RedactedHeaders(cut_headers(headers.items(), str.encode))
             size = header_bytes(redacted.items())
         redacted.size = size
-        for name in _HIDDEN_HEADERS & redacted.keys():
-            redacted[name] = HIDDEN.encode()
-        for name in _OF_CREDENTIALS & redacted.keys():
-            redacted[name] = _credentials(redacted[name])
+        for name in _HIDDEN_HEADERS:
+            if name in redacted:
+                redacted[name] = b"..."
+        for name in _OF_CREDENTIALS:
+            if name in redacted:
+                redacted[name] = _credentials(redacted[name])
         return redacted
 
     def header(self, name: bytes, value: bytes) -> bytes:
@@ -177,7 +180,7 @@ class Redactor:
 
     def credentials(self, headers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
         """The headers of a request that hold credentials, with replacements. Of the cookies only that of the session stays."""
-        found = {name: self._authorization(headers[name]) for name in sorted(_OF_CREDENTIALS) if name in headers}
+        found = {name: self._authorization(headers[name]) for name in _OF_CREDENTIALS if name in headers}
         cookie = go.cookie_value(headers.get(b"cookie", b""), COOKIE)
         if cookie is not None:
             found[b"cookie"] = COOKIE + b"=" + self.replace(cookie)
@@ -310,6 +313,7 @@ def _places(text: bytes, part: bytes) -> Iterator[int]:
 _NAMES = b"|".join(re.escape(name.encode()) for name in SECRET_NAMES)
 _SECRET_NAME = re.compile(rb"(?:%b)\Z" % _NAMES)
 _NAMED = re.compile(rb"(?:%b)[\"'\]]{0,2}[ \t\r\n]*([:=])[ \t\r\n]*" % _NAMES)
+_MAY_BE_NAMED = re.compile(rb"[:=%\\]|&#")
 _USERINFO = re.compile(rb"(//[^/?#\s:@\"'<>]*:)([^/?#\s\"'<>]+)@")  # RFC 3986: user:password@host
 _QUOTE = re.compile(rb"(\\*)([\"'])")
 _BRACKETS = re.compile(rb"\"(?:[^\"\\]|\\.?)*(?:\"|\Z)|([\[{])|([\]}])", re.DOTALL)
@@ -326,6 +330,8 @@ _OPENING = (b"{", b"[", b"<", b'"', b"'")
 
 def _named_spans(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Start, end and replacement of each value with the name of a secret, and of each password of a URL."""
+    if not _MAY_BE_NAMED.search(data):
+        return
     text = _Unescaped(data)
     position = 0
     for found in _NAMED.finditer(text.text):
