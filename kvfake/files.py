@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from threading import RLock
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from kvfake.lines import MAX_END_SECONDS, LineWriter, descriptor_of, open_to_write, stderr_descriptor, tell, write_all, write_some
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from kvfake.world.world import World
 
 _LOG_LINE_BYTES = 200  # beside its target
-_FLUSH_SECONDS = 0.1  # each test of a session may wait so long
 _CANNOT_RENAME = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
 """What renaming over a file that is mounted, or in a folder that cannot be changed, says; the file itself may be writable."""
 
@@ -40,6 +39,7 @@ class RequestLog:
         """``redactor`` gives the one that knows the tokens by now."""
         self._encode = partial(_log_line, redactor)
         self._lines = LineWriter(self._encode, _write_to_stderr, note=_log_note)
+        self._is_read = True
 
     def __call__(self, method: str, target: bytes, status: int, size: int) -> None:
         """Log a response with that status and that many bytes of body, to a request for the target."""
@@ -50,8 +50,8 @@ class RequestLog:
             self._lines.add(line, len(target) + _LOG_LINE_BYTES)
 
     def flush(self) -> None:
-        """Wait a moment until the lines of all responses so far are written."""
-        self._lines.flush(_FLUSH_SECONDS)
+        """Wait until the lines of all responses so far are written, unless they were not in time before: nobody reads them."""
+        self._is_read = self._is_read and self._lines.flush()
 
     def close(self) -> None:
         self._lines.close()
@@ -86,20 +86,18 @@ def _write_to_stderr(data: memoryview, seconds: float) -> int:
 class LineFile:
     """A file of lines, which is emptied when it is opened. Raises ``OSError`` where it cannot be opened, or ``first`` not written.
 
-    ``complain`` is called where it cannot be written any more; ``is_whole`` says whether it has every line. Nobody else can read
-    it, also where the file was there before.
+    ``complain`` is called where it cannot be written any more, or nobody reads it. ``is_whole`` says whether it has every line.
+    Nobody else can read it, also where the file was there before.
     """
 
     def __init__(self, path: str, complain: Callable[[str], None], first: str = "") -> None:
         self._path, self._complain = path, complain
         self._lock = RLock()
-        fd = open_to_write(path)
-        if stat.S_ISREG(os.fstat(fd).st_mode):  # a terminal is not ours to change
-            os.fchmod(fd, 0o600)
-        self._file: BinaryIO | None = os.fdopen(fd, "wb")
+        self._fd: int | None = open_to_write(path)
         try:
-            self._file.write(_encoded(first))
-            self._file.flush()
+            if stat.S_ISREG(os.fstat(self._fd).st_mode):  # a terminal is not ours to change
+                os.fchmod(self._fd, 0o600)
+            write_all(self._fd, _encoded(first), MAX_END_SECONDS)
         except OSError:
             self.close()
             raise
@@ -107,7 +105,7 @@ class LineFile:
 
     def add(self, line: str) -> None:
         """Add a line. It is in the file when this returns."""
-        self._do(lambda file: file.write(_encoded(line)))
+        self._do(lambda fd: write_all(fd, _encoded(line), MAX_END_SECONDS))
 
     def change(self, change: Callable[[bytes], str]) -> None:
         """Replace every line with what ``change`` makes of it; not on a terminal or a pipe, which keep what they got."""
@@ -115,34 +113,31 @@ class LineFile:
 
         place = Path(self._path)
 
-        def write(file: BinaryIO) -> None:
+        def write(fd: int) -> None:
             before = place.read_bytes()
             after = b"".join([_encoded(change(line)) for line in before.splitlines(keepends=True)])
             if after != before:
-                file.seek(0)
-                file.truncate()
-                file.write(after)
+                _write_over(fd, after)
 
         if place.is_file():
             self._do(write)
 
-    def _do(self, write: Callable[[BinaryIO], object]) -> None:
+    def _do(self, write: Callable[[int], object]) -> None:
         with self._lock:
-            if self._file is None:
+            if self._fd is None:
                 return
             try:
-                write(self._file)
-                self._file.flush()
+                write(self._fd)
             except OSError as failed:
                 self.is_whole = False
                 self.close()
                 self._complain(f"cannot write {self._path}: {failed.strerror} (exchanges from now on are not in it)")
 
     def close(self) -> None:
-        with self._lock, suppress(OSError):  # every line was flushed, or is reported as missing
-            file, self._file = self._file, None
-            if file is not None:
-                file.close()
+        with self._lock, suppress(OSError):  # every line was written, or is reported as missing
+            fd, self._fd = self._fd, None
+            if fd is not None:
+                os.close(fd)
 
 
 def _encoded(line: str) -> bytes:
@@ -295,6 +290,7 @@ def _overwrite(target: Path, content: bytes) -> None:
     with target.open("r+b", buffering=0) as file:
         try:
             _write_over(file.fileno(), content)
+            os.fsync(file.fileno())
         except OSError:
             with suppress(OSError):
                 _write_over(file.fileno(), before)
@@ -305,7 +301,6 @@ def _write_over(fd: int, content: bytes) -> None:
     os.lseek(fd, 0, os.SEEK_SET)
     write_all(fd, content, 0)
     os.ftruncate(fd, len(content))
-    os.fsync(fd)
 
 
 @contextmanager

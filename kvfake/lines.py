@@ -183,12 +183,12 @@ class LineWriter:
         except Exception:  # no memory, no thread
             self._drop(1)
 
-    def flush(self, seconds: float) -> None:
-        """Wait until what was added is written, at most so long."""
+    def flush(self, seconds: float = MAX_END_SECONDS) -> bool:
+        """Wait until what was added is written, at most so long; whether it is."""
         if self._is_forked:
-            return
+            return False
         with self._changed:
-            self._changed.wait_for(lambda: not self._queue and not self._in_hand, seconds)
+            return self._changed.wait_for(lambda: not self._queue and not self._in_hand, seconds)
 
     def close(self, seconds: float = MAX_END_SECONDS) -> bool:
         """Write what waits, for so many seconds at most; what was not written then is missing. Later lines are ignored. Returns

@@ -164,6 +164,22 @@ def url_of(pid: int) -> str:
     raise AssertionError("it does not listen")
 
 
+def test_a_recording_that_nobody_reads_stops_nobody(tmp_path: Path) -> None:
+    """It is given up after a moment and told; the app is answered, and a signal ends it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with library.start() as real, Running("record", "--against", real.url, "-o", str(pipe)) as process:
+        url = process.line().rpartition(" ")[2]
+        for _ in range(MORE_THAN_A_PIPE_HOLDS):
+            assert asked(f"{url}{KV}name?{LONG}", headers=HEADERS).status == 200
+        process.signal(signal.SIGTERM)
+        code, _, err = process.end()
+    os.close(reader)
+    assert code == 1
+    assert the_line(err) == f"cannot write {pipe}: nobody reads it (exchanges from now on are not in it)"
+
+
 # ----------------------------------------------------------------------------------------------------------- the journal
 
 
