@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from kvfake.services import go
 from kvfake.services.jsontext import json_string, read_object, type_name
-from kvfake.services.messages import JSON, Operation, Refusal, Request, Response
+from kvfake.services.messages import JSON, Operation, Pause, Refusal, Request, Response, Write, no_pause
 from kvfake.stores import Entry, Namespace, StoreReader
 
 NAME = "persist"
@@ -25,6 +25,10 @@ PATHS = (_API + _PERSIST, _PERSIST)  # P01: the official client's tests use a ba
 MAX_VALUE_BYTES = 262_144  # P09: 256 Kb of UTF-8
 MAX_BODY_BYTES = 2 * 1024 * 1024  # P14
 MAX_MGET_KEYS = 10_000  # P14
+MAX_MGET_ANSWER_BYTES = 64 * 1024 * 1024  # P14: a thousand values of 64 KiB
+
+_SMALL_ANSWER_BYTES = 256 * 1024  # of values, which an answer of one piece holds at most: about a millisecond
+_KEYS_OF_A_PIECE = 500
 
 _ROUTES = {  # path below /persist: method: verb
     b"/kv": {"GET": "list"},  # P07
@@ -163,8 +167,10 @@ def namespace(owner: str) -> Namespace:
 # ----------------------------------------------------------------------------------------------------------------- answering
 
 
-def answer(operation: Operation, store: StoreReader, profile: object, moment: int) -> Response:
-    """Do the operation. ``moment`` becomes the ``updated`` of what is set. Profiles do not differ in this service."""
+def answer(operation: Operation, store: StoreReader, profile: object, moment: int) -> Response | Write:
+    """Do the operation. ``moment`` becomes the ``updated`` of what is set. Profiles do not differ in this service. A large list or
+    mget is read at once, and written later.
+    """
     verb, where, key = operation.verb, operation.namespace, operation.key
     if verb == "get":
         entry = store.get(where, key)
@@ -177,9 +183,22 @@ def answer(operation: Operation, store: StoreReader, profile: object, moment: in
         store.delete(where, key)
         return _DELETED
     if verb == "list":
-        return _ok(b"[%b]" % b",".join([_key(key) for key in store.keys(where, key)]))
+        keys = store.keys(where, key)
+        write = partial(_write, [keys], _key)
+        return write(no_pause) if len(keys) <= _KEYS_OF_A_PIECE else write
     entries = [(key, store.get(where, key)) for key in operation.keys]
-    return _ok(b"[%b]" % b",".join([b"null" if entry is None else _record(key, entry) for key, entry in entries]))
+    size = sum([len(key) + len(entry.value) for key, entry in entries if entry is not None])
+    if size > MAX_MGET_ANSWER_BYTES:  # no value is shorter in JSON
+        return _MGET_TOO_LARGE
+    write = partial(_write, entries, _found, MAX_MGET_ANSWER_BYTES)
+    return write(no_pause) if len(entries) <= _KEYS_OF_A_PIECE and size <= _SMALL_ANSWER_BYTES else write
+
+
+def _write(items: Sequence[Item], item_json: Callable[[Item], bytes], most: float, pause: Pause) -> Response:
+    """An array of JSON with these items; `_MGET_TOO_LARGE` where it would have more bytes than ``most``."""
+    pieces, piece, length = [], [], 2
+    for item in items:
+        pass
 
 
 def _ok(body: bytes) -> Response:
