@@ -16,13 +16,14 @@ from kvfake.errors import CONTROL_OFF, log_exception
 from kvfake.http.parser import MAX_BODY_BYTES, split_absolute
 from kvfake.services import go, mattermost, persist
 from kvfake.services.mattermost import redact_query
-from kvfake.services.messages import UNEXPECTED, Job, Lane, Request, Response, error_response
+from kvfake.services.messages import UNEXPECTED, Job, Lane, Request, Response, error_response, finished
 from kvfake.world.backend import WORLD_MARK, Backend, WorldEnded
 from kvfake.world.routes import Application, forwarded_response
 from kvfake.world.world import World
 
 CONTROL = b"/_kvfake"
 _HEALTH = CONTROL + b"/health"
+MAX_TARGET_BYTES_IN_LOOP = 64 * 1024  # decoding more, in paths and queries, would hold other clients up for milliseconds
 RESPOND, MOUNT, FALLBACK = "respond", "mount", "fallback"
 """The names in the journal of what answers a request that no service answers."""
 
@@ -47,8 +48,12 @@ class Router:
         """The same site with another world at its root."""
         return Router(self._backend, self._control, self._site_path.decode(), world)
 
-    def answer(self, request: Request, base: bytes = b"") -> Response | Job:
-        """The response, or a job that makes it. ``base`` is the path of the site on its host, encoded."""
+    def answer(self, request: Request, base: bytes = b"", in_loop: bool = True) -> Response | Job:
+        """The response, or a job that makes it. ``base`` is the path of the site on its host, encoded. ``in_loop``: whether other
+        clients wait meanwhile.
+        """
+        if len(request.target) > MAX_TARGET_BYTES_IN_LOOP and in_loop:
+            return Job(lambda: finished(self.answer(request, base, in_loop=False)))
         try:
             return self._answer(request, base)
         except WorldEnded as ended:

@@ -174,6 +174,11 @@ class Job(Record):
         return self.call()
 
 
+def finished(answer: Response | Job) -> Response:
+    """The response, on this thread."""
+    return answer if isinstance(answer, Response) else answer()
+
+
 Pause = Callable[[], None]
 """Called again and again by work that takes long, between pieces that are short: it lets other threads go first."""
 

@@ -7,9 +7,12 @@ those of `kvfake.services.facts`. The service was never published: where its doc
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import starmap
 from json.encoder import encode_basestring
+from math import inf
 from typing import NoReturn
 
 from kvfake.services import go
@@ -27,8 +30,7 @@ MAX_BODY_BYTES = 2 * 1024 * 1024  # P14
 MAX_MGET_KEYS = 10_000  # P14
 MAX_MGET_ANSWER_BYTES = 64 * 1024 * 1024  # P14: a thousand values of 64 KiB
 
-_SMALL_ANSWER_BYTES = 256 * 1024  # of values, which an answer of one piece holds at most: about a millisecond
-_KEYS_OF_A_PIECE = 500
+_ITEMS_OF_A_PIECE, _BYTES_OF_A_PIECE = 500, 256 * 1024  # of an array that is written: about a millisecond
 
 _ROUTES = {  # path below /persist: method: verb
     b"/kv": {"GET": "list"},  # P07
@@ -48,6 +50,9 @@ _NO_PATH = "no such path: expected /persist/kv, /persist/kv/<key> or /persist/mg
 _DELETED = Response(200, JSON)  # P06, P15
 _VALUE_EXPECTED = 'expected {"value": "<string>"}'
 _KEYS_EXPECTED = 'expected {"keys": ["<string>", ...]}'
+_MGET_TOO_LARGE = _error(
+    400, f"the answer is too large: expected keys whose records have at most {MAX_MGET_ANSWER_BYTES} bytes together"
+)
 
 
 def _refuse(text: str) -> NoReturn:
@@ -184,21 +189,42 @@ def answer(operation: Operation, store: StoreReader, profile: object, moment: in
         return _DELETED
     if verb == "list":
         keys = store.keys(where, key)
-        write = partial(_write, [keys], _key)
-        return write(no_pause) if len(keys) <= _KEYS_OF_A_PIECE else write
+        write = partial(_write_array, map(_key, keys), inf)
+        return write(no_pause) if len(keys) <= _ITEMS_OF_A_PIECE else write
     entries = [(key, store.get(where, key)) for key in operation.keys]
-    size = sum([len(key) + len(entry.value) for key, entry in entries if entry is not None])
+    size = sum([len(entry.value) for _, entry in entries if entry is not None])
     if size > MAX_MGET_ANSWER_BYTES:  # no value is shorter in JSON
         return _MGET_TOO_LARGE
-    write = partial(_write, entries, _found, MAX_MGET_ANSWER_BYTES)
-    return write(no_pause) if len(entries) <= _KEYS_OF_A_PIECE and size <= _SMALL_ANSWER_BYTES else write
+    write = partial(_write_array, starmap(_found, entries), MAX_MGET_ANSWER_BYTES)
+    return write(no_pause) if len(entries) <= _ITEMS_OF_A_PIECE and size <= _BYTES_OF_A_PIECE else write
 
 
-def _write(items: Sequence[Item], item_json: Callable[[Item], bytes], most: float, pause: Pause) -> Response:
-    """An array of JSON with these items; `_MGET_TOO_LARGE` where it would have more bytes than ``most``."""
-    pieces, piece, length = [], [], 2
+def _write_array(items: Iterable[bytes], most_bytes: float, pause: Pause) -> Response:
+    """The array of these items; `_MGET_TOO_LARGE` where it would have more than so many bytes."""
+    pieces: list[bytes] = []
+    piece: list[bytes] = []
+    piece_bytes, length = 0, 1
     for item in items:
-        pass
+        piece.append(item)
+        piece_bytes += len(item) + 1
+        if len(piece) == _ITEMS_OF_A_PIECE or piece_bytes > _BYTES_OF_A_PIECE:
+            length += piece_bytes
+            if length > most_bytes:
+                return _MGET_TOO_LARGE
+            pieces.append(b",".join(piece))
+            piece, piece_bytes = [], 0
+            pause()
+    if length + piece_bytes > most_bytes:
+        return _MGET_TOO_LARGE
+    if piece or not pieces:
+        pieces.append(b",".join(piece))
+    pieces[0] = b"[" + pieces[0]
+    pieces[-1] += b"]"  # not around all: that would copy a large answer once more
+    return _ok(b",".join(pieces))
+
+
+def _found(key: bytes, entry: Entry | None) -> bytes:
+    return b"null" if entry is None else _record(key, entry)
 
 
 def _ok(body: bytes) -> Response:

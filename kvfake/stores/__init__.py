@@ -66,11 +66,11 @@ class Dropped:
 
     __slots__ = ("_steps", "count")
 
-    def __init__(self, count: int, steps: Iterator[None] = iter(())) -> None:
+    def __init__(self, count: int, steps: Iterable[None] = ()) -> None:
         self.count, self._steps = count, steps
 
     def __iter__(self) -> Iterator[None]:
-        return self._steps
+        return iter(self._steps)
 
 
 class StoreReader(Protocol):

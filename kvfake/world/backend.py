@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from kvfake.errors import log_exception
 from kvfake.services import mattermost, persist
-from kvfake.services.messages import Job, Operation, Refusal, Request, Response
+from kvfake.services.messages import Job, Lane, Operation, Refusal, Request, Response, Write, finished
 from kvfake.stores import DiscardingStore, StoreReader
 from kvfake.world.clock import machine_seconds
 from kvfake.world.journal import Exchange, IncomingRequest
+from kvfake.world.pauses import Pauses
 from kvfake.world.tokens import TokenIssuer, TokenTable
 from kvfake.world.world import World
 
@@ -32,6 +33,7 @@ SERVICES: dict[str, ModuleType] = {service.NAME: service for service in (matterm
 WORLD_MARK = "/~"
 """An address of a world is the server's, this mark, and the world's id."""
 
+MAX_BODY_BYTES_IN_LOOP = 512 * 1024  # reading more JSON would hold other clients up for milliseconds
 MAX_REQUESTS_AFTER_END = 100  # of which the texts are kept; all are counted
 _SERIAL = re.compile("[1-9][0-9]{0,15}")
 _BROKEN_FAULT = b"a function of a fault (when= or before=) raised an exception: its traceback is on stderr\n"
@@ -166,6 +168,12 @@ class Backend:
         token = service.token(request)
         if world is None:
             world = self.world_of(token) if self._serial else self.own_world
+        if len(request.body) > MAX_BODY_BYTES_IN_LOOP:
+            call = partial(self._answer, service, request, world, token, began)
+            return Job(lambda: finished(call()), Lane.OTHER if _may_block(world) else Lane.SERVICE)
+        return self._answer(service, request, world, token, began)
+
+    def _answer(self, service: ModuleType, request: Request, world: World, token: bytes, began: float) -> Response | Job:
         owner = world.tokens.owner_of(service.NAME, token)
         operation: Operation | None = None
         try:
@@ -175,19 +183,21 @@ class Backend:
         if world.executor is not None or world.faults.active:
             incoming = IncomingRequest(service.NAME, operation, owner, request)
             job = partial(self._answer_with_faults, service, incoming, None if operation else response, world, began)
-            may_block = world.executor is not None or any(fault.calls_functions for fault in world.faults.active)
-            return Job(job) if may_block else job()
+            return Job(lambda: finished(job())) if _may_block(world) else job()
         with world.lock:
             if operation is not None:
                 moment = world.clock.now() if operation.verb == "set" else 0
                 response = service.answer(operation, world.store, world.profiles[service.NAME], moment)
+                if not isinstance(response, Response):
+                    incoming = IncomingRequest(service.NAME, operation, owner, request)
+                    return Job(partial(self._write, response, service, incoming, world, began, None), Lane.SERVICE)
             if world.journal.is_on:
                 world.journal.record(service.NAME, operation, owner, request, response, self.seconds() - began)
         return response
 
     def _answer_with_faults(
         self, service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World, began: float
-    ) -> Response:
+    ) -> Response | Job:
         """The response where a fault may strike, or an executor does the operation. ``refusal`` is the service's, if it refuses."""
         fault: Fault | None = None
         try:
@@ -202,18 +212,35 @@ class Backend:
             log_exception()
             return response
         with world.operation_lock:
-            if fault is None:
-                response = _execute(service, request, refusal, world)
-            else:
-                response_without_fault: Response | None = None
-                if fault.action.is_done:
-                    response_without_fault = _execute(service, request, refusal, world)
-                elif fault.action.answers_as_if_done:
-                    response_without_fault = (
-                        Response(200) if refusal else _answer(service, request, world, DiscardingStore(world.store))
-                    )
-                response = fault.action.response(response_without_fault, service)
-            self._record(world, request, response, began, fault)
+            answer: Response | Write | None = None
+            if fault is None or fault.action.is_done:
+                answer = _execute(service, request, refusal, world)
+            elif fault.action.answers_as_if_done:
+                answer = Response(200) if refusal else _answer(service, request, world, DiscardingStore(world.store))
+            if answer is not None and not isinstance(answer, Response):
+                return Job(partial(self._write, answer, service, request, world, began, fault), Lane.SERVICE)
+            return self._strike(answer, service, request, world, began, fault)
+
+    def _write(
+        self, write: Write, service: ModuleType, request: IncomingRequest, world: World, began: float, fault: Fault | None
+    ) -> Response:
+        """Write a large response, without a lock, and record it. So what is done meanwhile may stand in the journal before it."""
+        return self._strike(write(Pauses()), service, request, world, began, fault)
+
+    def _strike(
+        self,
+        response: Response | None,
+        service: ModuleType,
+        request: IncomingRequest,
+        world: World,
+        began: float,
+        fault: Fault | None,
+    ) -> Response:
+        """What goes out in place of the service's response where a fault strikes it. Recorded."""
+        if fault is not None:
+            response = fault.action.response(response, service)
+        assert response is not None
+        self._record(world, request, response, began, fault)
         return response
 
     def _record(self, world: World, request: IncomingRequest, response: Response, began: float, fault: Fault | None) -> None:
@@ -228,13 +255,18 @@ class Backend:
         self._record(world, IncomingRequest(service, None, None, request), response, began, None)
 
 
-def _execute(service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World) -> Response:
-    """Have the operation done, by the world's executor or here; the response."""
+def _may_block(world: World) -> bool:
+    """Whether an answer may wait for somebody else: another server, or a function of the user's."""
+    return world.executor is not None or any(fault.calls_functions for fault in world.faults.active)
+
+
+def _execute(service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World) -> Response | Write:
+    """Have the operation done, by the world's executor or here; the answer."""
     if world.executor is not None:
         return world.executor.execute(service, request)
     return refusal or _answer(service, request, world, world.store)
 
 
-def _answer(service: ModuleType, request: IncomingRequest, world: World, store: StoreReader) -> Response:
-    response: Response = service.answer(request.operation, store, world.profiles[service.NAME], world.clock.now())
-    return response
+def _answer(service: ModuleType, request: IncomingRequest, world: World, store: StoreReader) -> Response | Write:
+    answer: Response | Write = service.answer(request.operation, store, world.profiles[service.NAME], world.clock.now())
+    return answer

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kvfake.services import mattermost, persist
+from kvfake.services.messages import Pause, no_pause
 from kvfake.stores import Store
 from kvfake.stores.memory import MAX_CHECKPOINTS, MemoryStore
 from kvfake.world.clock import Clock
@@ -79,14 +80,16 @@ class World:
         }
         self._checkpoints: dict[int, _Checkpoint] = {}
 
-    def reset(self) -> None:
+    def reset(self, pause: Pause = no_pause) -> None:
         """Forget values, faults, journal and checkpoints; the clock is the machine's again. Tokens, routes and settings stay."""
         with self.lock:
-            self.store.clear()
+            dropped = self.store.clear()
             self.faults.clear()
             self.journal.clear()
             self.clock.resume()
             self._checkpoints.clear()
+        for _ in dropped:
+            pause()
 
     def checkpoint(self) -> int:
         """A mark for the values, clock, faults and journal as they are now. The newest `MAX_CHECKPOINTS` are kept."""
@@ -97,7 +100,7 @@ class World:
                 del self._checkpoints[next(iter(self._checkpoints))]
             return mark
 
-    def rollback(self, mark: int) -> None:
+    def rollback(self, mark: int, pause: Pause = no_pause) -> None:
         """Values, clock, faults and journal as they were at the mark; later marks are gone. ``ValueError`` for a mark that is not
         known.
         """
@@ -106,11 +109,13 @@ class World:
                 known = ", ".join(map(str, list(self._checkpoints)[-_MAX_SHOWN_MARKS:])) or "none"
                 raise ValueError(f"{mark!r} is no checkpoint of this world, or was rolled back over; there are: {known}")
             clock, faults, journal = self._checkpoints[mark]
-            self.store.rollback(mark)
+            dropped = self.store.rollback(mark)
             self.clock.restore(clock)
             self.faults.restore(faults)
             self.journal.rollback(journal)
             self._checkpoints = {other: checkpoint for other, checkpoint in self._checkpoints.items() if other <= mark}
+        for _ in dropped:
+            pause()
 
     @property
     def checkpoints(self) -> list[int]:
