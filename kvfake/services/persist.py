@@ -50,9 +50,7 @@ _NO_PATH = "no such path: expected /persist/kv, /persist/kv/<key> or /persist/mg
 _DELETED = Response(200, JSON)  # P06, P15
 _VALUE_EXPECTED = 'expected {"value": "<string>"}'
 _KEYS_EXPECTED = 'expected {"keys": ["<string>", ...]}'
-_MGET_TOO_LARGE = _error(
-    400, f"the answer is too large: expected keys whose records have at most {MAX_MGET_ANSWER_BYTES} bytes together"
-)
+_MGET_TOO_LARGE = _error(400, f"the answer is too large: expected at most {MAX_MGET_ANSWER_BYTES} bytes; ask for fewer keys")
 
 
 def _refuse(text: str) -> NoReturn:

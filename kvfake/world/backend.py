@@ -33,7 +33,7 @@ SERVICES: dict[str, ModuleType] = {service.NAME: service for service in (matterm
 WORLD_MARK = "/~"
 """An address of a world is the server's, this mark, and the world's id."""
 
-MAX_BODY_BYTES_IN_LOOP = 512 * 1024  # reading more JSON would hold other clients up for milliseconds
+MAX_BODY_BYTES_IN_LOOP = 128 * 1024  # reading more JSON would hold other clients up for milliseconds
 MAX_REQUESTS_AFTER_END = 100  # of which the texts are kept; all are counted
 _SERIAL = re.compile("[1-9][0-9]{0,15}")
 _BROKEN_FAULT = b"a function of a fault (when= or before=) raised an exception: its traceback is on stderr\n"
@@ -170,7 +170,8 @@ class Backend:
             world = self.world_of(token) if self._serial else self.own_world
         if len(request.body) > MAX_BODY_BYTES_IN_LOOP:
             call = partial(self._answer, service, request, world, token, began)
-            return Job(lambda: finished(call()), Lane.OTHER if _may_block(world) else Lane.SERVICE)
+            has_faults = world.executor is not None or world.faults.active  # which may wait for somebody else
+            return Job(lambda: finished(call()), Lane.OTHER if has_faults else Lane.SERVICE)
         return self._answer(service, request, world, token, began)
 
     def _answer(self, service: ModuleType, request: Request, world: World, token: bytes, began: float) -> Response | Job:
@@ -183,7 +184,8 @@ class Backend:
         if world.executor is not None or world.faults.active:
             incoming = IncomingRequest(service.NAME, operation, owner, request)
             job = partial(self._answer_with_faults, service, incoming, None if operation else response, world, began)
-            return Job(lambda: finished(job())) if _may_block(world) else job()
+            may_block = world.executor is not None or any(fault.calls_functions for fault in world.faults.active)
+            return Job(lambda: finished(job())) if may_block else job()
         with world.lock:
             if operation is not None:
                 moment = world.clock.now() if operation.verb == "set" else 0
@@ -253,11 +255,6 @@ class Backend:
     def record_other(self, world: World, service: str | None, request: Request, response: Response, began: float) -> None:
         """Record an exchange that neither service answered. ``service`` is ``respond``, ``mount``, ``fallback``, or ``None``."""
         self._record(world, IncomingRequest(service, None, None, request), response, began, None)
-
-
-def _may_block(world: World) -> bool:
-    """Whether an answer may wait for somebody else: another server, or a function of the user's."""
-    return world.executor is not None or any(fault.calls_functions for fault in world.faults.active)
 
 
 def _execute(service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World) -> Response | Write:

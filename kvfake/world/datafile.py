@@ -11,6 +11,7 @@ import json
 import os
 import re
 import reprlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -33,8 +34,25 @@ _RECORD = ("value", "updated")
 
 _KEYS_OF_A_SLICE = 500  # are set before others go first, in a millisecond or two
 
-Entries = dict[Namespace, dict[bytes, tuple[bytes, int | None]]]
-"""Value and moment by namespace and key. Without a moment it is that of the load."""
+
+class _Values:
+    """The values of a document for one namespace, and the moments of those that have one. Two dicts, as in a store."""
+
+    __slots__ = ("moments", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+        self.moments: dict[bytes, int] = {}
+
+    def add(self, key: bytes, value: bytes, moment: int | None = None) -> None:
+        if key in self.values:
+            raise ValueError("it stands here twice, with its prefix or its key written in two ways")
+        self.values[key] = value
+        if moment is not None:
+            self.moments[key] = moment
+
+
+_ByNamespace = defaultdict[Namespace, _Values]
 
 
 # ------------------------------------------------------------------------------------------------------------- the document
@@ -221,7 +239,7 @@ def load(world: World, data: object, replace: bool = False, *, pause: Pause = no
     with errors_at("kvfake"):
         if isinstance(version, bool) or version != VERSION:
             raise ValueError(f"it is {reprlib.repr(version) if 'kvfake' in top else 'missing'}: expected {VERSION}")
-    entries = {**_mattermost_entries(world, top, pause), **_persist_entries(top, pause)}
+    loaded = {**_mattermost_values(world, top, pause), **_persist_values(top, pause)}
     tokens = list(_tokens(top))
     with world.lock:
         now = world.clock.now()
@@ -232,53 +250,52 @@ def load(world: World, data: object, replace: bool = False, *, pause: Pause = no
         for _ in one:
             pause()
     count = 0
-    for space, found in entries.items():
-        count += len(found)
-        while found:
+    for space, found in loaded.items():
+        values, moments = found.values, found.moments
+        count += len(values)
+        while values:
             with world.lock:
-                for key in list(islice(found, _KEYS_OF_A_SLICE)):
-                    value, updated = found.pop(key)
-                    world.store.set(space, key, Entry(value, now if updated is None else updated))
+                for key in list(islice(values, _KEYS_OF_A_SLICE)):
+                    world.store.set(space, key, Entry(values.pop(key), moments.pop(key, now)))
             pause()
     return count
 
 
-def _mattermost_entries(world: World, top: Mapping[str, Any], pause: Pause) -> Entries:
+def _mattermost_values(world: World, top: Mapping[str, Any], pause: Pause) -> _ByNamespace:
     checks: tuple[Callable[[str], None], ...] = (
         _check_owner,
         lambda prefix: mattermost.check_prefix(_bytes(prefix), world.profiles[mattermost.NAME]),
         lambda key: mattermost.check_key(_bytes(key)),
     )
-    raw: Entries = {}
+    raw: _ByNamespace = defaultdict(_Values)
     raws = members(top.get("raw", {}), "raw", only=(mattermost.NAME,))
     for place, text in leaves(raws.get(mattermost.NAME, {}), checks, "raw", mattermost.NAME):
         pause()
         try:
             value = _from_base64(_loaded(text))
             mattermost.check_value(value)
-            _add(raw, *_address(*place[2:]), value)
+            space, key = _address(*place[2:])
+            raw[space].add(key, value)
         except _ERRORS as wrong:
             raise error_at(wrong, *place) from None
-    found: Entries = {}
+    found: _ByNamespace = defaultdict(_Values)
     for place, readable in leaves(top.get(mattermost.NAME, {}), checks, mattermost.NAME):
         pause()
         try:
             space, key = _address(*place[1:])
             value = dump_json(_loaded(readable))
-            exact, _ = raw.get(space, _NONE).get(key, (b"", None))
-            if exact and _is_same(value, exact):
+            exact = raw[space].values.pop(key, None)
+            if exact is not None and _is_same(value, exact):
                 value = exact
             else:
                 mattermost.check_value(value)
-            _add(found, space, key, value)
+            found[space].add(key, value)
         except _ERRORS as wrong:
             raise error_at(wrong, *place) from None
-    for space, values in raw.items():
-        found[space] = {**values, **found.get(space, _NONE)}
+    for space, left in raw.items():
+        for key, value in left.values.items():
+            found[space].add(key, value)
     return found
-
-
-_NONE: dict[bytes, tuple[bytes, int | None]] = {}
 
 
 def _address(owner: str, prefix: str, key: str) -> tuple[Namespace, bytes]:
@@ -300,8 +317,8 @@ def _from_base64(text: Any) -> bytes:
         raise ValueError(f"it is not base64 ({wrong})") from None
 
 
-def _persist_entries(top: Mapping[str, Any], pause: Pause) -> Entries:
-    found: Entries = {}
+def _persist_values(top: Mapping[str, Any], pause: Pause) -> _ByNamespace:
+    found: _ByNamespace = defaultdict(_Values)
     checks = (_check_project, lambda key: persist.check_key(_bytes(key)))
     for place, value in leaves(top.get(persist.NAME, {}), checks, persist.NAME):
         pause()
@@ -311,7 +328,7 @@ def _persist_entries(top: Mapping[str, Any], pause: Pause) -> Entries:
             if "value" not in record:
                 raise ValueError('value is missing: expected {"value": "<string>"}')
             updated = _moment(record["updated"]) if "updated" in record else None
-            _add(found, persist.namespace(place[1]), _bytes(place[2]), persist.value_bytes(record["value"]), updated)
+            found[persist.namespace(place[1])].add(_bytes(place[2]), persist.value_bytes(record["value"]), updated)
         except DataError:
             raise
         except _ERRORS as wrong:
@@ -363,10 +380,3 @@ def _bytes(name: str) -> bytes:
         return name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as lone:
         raise DataError(f"{name!r} has a lone surrogate at character {lone.start}: expected whole characters") from None
-
-
-def _add(found: Entries, space: Namespace, key: bytes, value: bytes, updated: int | None = None) -> None:
-    values = found.setdefault(space, {})
-    if key in values:
-        raise ValueError("it stands here twice, with its prefix or its key written in two ways")
-    values[key] = value, updated

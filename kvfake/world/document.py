@@ -20,16 +20,20 @@ from kvfake.services.messages import Pause, no_pause
 
 MAX_LEVELS = jsontext.MAX_LEVELS + 4  # of a document: four levels are above a value: file, service, owner, prefix
 MAX_NAMES = 2_000_000  # in the upper levels of a document
-MAX_VALUE_BYTES = 2 * 1024 * 1024  # of one value, as it is written: the largest, 256 KiB, may be 1.5 MiB of escapes
+MAX_VALUE_BYTES = 4 * 1024 * 1024  # of one value, as it is written: 8 KiB, 500 levels deep, are 3.6 MB once they are indented
+MAX_PARTS = 200_000  # of one value: brackets and commas
+_MAX_PARTS_TO_STORE = 10_000  # of a value for a store: Mattermost takes 8 KiB, Persist a string
 
 _LEVELS = {"mattermost": 3, "persist": 2, "raw": 4, "tokens": 1}  # of objects below each member of a file, above the values
-_FIRST_PIECE_BYTES, _PIECE_GROWTH = 2048, 8
+_PIECE_BYTES = 2048  # as most values have fewer
 _NAMES_BEFORE_A_PAUSE = 100
 _BOM = codecs.BOM_UTF8
 
 _MAX_BLANKS = 65_536  # of one match: no match may take long
 _BLANKS = re.compile(rb"[ \t\n\r]{0,%d}" % _MAX_BLANKS)
 _PLAIN_NAME = re.compile(rb'[ \t\n\r]{0,1024}"([ !#-\[\]-\x7f]{0,1024})"[ \t\n\r]{0,1024}:[ \t\n\r]{0,1024}')
+_BETWEEN = re.compile(rb'[^"\[\]{}]{1,65536}')
+_IN_A_STRING = re.compile(rb'[^"\\]{0,65536}(?:\\.[^"\\]{0,64}){0,1000}', re.DOTALL)
 _PLAIN_STRING = re.compile(rb'"([ !#-\[\]-\x7f]{0,1024})"')
 
 
@@ -39,6 +43,8 @@ class DataError(ValueError):
 
 class JsonText(bytes):
     """An object or an array of a document, as it is written there."""
+
+    __slots__ = ()  # without it the garbage collector would visit each
 
     def load(self) -> Any:
         """Its Python value."""
@@ -79,6 +85,7 @@ class _Reader:
     def __init__(self, data: bytes, is_compact: bool, pause: Pause) -> None:
         self._data, self._is_compact, self._pause = data, is_compact, pause
         self._names = 0
+        self._most_parts = _MAX_PARTS_TO_STORE if is_compact else MAX_PARTS
 
     def document(self) -> Any:
         start = self._after_blanks(len(_BOM) if self._data.startswith(_BOM) else 0)
@@ -138,29 +145,68 @@ class _Reader:
         plain = _PLAIN_STRING.match(self._data, at)
         if plain is not None:
             return plain[1].decode(), plain.end()
-        size = _FIRST_PIECE_BYTES
-        while True:
-            piece = self._data[at : at + size]
-            is_last, is_longest = at + size >= len(self._data), size >= MAX_VALUE_BYTES
-            text = self._text(piece, at, is_last)
-            most = MAX_LEVELS - levels_above
-            if piece.count(b"[") + piece.count(b"{") > most and json_levels(without_strings(piece)) > most:
-                raise ValueError(f"it is nested more than {MAX_LEVELS} levels deep")
+        most_levels = MAX_LEVELS - levels_above
+        piece = self._data[at : at + _PIECE_BYTES]
+        if piece.count(b"[") + piece.count(b"{") > most_levels and json_levels(without_strings(piece)) > most_levels:
+            raise ValueError(f"it is nested more than {MAX_LEVELS} levels deep")
+        text = self._text(piece, at, at + _PIECE_BYTES >= len(self._data))
+        try:
+            value, end = _DECODER.raw_decode(text)
+            is_whole = end < len(text) - 2 or len(piece) < _PIECE_BYTES  # else it may be a number that goes on, as with ``e+``
+        except JSONDecodeError as wrong:
+            if len(piece) < _PIECE_BYTES:
+                self._refuse(wrong.msg, at + len(text[: wrong.pos].encode()))
+            is_whole = False
+        if not is_whole:
+            piece = self._data[at : self._end_of_long_value(at, most_levels)]
+            text = self._text(piece, at, True)
             try:
                 value, end = _DECODER.raw_decode(text)
-                if end < len(text) or is_last:  # else it may be a number that goes on
-                    break
             except JSONDecodeError as wrong:
-                if is_last or (is_longest and not _is_cut(wrong, text)):
-                    self._refuse(wrong.msg, at + len(text[: wrong.pos].encode()))
-            if is_longest:
-                line, column = self._place(at)
-                raise ValueError(f"line {line}, column {column}: a value of more than {MAX_VALUE_BYTES} bytes: no service takes it")
-            size *= _PIECE_GROWTH
+                self._refuse(wrong.msg, at + len(text[: wrong.pos].encode()))
         after = at + (end if len(text) == len(piece) else len(text[:end].encode()))
         if self._is_compact and isinstance(value, list | dict):
             value = JsonText(self._data[at:after])
         return value, after
+
+    def _end_of_long_value(self, at: int, most_levels: int) -> int:
+        """Where the value ends if it is valid, else some place after what is wrong. Linear, and a piece at a time."""
+        data, place, levels, parts = self._data, at, 0, 0
+        while place < len(data):
+            start, mark = place, data[place : place + 1]
+            if mark == b'"':
+                place = self._end_of_string(place)
+            elif mark in b"[{":
+                place, levels, parts = place + 1, levels + 1, parts + 1
+            elif mark in b"]}":
+                place, levels = place + 1, levels - 1
+            else:
+                between = _BETWEEN.match(data, place)
+                assert between is not None  # it is none of the marks above
+                place = between.end()
+                parts += data.count(b",", start, place)
+            if levels > most_levels:
+                raise ValueError(f"it is nested more than {MAX_LEVELS} levels deep")
+            if parts > self._most_parts or place - at > MAX_VALUE_BYTES:
+                line, column = self._place(at)
+                most = f"{MAX_VALUE_BYTES} bytes or {self._most_parts} parts"
+                raise ValueError(f"line {line}, column {column}: a value of more than {most}: nothing takes it")
+            if levels <= 0 and place > start and mark in b'"]}':
+                return place
+            self._pause()
+        return place
+
+    def _end_of_string(self, at: int) -> int:
+        data, place = self._data, at + 1
+        while place < len(data):
+            inside = _IN_A_STRING.match(data, place)
+            assert inside is not None  # it also matches nothing
+            place = inside.end()
+            if data[place : place + 1] == b'"':
+                return place + 1
+            if place == inside.start() or place - at > MAX_VALUE_BYTES:  # a backslash at the end; or too long
+                return len(data)
+        return place
 
     def _text(self, piece: bytes, at: int, is_last: bool) -> str:
         try:
@@ -189,8 +235,3 @@ class _Reader:
         if start == 0 and self._data.startswith(_BOM):
             start = len(_BOM)
         return line, len(self._data[start:at].decode("utf-8", "replace")) + 1
-
-
-def _is_cut(wrong: JSONDecodeError, text: str) -> bool:
-    """Whether the error may come from the end of the piece, not from what is written."""
-    return wrong.msg.startswith("Unterminated string") or wrong.pos > len(text) - 16

@@ -299,8 +299,9 @@ class Faults:
         struck: Fault | None = None
         matching = [fault for fault in self.active if fault.matches(request)]  # without the lock: ``when`` may use the world
         with self._lock:
+            active = set(self.active)
             for fault in matching:
-                if fault in self.active and fault.count_match() and struck is None:
+                if fault in active and fault.count_match() and struck is None:
                     struck = fault
             if struck is not None:
                 struck.hits += 1

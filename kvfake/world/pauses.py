@@ -7,6 +7,7 @@ several times a request; a thread that sleeps hands it over at once.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from kvfake.world.clock import machine_seconds
 
@@ -19,7 +20,7 @@ class Pauses:
 
     __slots__ = ("_end",)
     _now = staticmethod(machine_seconds)
-    _sleep = staticmethod(time.sleep)
+    _sleep: Callable[[float], None] = staticmethod(time.sleep)
 
     def __init__(self) -> None:
         self._end = self._now() + _WORK_SECONDS

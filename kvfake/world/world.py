@@ -113,7 +113,8 @@ class World:
             self.clock.restore(clock)
             self.faults.restore(faults)
             self.journal.rollback(journal)
-            self._checkpoints = {other: checkpoint for other, checkpoint in self._checkpoints.items() if other <= mark}
+            while next(reversed(self._checkpoints)) != mark:
+                self._checkpoints.popitem()
         for _ in dropped:
             pause()
 
