@@ -7,17 +7,17 @@ those of `kvfake.services.facts`. The service was never published: where its doc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache, partial
-from itertools import starmap
+from itertools import islice, starmap
 from json.encoder import encode_basestring
 from math import inf
 from typing import NoReturn
 
 from kvfake.services import go
 from kvfake.services.jsontext import json_string, read_object, type_name
-from kvfake.services.messages import JSON, Operation, Pause, Refusal, Request, Response, Write, no_pause
+from kvfake.services.messages import JSON, Operation, Pause, Refusal, Request, Response, Write
 from kvfake.stores import Entry, Namespace, StoreReader
 
 NAME = "persist"
@@ -187,35 +187,29 @@ def answer(operation: Operation, store: StoreReader, profile: object, moment: in
         return _DELETED
     if verb == "list":
         keys = store.keys(where, key)
-        write = partial(_write_array, map(_key, keys), inf)
-        return write(no_pause) if len(keys) <= _ITEMS_OF_A_PIECE else write
+        if len(keys) <= _ITEMS_OF_A_PIECE:
+            return _ok(b"[%b]" % b",".join([_key(key) for key in keys]))
+        return partial(_write_array, map(_key, keys), _ITEMS_OF_A_PIECE, inf)
     entries = [(key, store.get(where, key)) for key in operation.keys]
     size = sum([len(entry.value) for _, entry in entries if entry is not None])
     if size > MAX_MGET_ANSWER_BYTES:  # no value is shorter in JSON
         return _MGET_TOO_LARGE
-    write = partial(_write_array, starmap(_found, entries), MAX_MGET_ANSWER_BYTES)
-    return write(no_pause) if len(entries) <= _ITEMS_OF_A_PIECE and size <= _BYTES_OF_A_PIECE else write
+    if len(entries) <= _ITEMS_OF_A_PIECE and size <= _BYTES_OF_A_PIECE:
+        return _ok(b"[%b]" % b",".join([_found(key, entry) for key, entry in entries]))
+    items_of_a_piece = max(1, min(_ITEMS_OF_A_PIECE, len(entries) * _BYTES_OF_A_PIECE // (size or 1)))
+    return partial(_write_array, starmap(_found, entries), items_of_a_piece, MAX_MGET_ANSWER_BYTES)
 
 
-def _write_array(items: Iterable[bytes], most_bytes: float, pause: Pause) -> Response:
+def _write_array(items: Iterator[bytes], items_of_a_piece: int, most_bytes: float, pause: Pause) -> Response:
     """The array of these items; `_MGET_TOO_LARGE` where it would have more than so many bytes."""
     pieces: list[bytes] = []
-    piece: list[bytes] = []
-    piece_bytes, length = 0, 1
-    for item in items:
-        piece.append(item)
-        piece_bytes += len(item) + 1
-        if len(piece) == _ITEMS_OF_A_PIECE or piece_bytes > _BYTES_OF_A_PIECE:
-            length += piece_bytes
-            if length > most_bytes:
-                return _MGET_TOO_LARGE
-            pieces.append(b",".join(piece))
-            piece, piece_bytes = [], 0
-            pause()
-    if length + piece_bytes > most_bytes:
-        return _MGET_TOO_LARGE
-    if piece or not pieces:
-        pieces.append(b",".join(piece))
+    length = 1
+    while piece := list(islice(items, items_of_a_piece)):
+        length += sum(map(len, piece)) + len(piece)
+        if length > most_bytes:
+            return _MGET_TOO_LARGE
+        pieces += piece if items_of_a_piece < _ITEMS_OF_A_PIECE else (b",".join(piece),)  # not what is large: it would be copied
+        pause()
     pieces[0] = b"[" + pieces[0]
     pieces[-1] += b"]"  # not around all: that would copy a large answer once more
     return _ok(b",".join(pieces))

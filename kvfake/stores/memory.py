@@ -34,10 +34,6 @@ class _Space:
         self.moments: dict[bytes, int] = {}
         self.order: SortedList[bytes] | None = None
 
-    def get(self, key: bytes) -> Entry | None:
-        value = self.values.get(key)
-        return None if value is None else Entry(value, self.moments[key])
-
     def set(self, key: bytes, entry: Entry) -> None:
         if key not in self.values:
             if self.order is not None:
@@ -93,7 +89,8 @@ class MemoryStore:
 
     def get(self, namespace: Namespace, key: bytes) -> Entry | None:
         space = self._spaces.get(namespace)
-        return space.get(key) if space is not None else None
+        value = space.values.get(key) if space is not None else None
+        return None if space is None or value is None else Entry(value, space.moments[key])
 
     def set(self, namespace: Namespace, key: bytes, entry: Entry) -> None:
         if self._changes is not None:

@@ -160,21 +160,18 @@ class Backend:
 
     # ------------------------------------------------------------------------------------------------------- answering
 
-    def answer(self, service: ModuleType, request: Request, world: World | None) -> Response | Job:
-        """The response to a request to a service, or, where making it may block, a job that makes it. ``world`` is the one that the
-        address names; where it names none, the token decides.
+    def answer(self, service: ModuleType, request: Request, world: World | None, in_loop: bool = True) -> Response | Job:
+        """The response to a request to a service, or, where making it may block or take long, a job that makes it. ``world`` is the
+        one that the address names; where it names none, the token decides. ``in_loop``: whether other clients wait meanwhile.
         """
         began = self.seconds()
         token = service.token(request)
         if world is None:
             world = self.world_of(token) if self._serial else self.own_world
-        if len(request.body) > MAX_BODY_BYTES_IN_LOOP:
-            call = partial(self._answer, service, request, world, token, began)
+        if len(request.body) > MAX_BODY_BYTES_IN_LOOP and in_loop:
+            call = partial(self.answer, service, request, world, in_loop=False)
             has_faults = world.executor is not None or world.faults.active  # which may wait for somebody else
             return Job(lambda: finished(call()), Lane.OTHER if has_faults else Lane.SERVICE)
-        return self._answer(service, request, world, token, began)
-
-    def _answer(self, service: ModuleType, request: Request, world: World, token: bytes, began: float) -> Response | Job:
         owner = world.tokens.owner_of(service.NAME, token)
         operation: Operation | None = None
         try:
