@@ -263,7 +263,7 @@ def test_a_route_that_takes_no_query(filled: kvfake.Double, control: Control, me
 @pytest.mark.parametrize(
     ("sent", "part", "step"),
     [
-        (("DELETE", "/data"), "store", "delete"),
+        (("DELETE", "/data"), "store", "drop"),
         (("POST", "/clock", {"freeze": True}), "clock", "freeze"),
     ],
 )

@@ -23,7 +23,8 @@ from kvfake.settings import WORLD, resolve
 from kvfake.stores import Entry, Namespace
 from kvfake.stores.memory import MemoryStore
 from kvfake.world.backend import local_world
-from kvfake.world.datafile import DataError, dump, load, parse, read, text_of
+from kvfake.world.datafile import dump, load, read, text_of
+from kvfake.world.document import DataError, parse
 from kvfake.world.tokens import TokenIssuer
 from kvfake.world.world import World
 

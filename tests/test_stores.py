@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from kvfake.stores import Entry, Namespace, Store
-from kvfake.stores.memory import MAX_CHECKPOINTS, MemoryStore
+from kvfake.stores import Dropped, Entry, Namespace, Store
+from kvfake.stores.memory import MAX_CHECKPOINTS, MAX_UNORDERED_KEYS, MemoryStore
 
 STORES: list[Callable[[], Store]] = [MemoryStore]
 HERE: Namespace = ("service", "owner", b"")
@@ -86,6 +86,17 @@ class Checkpoints(RuleBasedStateMachine):
     def list(self, space: Namespace, begins: bytes) -> None:
         assert self.store.keys(space, begins) == sorted(key for key in self.model[space] if key.startswith(begins))
 
+    @rule(space=SPACES, is_freed=st.booleans())
+    def drop(self, space: Namespace, is_freed: bool) -> None:
+        dropped = self.store.drop(space)
+        assert dropped.count == len(self.model[space])
+        self.model[space] = {}
+        self.free(dropped, is_freed)
+
+    @rule(space=SPACES)
+    def snapshot(self, space: Namespace) -> None:
+        assert list(self.store.snapshot(space)) == sorted(self.model[space].items())
+
     @rule()
     def checkpoint(self) -> None:
         number = self.store.checkpoint()
@@ -93,10 +104,10 @@ class Checkpoints(RuleBasedStateMachine):
         self.copies[number] = deepcopy(self.model)
 
     @precondition(lambda self: self.copies)
-    @rule(data=st.data())
-    def roll_back(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), is_freed=st.booleans())
+    def roll_back(self, data: st.DataObject, is_freed: bool) -> None:
         number = data.draw(st.sampled_from(sorted(self.copies)))
-        self.store.rollback(number)
+        self.free(self.store.rollback(number), is_freed)
         self.model = deepcopy(self.copies[number])
         self.forget({later for later in self.copies if later > number})
 
@@ -107,11 +118,19 @@ class Checkpoints(RuleBasedStateMachine):
         with pytest.raises(KeyError):
             self.store.rollback(number)
 
-    @rule()
-    def clear(self) -> None:
-        self.store.clear()
+    @rule(is_freed=st.booleans())
+    def clear(self, is_freed: bool) -> None:
+        dropped = self.store.clear()
+        assert dropped.count == sum(map(len, self.model.values()))
+        self.free(dropped, is_freed)
         self.model = {HERE: {}, THERE: {}}
         self.forget(self.copies.keys())
+
+    def free(self, dropped: Dropped, is_freed: bool) -> None:
+        """Give its memory back step by step, or not: nothing that lives may be among it."""
+        if is_freed:
+            for _ in dropped:
+                pass
 
     def forget(self, numbers: AbstractSet[int]) -> None:
         self.gone |= numbers
@@ -165,6 +184,65 @@ def test_the_order_of_keys_outlives_a_rollback(make: Callable[[], Store]) -> Non
     store.rollback(mark)
     assert store.keys(HERE) == [b"a", b"b", b"c"]
     assert store.keys(HERE, b"a") == [b"a"]
+
+
+@pytest.mark.parametrize("make", STORES)
+def test_a_snapshot_is_of_its_moment(make: Callable[[], Store]) -> None:
+    """What is changed while it is read does not show."""
+    store = make()
+    for key in (b"b", b"a", b"c"):
+        store.set(HERE, key, Entry(key, 1))
+    snapshot = store.snapshot(HERE)
+    assert next(snapshot) == (b"a", Entry(b"a", 1))
+    store.set(HERE, b"b", Entry(b"other", 2))
+    store.set(HERE, b"bb", Entry(b"new", 2))
+    store.delete(HERE, b"c")
+    assert list(snapshot) == [(b"b", Entry(b"b", 1)), (b"c", Entry(b"c", 1))]
+
+
+@pytest.mark.parametrize("make", STORES)
+def test_keys_stay_in_order_however_many_they_become(make: Callable[[], Store]) -> None:
+    """Also where nobody listed them while they were few."""
+    store = make()
+    names = [b"%d" % number for number in range(2 * MAX_UNORDERED_KEYS)]
+    for key in names:
+        store.set(HERE, key, Entry(b"", 0))
+        store.set(HERE, key, Entry(b"again", 0))
+    store.delete(HERE, names.pop())
+    assert store.keys(HERE) == sorted(names)
+
+
+@pytest.mark.parametrize("make", STORES)
+def test_cleared_values_are_not_kept_for_a_rollback(make: Callable[[], Store]) -> None:
+    """After clear() there is no checkpoint, so nothing that is deleted from then on is remembered."""
+    store = make()
+    store.checkpoint()
+    store.clear()
+
+    def work() -> None:
+        for number in range(1000):
+            store.set(HERE, b"%d" % number, Entry(bytes(1000), 0))
+            store.delete(HERE, b"%d" % number)
+
+    assert bytes_taken(work) < 500_000  # a thousand values of a thousand bytes would be twice as much
+
+
+@pytest.mark.parametrize("make", STORES)
+def test_what_is_dropped_again_and_again_is_kept_once(make: Callable[[], Store]) -> None:
+    """A checkpoint needs what was there when it was made, not each filling since."""
+    store = make()
+    store.set(HERE, b"kept", Entry(b"value", 0))
+    mark = store.checkpoint()
+
+    def work() -> None:
+        for _ in range(20):
+            for number in range(100):
+                store.set(HERE, b"%d" % number, Entry(bytes(1000), 0))
+            store.drop(HERE)
+
+    assert bytes_taken(work) < 500_000  # 20 fillings are 2 MB
+    store.rollback(mark)
+    assert store.keys(HERE) == [b"kept"]
 
 
 @pytest.mark.parametrize("make", STORES)

@@ -35,7 +35,7 @@ from kvfake.double import Double
 from kvfake.http.connection import Handler
 from kvfake.http_client import ClientRequest, HttpClient, NoAnswer, site_client
 from kvfake.services.facts import ROWS
-from kvfake.services.messages import Request, Response
+from kvfake.services.messages import Request, Response, finished
 from kvfake.signals import DeferredSignals, Interrupted, sigterm_calls
 from kvfake.world.redaction import Redactor
 from tests.rows.wrong import WRONG, Wrong
@@ -553,8 +553,7 @@ def test_a_server_may_close_each_connection(verify: Verify) -> None:
 
     def closing(right: Handler) -> Handler:
         def close(request: Request) -> Any:
-            response = right(request)
-            return response.replace(close=True) if isinstance(response, Response) else response
+            return finished(right(request)).replace(close=True)
 
         return close
 

@@ -23,7 +23,7 @@ from kvfake.http.router import Router
 from kvfake.lines import printable
 from kvfake.services import mattermost
 from kvfake.services.facts import ROWS
-from kvfake.services.messages import Operation, Response
+from kvfake.services.messages import Operation, finished
 from kvfake.settings import BY_NAME, SERVER, WORLD, command_settings, resolve
 from kvfake.stores import Entry, Namespace
 from kvfake.world.backend import Backend
@@ -89,8 +89,7 @@ class Replay:
     def _difference(self, step: Step) -> Difference | None:
         """The difference between the recorded answer and the double's, if there is one."""
         request = step.exchange.request
-        response = self._router.answer(request, self._base)
-        assert isinstance(response, Response)  # no store's answer is a job
+        response = finished(self._router.answer(request, self._base))
         response = response.replace(body=sent_body(request.method, response))
         lines = mismatches(step.exchange, response)
         return Difference(step, response, lines, self._past, self._where) if lines else None

@@ -8,7 +8,7 @@ service cannot do raises `Unsupported`; nothing is imitated.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from threading import Lock
 from types import ModuleType
@@ -23,7 +23,7 @@ from kvfake.lines import printable
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Request, Response
 from kvfake.settings import TOKEN_OPTIONS
-from kvfake.stores import Entry, Namespace
+from kvfake.stores import Dropped, Entry, Namespace
 from kvfake.world.clock import Clock, microseconds
 from kvfake.world.journal import IncomingRequest
 from kvfake.world.redaction import Redactor, shortened
@@ -211,14 +211,22 @@ class LiveStore:
     def namespaces(self) -> Iterable[Namespace]:
         self._backend.refuse("no request lists whose values there are")
 
-    def clear(self) -> None:
+    def snapshot(self, namespace: Namespace) -> Iterator[tuple[bytes, Entry]]:
+        found = [(key, self.get(namespace, key)) for key in self.keys(namespace)]
+        return iter([(key, entry) for key, entry in found if entry is not None])
+
+    def drop(self, namespace: Namespace) -> Dropped:
+        return Dropped(sum(self.delete(namespace, key) for key in self.keys(namespace)))
+
+    def clear(self) -> Dropped:
         """Delete what was set through this world. Other values there are not this test's."""
         self._executor.close()
+        return Dropped(0)
 
     def checkpoint(self) -> int:
         self._backend.refuse(_CHECKPOINTS)
 
-    def rollback(self, number: int) -> None:
+    def rollback(self, number: int) -> Dropped:
         self._backend.refuse(_CHECKPOINTS)
 
     def _send(

@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response
 
 from kvfake.control.handlers import ControlRequest
 from kvfake.control.routes import PATHS, ROUTES, ControlRoute
-from kvfake.services.jsontext import json_text
+from kvfake.services.jsontext import json_pieces
 from kvfake.services.messages import NOSNIFF
 from kvfake.world.backend import Backend
 
@@ -81,5 +81,6 @@ def _match(request: ControlRequest) -> tuple[ControlRoute, Mapping[str, Any]]:
     return _BY_OPERATION_ID[operation_id], path_values
 
 
-def _json(status: int, payload: Mapping[str, Any]) -> Response:
-    return Response(json_text(payload), status, [NOSNIFF], content_type="application/json")
+def _json(status: int, payload: Mapping[str, Any] | list[bytes]) -> Response:
+    pieces = payload if isinstance(payload, list) else list(json_pieces(payload))
+    return Response(pieces, status, [NOSNIFF], content_type="application/json")

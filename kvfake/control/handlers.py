@@ -19,13 +19,14 @@ from kvfake import __version__
 from kvfake.files import write_whole
 from kvfake.services import mattermost, persist
 from kvfake.services.go import BadEscape, quoted, unescape
-from kvfake.services.jsontext import type_name
+from kvfake.services.jsontext import discard, json_pieces, type_name
 from kvfake.settings import WORLD, from_keywords, of
 from kvfake.world import datafile
 from kvfake.world.backend import SERVICES, WORLD_MARK, Backend, WorldEnded
-from kvfake.world.datafile import DataError, parse
+from kvfake.world.document import DataError, parse
 from kvfake.world.faults import FUNCTIONS, Fault, FaultArguments
 from kvfake.world.matching import Matcher, from_json, to_json
+from kvfake.world.pauses import Pauses
 from kvfake.world.routes import Route
 from kvfake.world.world import APP, BOT, PROJECT, World
 
@@ -55,6 +56,7 @@ class ControlRequest(Request):
         self.world: World = environ["kvfake.world"]
         self.path_values: Mapping[str, Any] = {}  # the variable parts of the path
         self.query: dict[str, str] = {}  # the parameters of the query; filled by `read_query`
+        self.pause = Pauses()
 
     def read_object(self, *names: str) -> dict[str, Any]:
         """The body: nothing, or a JSON object with no other names than these. Raises ``BadRequest``."""
@@ -88,7 +90,8 @@ class ControlRequest(Request):
             self.query[name] = value
 
 
-Handler: TypeAlias = Callable[[ControlRequest], Payload]
+Handler: TypeAlias = Callable[[ControlRequest], "Payload | list[bytes]"]
+"""Returns the object of the response, or, where that may be large, its JSON in pieces."""
 
 
 @contextmanager
@@ -139,7 +142,7 @@ def find_owner(request: ControlRequest) -> Payload:
 
 
 def reset(request: ControlRequest) -> Payload:
-    request.world.reset()
+    request.world.reset(request.pause)
     return {"reset": request.world.id}
 
 
@@ -197,35 +200,39 @@ def _world_payload(world: World) -> Payload:
 # ---------------------------------------------------------------------------------------------------------------- the values
 
 
-def _values_query(request: ControlRequest) -> dict[str, str]:
-    """The values that the query selects. Only Mattermost has prefixes, so a prefix selects no value of Persist."""
+def _selection(request: ControlRequest) -> tuple[str | None, ...]:
+    """The service, owner, prefix and key that the query selects. Only Mattermost has prefixes, so a prefix selects no value of
+    Persist.
+    """
     query = request.query
     if "service" in query and query["service"] not in SERVICES:
         raise BadRequest(f"service: expected one of {', '.join(SERVICES)}, got {query['service']!r}")
     if query.get("prefix") and query.setdefault("service", mattermost.NAME) == persist.NAME:
         raise BadRequest(f"prefix: expected none with the service {persist.NAME}, got {query['prefix']!r}")
-    return query
+    return tuple(query.get(name) for name in ("service", "owner", "prefix", "key"))
 
 
-def show_values(request: ControlRequest) -> Payload:
+def show_values(request: ControlRequest) -> list[bytes]:
     with bad_request_on(DataError):
-        return datafile.dump(request.world, **_values_query(request))
+        data = datafile.dump(request.world, *_selection(request), pause=request.pause)
+    pieces = list(json_pieces(data, request.pause))
+    discard(data, request.pause)
+    return pieces
 
 
 def load_values(request: ControlRequest) -> Payload:
     """Add the values of the body to those of the world; PUT replaces them."""
     with bad_request_on(DataError):
-        return {"loaded": datafile.load(request.world, parse(request.get_data(), "the body"), request.method == "PUT")}
+        data = parse(request.get_data(), "the body", is_compact=True, pause=request.pause)
+        count = datafile.load(request.world, data, request.method == "PUT", pause=request.pause)
+    discard(data, request.pause)
+    return {"loaded": count}
 
 
 def delete_values(request: ControlRequest) -> Payload:
     """Delete the values that the query selects; without a query, all."""
-    query, world = _values_query(request), request.world
-    with world.lock, bad_request_on(DataError):
-        selected = list(datafile.entries(world, *(query.get(name) for name in ("service", "owner", "prefix", "key"))))
-        for namespace, key, _ in selected:
-            world.store.delete(namespace, key)
-    return {"deleted": len(selected)}
+    with bad_request_on(DataError):
+        return {"deleted": datafile.delete(request.world, *_selection(request), pause=request.pause)}
 
 
 def export_values(request: ControlRequest) -> Payload:
@@ -360,7 +367,7 @@ def make_checkpoint(request: ControlRequest) -> Payload:
 def roll_back(request: ControlRequest) -> Payload:
     mark = request.path_values["mark"]
     try:
-        request.world.rollback(mark)
+        request.world.rollback(mark, request.pause)
     except ValueError as error:
         raise NotFound(str(error)) from None
     return {"checkpoint": mark}

@@ -15,7 +15,7 @@ from typing import Any
 from kvfake.errors import CONTROL_OFF, log_exception
 from kvfake.http.parser import MAX_BODY_BYTES, split_absolute
 from kvfake.services import go, mattermost, persist
-from kvfake.services.messages import UNEXPECTED, Job, Lane, Request, Response, error_response
+from kvfake.services.messages import UNEXPECTED, Job, Lane, Request, Response, error_response, finished
 from kvfake.world.backend import WORLD_MARK, Backend, WorldEnded
 from kvfake.world.redaction import BY_NAME
 from kvfake.world.routes import Application, forwarded_response
@@ -23,6 +23,7 @@ from kvfake.world.world import World
 
 CONTROL = b"/_kvfake"
 _HEALTH = CONTROL + b"/health"
+MAX_TARGET_BYTES_IN_LOOP = 64 * 1024  # decoding more, in paths and queries, would hold other clients up for milliseconds
 RESPOND, MOUNT, FALLBACK = "respond", "mount", "fallback"
 """The names in the journal of what answers a request that no service answers."""
 
@@ -47,8 +48,12 @@ class Router:
         """The same site with another world at its root."""
         return Router(self._backend, self._control, self._site_path.decode(), world)
 
-    def answer(self, request: Request, base: bytes = b"") -> Response | Job:
-        """The response, or a job that makes it. ``base`` is the path of the site on its host, encoded."""
+    def answer(self, request: Request, base: bytes = b"", in_loop: bool = True) -> Response | Job:
+        """The response, or a job that makes it. ``base`` is the path of the site on its host, encoded. ``in_loop``: whether other
+        clients wait meanwhile.
+        """
+        if len(request.target) > MAX_TARGET_BYTES_IN_LOOP and in_loop:
+            return Job(lambda: finished(self.answer(request, base, in_loop=False)))
         try:
             return self._answer(request, base)
         except WorldEnded as ended:
@@ -130,7 +135,7 @@ class Router:
         if decoded.startswith(_PERSIST):
             return self._backend.answer(persist, request, world)
         answer = partial(self._answer_decoded, request, world, owner, decoded)
-        return Job(partial(_answer_at_once, answer)) if owner.routes.takes_long(len(decoded)) else answer()
+        return Job(lambda: finished(answer())) if owner.routes.takes_long(len(decoded)) else answer()
 
     def _answer_decoded(self, request: Request, world: World | None, owner: World, decoded: bytes) -> Response | Job:
         clean = go.clean(decoded) if decoded[:1] == b"/" else decoded
@@ -199,12 +204,6 @@ class Router:
 
 def _is_control(path: bytes) -> bool:
     return path == CONTROL or path.startswith(CONTROL + b"/")
-
-
-def _answer_at_once(answer: Callable[[], Response | Job]) -> Response:
-    """The response, also where it takes a job, which is done here."""
-    found = answer()
-    return found() if isinstance(found, Job) else found
 
 
 def _call_control(control: Callable[[], Application], request: Request, world: World) -> Response:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from json.encoder import encode_basestring
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from json.encoder import JSONEncoder, encode_basestring
 from typing import Any
 
 from kvfake.services.go import json_decoder, json_levels
+from kvfake.services.messages import Pause, no_pause
 
 MAX_CONTAINERS = 100  # objects and arrays in a body; none that the documentation knows needs more than two
 MAX_LEVELS = 500  # of a stored value as a Python value: what json.loads bears on any thread
@@ -95,9 +97,36 @@ def dump_json(value: Any) -> bytes:
 # --------------------------------------------------------------------------------------------------------- texts for people
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_TOKENS_OF_A_PIECE = 5000  # a millisecond or two
+
+
+def json_pieces(data: Mapping[str, Any], pause: Pause = no_pause) -> Iterator[bytes]:
+    """JSON for people and programs, a piece at a time: indented, in whatever language, a lone surrogate as its escape."""
+    tokens = JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2).iterencode(data)
+    while piece := "".join(islice(tokens, _TOKENS_OF_A_PIECE)):
+        try:
+            yield piece.encode()
+        except UnicodeEncodeError:
+            yield _SURROGATE.sub(lambda lone: f"\\u{ord(lone[0]):04x}", piece).encode()
+        pause()
+    yield b"\n"
 
 
 def json_text(data: Mapping[str, Any]) -> str:
-    """JSON for people and programs: indented, in whatever language, a lone surrogate as its escape."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2)
-    return _SURROGATE.sub(lambda lone: f"\\u{ord(lone[0]):04x}", text) + "\n"
+    """The same as one text."""
+    return b"".join(json_pieces(data)).decode()
+
+
+def discard(data: dict[str, Any], pause: Pause) -> None:
+    """Take nested dicts apart, name by name. A large one that is just let go holds other threads up until all its memory is given
+    back.
+    """
+    unfinished = [data]
+    while unfinished:
+        if not unfinished[-1]:
+            unfinished.pop()
+            continue
+        _, value = unfinished[-1].popitem()
+        if isinstance(value, dict):
+            unfinished.append(value)
+        pause()

@@ -89,17 +89,13 @@ def redact_query(target: bytes, replacement: Callable[[bytes], bytes] = lambda t
     what is shown out of the value.
     """
     path, mark, query = target.partition(b"?")
-    pairs = [_redact_pair(pair, replacement) for pair in query.split(b"&")]
-    return path + mark + b"&".join(pairs) if mark else target
+    if _QUERY_NAME not in query and b"%" not in query:  # as in most, which is quick to see
+        return target
 
+    def hide(pair: re.Match[bytes]) -> bytes:
+        return b"&" + pair[1] + (pair[2] or b"") + replacement(pair[3] or b"")
 
-def _redact_pair(pair: bytes, replacement: Callable[[bytes], bytes]) -> bytes:
-    name, mark, value = pair.partition(b"=")
-    try:
-        is_token = go.unescape(name.replace(b"+", b" ")) == _QUERY_NAME
-    except go.BadEscape:
-        return pair
-    return name + mark + replacement(value) if is_token else pair
+    return path + mark + go.query_pairs(_QUERY_NAME).sub(hide, b"&" + query)[1:]
 
 
 def read(request: Request, owner: str | None) -> Operation:

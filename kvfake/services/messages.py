@@ -184,6 +184,22 @@ class Job(Record):
         return self.call()
 
 
+def finished(answer: Response | Job) -> Response:
+    """The response, on this thread."""
+    return answer if isinstance(answer, Response) else answer()
+
+
+Pause = Callable[[], None]
+"""Called again and again by work that takes long, between pieces that are short: it lets other threads go first."""
+
+Write = Callable[[Pause], Response]
+"""Writes a large response, out of values that were read before. It holds no lock, and calls the pause between its pieces."""
+
+
+def no_pause() -> None:
+    """The `Pause` of work for which nobody has to wait."""
+
+
 class Refusal(Exception):
     """Raised by a service that refuses a request; carries the response. Nothing was changed."""
 

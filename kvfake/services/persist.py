@@ -7,14 +7,17 @@ those of `kvfake.services.facts`. The service was never published: where its doc
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import islice, starmap
 from json.encoder import encode_basestring
+from math import inf
 from typing import NoReturn
 
 from kvfake.services import go
 from kvfake.services.jsontext import json_string, read_object, type_name
-from kvfake.services.messages import JSON, Operation, Refusal, Request, Response
+from kvfake.services.messages import JSON, Operation, Pause, Refusal, Request, Response, Write
 from kvfake.stores import Entry, Namespace, StoreReader
 
 NAME = "persist"
@@ -26,6 +29,9 @@ UNKNOWN_TOKEN_ROW = "P14"  # named by an answer to a token that is accepted thou
 MAX_VALUE_BYTES = 262_144  # P09: 256 Kb of UTF-8
 MAX_BODY_BYTES = 2 * 1024 * 1024  # P14
 MAX_MGET_KEYS = 10_000  # P14
+MAX_MGET_ANSWER_BYTES = 64 * 1024 * 1024  # P14: a thousand values of 64 KiB
+
+_ITEMS_OF_A_PIECE, _BYTES_OF_A_PIECE = 500, 256 * 1024  # of an array that is written: about a millisecond
 
 _ROUTES = {  # path below /persist: method: verb
     b"/kv": {"GET": "list"},  # P07
@@ -45,6 +51,7 @@ _NO_PATH = "no such path: expected /persist/kv, /persist/kv/<key> or /persist/mg
 _DELETED = Response(200, JSON)  # P06, P15
 _VALUE_EXPECTED = 'expected {"value": "<string>"}'
 _KEYS_EXPECTED = 'expected {"keys": ["<string>", ...]}'
+_MGET_TOO_LARGE = _error(400, f"the answer is too large: expected at most {MAX_MGET_ANSWER_BYTES} bytes; ask for fewer keys")
 
 
 def _refuse(text: str) -> NoReturn:
@@ -164,8 +171,10 @@ def namespace(owner: str) -> Namespace:
 # ----------------------------------------------------------------------------------------------------------------- answering
 
 
-def answer(operation: Operation, store: StoreReader, profile: object, moment: int) -> Response:
-    """Do the operation. ``moment`` becomes the ``updated`` of what is set. Profiles do not differ in this service."""
+def answer(operation: Operation, store: StoreReader, profile: object, moment: int) -> Response | Write:
+    """Do the operation. ``moment`` becomes the ``updated`` of what is set. Profiles do not differ in this service. A large list or
+    mget is read at once, and written later.
+    """
     verb, where, key = operation.verb, operation.namespace, operation.key
     if verb == "get":
         entry = store.get(where, key)
@@ -178,9 +187,37 @@ def answer(operation: Operation, store: StoreReader, profile: object, moment: in
         store.delete(where, key)
         return _DELETED
     if verb == "list":
-        return _ok(b"[%b]" % b",".join([_key(key) for key in store.keys(where, key)]))
+        keys = store.keys(where, key)
+        if len(keys) <= _ITEMS_OF_A_PIECE:
+            return _ok(b"[%b]" % b",".join([_key(key) for key in keys]))
+        return partial(_write_array, map(_key, keys), _ITEMS_OF_A_PIECE, inf)
     entries = [(key, store.get(where, key)) for key in operation.keys]
-    return _ok(b"[%b]" % b",".join([b"null" if entry is None else _record(key, entry) for key, entry in entries]))
+    size = sum([len(entry.value) for _, entry in entries if entry is not None])
+    if size > MAX_MGET_ANSWER_BYTES:  # no value is shorter in JSON
+        return _MGET_TOO_LARGE
+    if len(entries) <= _ITEMS_OF_A_PIECE and size <= _BYTES_OF_A_PIECE:
+        return _ok(b"[%b]" % b",".join([_found(key, entry) for key, entry in entries]))
+    items_of_a_piece = max(1, min(_ITEMS_OF_A_PIECE, len(entries) * _BYTES_OF_A_PIECE // (size or 1)))
+    return partial(_write_array, starmap(_found, entries), items_of_a_piece, MAX_MGET_ANSWER_BYTES)
+
+
+def _write_array(items: Iterator[bytes], items_of_a_piece: int, most_bytes: float, pause: Pause) -> Response:
+    """The array of these items; `_MGET_TOO_LARGE` where it would have more than so many bytes."""
+    pieces: list[bytes] = []
+    length = 1
+    while piece := list(islice(items, items_of_a_piece)):
+        length += sum(map(len, piece)) + len(piece)
+        if length > most_bytes:
+            return _MGET_TOO_LARGE
+        pieces += piece if items_of_a_piece < _ITEMS_OF_A_PIECE else (b",".join(piece),)  # not what is large: it would be copied
+        pause()
+    pieces[0] = b"[" + pieces[0]
+    pieces[-1] += b"]"  # not around all: that would copy a large answer once more
+    return _ok(b",".join(pieces))
+
+
+def _found(key: bytes, entry: Entry | None) -> bytes:
+    return b"null" if entry is None else _record(key, entry)
 
 
 def _ok(body: bytes) -> Response:

@@ -8,12 +8,13 @@ Guarantees that every store gives, and that its users rely on:
 * namespaces never see each other's keys;
 * keys are listed in the ascending order of their bytes;
 * a call is done when it returns. A caller that reads and then writes holds a lock of its own around both;
-* a checkpoint costs the same however much is stored; rolling back to it costs what was changed since.
+* a checkpoint costs the same however much is stored; rolling back to it costs what was changed since;
+* dropping a namespace or everything, and what a snapshot does before it returns, takes a moment, however much is stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
@@ -64,6 +65,20 @@ class Entry(Record):
         self.value, self.updated = value, updated
 
 
+class Dropped:
+    """What was taken out of a store in one step, and how many values that are. Each step of iterating gives the memory of a few
+    back. Who lets it go instead gives all back at once, for which other threads wait: 0.2 s for a million values.
+    """
+
+    __slots__ = ("_steps", "count")
+
+    def __init__(self, count: int, steps: Iterable[None] = ()) -> None:
+        self.count, self._steps = count, steps
+
+    def __iter__(self) -> Iterator[None]:
+        return iter(self._steps)
+
+
 class StoreReader(Protocol):
     """What a service needs to answer an operation."""
 
@@ -89,13 +104,19 @@ class Store(StoreReader, Protocol):
     def namespaces(self) -> Iterable[Namespace]:
         """Those that hold a key, in no order."""
 
-    def clear(self) -> None:
-        """Take everything away, checkpoints too."""
+    def snapshot(self, namespace: Namespace) -> Iterator[tuple[bytes, Entry]]:
+        """The keys, ascending, with their entries, as they are now: later changes do not show."""
+
+    def drop(self, namespace: Namespace) -> Dropped:
+        """Take a whole namespace away, in one step."""
+
+    def clear(self) -> Dropped:
+        """Take everything away, checkpoints too, in one step."""
 
     def checkpoint(self) -> int:
         """A number for everything as it is now."""
 
-    def rollback(self, number: int) -> None:
+    def rollback(self, number: int) -> Dropped:
         """Everything as it was then. Later checkpoints are gone, this one stays. ``KeyError`` for a number that is not known."""
 
 

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from kvfake.errors import log_exception
 from kvfake.fork import new_lock
 from kvfake.services import mattermost, persist
-from kvfake.services.messages import Job, Lane, Operation, Refusal, Request, Response
+from kvfake.services.messages import Job, Lane, Operation, Refusal, Request, Response, Write, finished
 from kvfake.stores import DiscardingStore, StoreReader
 from kvfake.world.clock import machine_seconds
 from kvfake.world.hosts import AllowedHosts
 from kvfake.world.journal import Exchange, IncomingRequest, JournalTotal
+from kvfake.world.pauses import Pauses
 from kvfake.world.tokens import OWN_SERIAL, Stranger, TokenIssuer, TokenTable
 from kvfake.world.world import World
 
@@ -33,6 +34,7 @@ SERVICES: dict[str, ModuleType] = {service.NAME: service for service in (matterm
 WORLD_MARK = "/~"
 """An address of a world is the server's, this mark, and the world's id."""
 
+MAX_BODY_BYTES_IN_LOOP = 128 * 1024  # reading more JSON would hold other clients up for milliseconds
 MAX_REQUESTS_AFTER_END = 100  # of which the texts are kept; all are counted
 _SERIAL = re.compile("[1-9][0-9]{0,15}")
 _BROKEN_FAULT = b"a function of a fault (when= or before=) raised an exception: its traceback is on stderr\n"
@@ -165,14 +167,18 @@ class Backend:
 
     # ------------------------------------------------------------------------------------------------------- answering
 
-    def answer(self, service: ModuleType, request: Request, world: World | None) -> Response | Job:
-        """The response to a request to a service, or, where making it may block, a job that makes it. ``world`` is the one that the
-        address names; where it names none, the token decides.
+    def answer(self, service: ModuleType, request: Request, world: World | None, in_loop: bool = True) -> Response | Job:
+        """The response to a request to a service, or, where making it may block or take long, a job that makes it. ``world`` is the
+        one that the address names; where it names none, the token decides. ``in_loop``: whether other clients wait meanwhile.
         """
         began = self.seconds()
         token = service.token(request)
         if world is None:
             world = self.world_of(token) if self._serial else self.own_world
+        if len(request.body) > MAX_BODY_BYTES_IN_LOOP and in_loop:
+            call = partial(self.answer, service, request, world, in_loop=False)
+            has_faults = world.executor is not None or world.faults.active  # which may wait for somebody else
+            return Job(lambda: finished(call()), Lane.OTHER if has_faults else Lane.SERVICE)
         owner = world.tokens.owner_of(service.NAME, token)
         if type(owner) is Stranger and self._is_of_foreign_page(request):
             owner = None
@@ -185,11 +191,14 @@ class Backend:
             incoming = IncomingRequest(service.NAME, operation, owner, request)
             job = partial(self._answer_with_faults, service, incoming, None if operation else response, world, began)
             lane = Lane.OTHER if world.executor is not None else world.faults.lane(incoming)
-            return job() if lane is None else Job(job, lane)
+            return job() if lane is None else Job(lambda: finished(job()), lane)
         with world.lock:
             if operation is not None:
                 moment = world.clock.now() if operation.verb == "set" else 0
                 response = service.answer(operation, world.store, world.profiles[service.NAME], moment)
+                if not isinstance(response, Response):
+                    incoming = IncomingRequest(service.NAME, operation, owner, request)
+                    return Job(partial(self._write, response, service, incoming, world, began, None), Lane.SERVICE)
                 if type(owner) is Stranger:
                     response = _marked(response, service)
             if world.journal.is_on:
@@ -206,7 +215,7 @@ class Backend:
 
     def _answer_with_faults(
         self, service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World, began: float
-    ) -> Response:
+    ) -> Response | Job:
         """The response where a fault may strike, or an executor does the operation. ``refusal`` is the service's, if it refuses."""
         fault: Fault | None = None
         try:
@@ -221,18 +230,38 @@ class Backend:
             log_exception()
             return response
         with world.operation_lock:
-            if fault is None:
-                response = _execute(service, request, refusal, world)
-            else:
-                response_without_fault: Response | None = None
-                if fault.action.is_done:
-                    response_without_fault = _execute(service, request, refusal, world)
-                elif fault.action.answers_as_if_done:
-                    response_without_fault = (
-                        Response(200) if refusal else _answer(service, request, world, DiscardingStore(world.store))
-                    )
-                response = fault.action.response(response_without_fault, service)
-            self._record(world, request, response, began, fault)
+            answer: Response | Write | None = None
+            if fault is None or fault.action.is_done:
+                answer = _execute(service, request, refusal, world)
+            elif fault.action.answers_as_if_done:
+                answer = Response(200) if refusal else _answer(service, request, world, DiscardingStore(world.store))
+            if answer is not None and not isinstance(answer, Response):
+                return Job(partial(self._write, answer, service, request, world, began, fault), Lane.SERVICE)
+            return self._strike(answer, service, request, world, began, fault)
+
+    def _write(
+        self, write: Write, service: ModuleType, request: IncomingRequest, world: World, began: float, fault: Fault | None
+    ) -> Response:
+        """Write a large response, without a lock, and record it. So what is done meanwhile may stand in the journal before it."""
+        response = write(Pauses())
+        if type(request.owner) is Stranger:
+            response = _marked(response, service)
+        return self._strike(response, service, request, world, began, fault)
+
+    def _strike(
+        self,
+        response: Response | None,
+        service: ModuleType,
+        request: IncomingRequest,
+        world: World,
+        began: float,
+        fault: Fault | None,
+    ) -> Response:
+        """What goes out in place of the service's response where a fault strikes it. Recorded."""
+        if fault is not None:
+            response = fault.action.response(response, service)
+        assert response is not None
+        self._record(world, request, response, began, fault)
         return response
 
     def _record(self, world: World, request: IncomingRequest, response: Response, began: float, fault: Fault | None) -> None:
@@ -247,16 +276,16 @@ class Backend:
         self._record(world, IncomingRequest(service, None, None, request), response, began, None)
 
 
-def _execute(service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World) -> Response:
-    """Have the operation done, by the world's executor or here; the response."""
+def _execute(service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World) -> Response | Write:
+    """Have the operation done, by the world's executor or here; the answer."""
     if world.executor is not None:
         return world.executor.execute(service, request)
     return refusal or _answer(service, request, world, world.store)
 
 
-def _answer(service: ModuleType, request: IncomingRequest, world: World, store: StoreReader) -> Response:
-    response: Response = service.answer(request.operation, store, world.profiles[service.NAME], world.clock.now())
-    return _marked(response, service) if type(request.owner) is Stranger else response
+def _answer(service: ModuleType, request: IncomingRequest, world: World, store: StoreReader) -> Response | Write:
+    answer: Response | Write = service.answer(request.operation, store, world.profiles[service.NAME], world.clock.now())
+    return _marked(answer, service) if type(request.owner) is Stranger and isinstance(answer, Response) else answer
 
 
 def _marked(response: Response, service: ModuleType) -> Response:

@@ -11,33 +11,49 @@ import json
 import os
 import re
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from kvfake.services import go, jsontext, mattermost, persist
-from kvfake.services.go import refuse_constant
-from kvfake.services.jsontext import dump_json, json_text, load_json, type_name, without_strings
+from kvfake.services import mattermost, persist
+from kvfake.services.jsontext import dump_json, json_text, load_json, type_name
+from kvfake.services.messages import Pause, no_pause
 from kvfake.settings import parse_owner
 from kvfake.stores import Entry, Namespace
 from kvfake.world.clock import microseconds, moment_from_text
-from kvfake.world.redaction import beginning
+from kvfake.world.document import DataError, JsonText, parse
+from kvfake.world.redaction import shown_token
 from kvfake.world.world import World
 
 VERSION = 1
-MAX_LEVELS = jsontext.MAX_LEVELS + 4  # of the document: four levels are above a value: file, service, owner, prefix
 
 _MEMBERS = ("kvfake", "mattermost", "persist", "raw", "tokens")
 _RECORD = ("value", "updated")
 
-Address = tuple[Namespace, bytes]
-Entries = dict[Address, tuple[bytes, int | None]]
-"""Value and moment by address. Without a moment it is that of the load."""
+_KEYS_OF_A_SLICE = 500  # are set before others go first, in a millisecond or two
 
 
-class DataError(ValueError):
-    """What is wrong with a document, and where."""
+class _Values:
+    """The values of a document for one namespace, and the moments of those that have one. Two dicts, as in a store."""
+
+    __slots__ = ("moments", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+        self.moments: dict[bytes, int] = {}
+
+    def add(self, key: bytes, value: bytes, moment: int | None = None) -> None:
+        if key in self.values:
+            raise ValueError("it stands here twice, with its prefix or its key written in two ways")
+        self.values[key] = value
+        if moment is not None:
+            self.moments[key] = moment
+
+
+_ByNamespace = defaultdict[Namespace, _Values]
 
 
 # ------------------------------------------------------------------------------------------------------------- the document
@@ -46,35 +62,6 @@ class DataError(ValueError):
 def read(path: str | os.PathLike[str]) -> object:
     """The document in a file. Raises `DataError` for what is not JSON, ``OSError`` for a file that cannot be read."""
     return parse(Path(path).read_bytes(), os.fspath(path))
-
-
-def parse(data: bytes, name: str) -> object:
-    """The document, read strictly; ``name`` is that of its file, for errors. Raises `DataError`."""
-    if data.count(b"[") + data.count(b"{") > MAX_LEVELS and go.json_levels(without_strings(data)) > MAX_LEVELS:
-        raise DataError(f"{name}: it is nested more than {MAX_LEVELS} levels deep")
-    try:
-        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_without_duplicates, parse_constant=refuse_constant)
-    except json.JSONDecodeError as wrong:
-        raise DataError(f"{name}: line {wrong.lineno}, column {wrong.colno}: {wrong.msg}") from None
-    except (ValueError, RecursionError) as wrong:
-        raise DataError(f"{name}: {wrong}") from None
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            shown = _shown_token(name) if _is_owner(value) else repr(name)
-            raise ValueError(f"the name {shown} stands twice in one object")
-        found[name] = value
-    return found
-
-
-def _is_owner(value: object) -> bool:
-    """Whether the name of this value may be a token."""
-    with suppress(ValueError):
-        return isinstance(value, str) and bool(parse_owner(value))
-    return False
 
 
 def text_of(data: Mapping[str, Any]) -> str:
@@ -91,8 +78,10 @@ def _sorted(data: Any, levels: int) -> Any:
 def leaves(data: object, checks: tuple[Callable[[str], None], ...], *place: str) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The values that lie as many levels below the place as there are checks, each with its own place. A check takes a name."""
     for name, inner in members(data, *place).items():
-        with errors_at(*place, name):
+        try:
             checks[0](name)
+        except _ERRORS as wrong:
+            raise error_at(wrong, *place, name) from None
         if len(checks) > 1:
             yield from leaves(inner, checks[1:], *place, name)
         else:
@@ -102,6 +91,7 @@ def leaves(data: object, checks: tuple[Callable[[str], None], ...], *place: str)
 def members(data: object, *place: str, only: tuple[str, ...] = ()) -> Mapping[str, Any]:
     """The object at that place. Its names must be texts, or one of ``only``."""
     with errors_at(*place):
+        data = _loaded(data)
         if not isinstance(data, Mapping):
             raise ValueError(f"it is {type_name(data)}: expected an object")
         for name in data:
@@ -110,20 +100,29 @@ def members(data: object, *place: str, only: tuple[str, ...] = ()) -> Mapping[st
         return data
 
 
+def _loaded(value: Any) -> Any:
+    return value.load() if isinstance(value, JsonText) else value
+
+
+_ERRORS = (ValueError, TypeError, RecursionError)
+
+
 @contextmanager
 def errors_at(*place: str) -> Iterator[None]:
     """Errors inside become a `DataError` that names the place."""
     try:
         yield
-    except (ValueError, TypeError, RecursionError) as wrong:
-        shown = [*map(_shown, place)]
-        if place[:1] == ("tokens",):
-            shown[1:] = map(_shown_token, place[1:])
-        raise DataError(f"{' / '.join(shown) or 'the data'}: {wrong}") from None
+    except _ERRORS as wrong:
+        raise error_at(wrong, *place) from None
 
 
-def _shown_token(token: str) -> str:
-    return beginning(token.encode("utf-8", "replace")).decode("utf-8", "replace") if token else '""'
+def error_at(wrong: Exception, *place: str) -> DataError:
+    shown = [*map(_shown, place)]
+    if place[:1] == ("tokens",):
+        shown[1:] = [
+            beginning(token.encode("utf-8", "replace")).decode("utf-8", "replace") if token else '""' for token in place[1:]
+        ]
+    return DataError(f"{' / '.join(shown) or 'the data'}: {wrong}")
 
 
 def _shown(name: str) -> str:
@@ -134,31 +133,42 @@ def _shown(name: str) -> str:
 
 
 def dump(
-    world: World, service: str | None = None, owner: str | None = None, prefix: str | None = None, key: str | None = None
+    world: World,
+    service: str | None = None,
+    owner: str | None = None,
+    prefix: str | None = None,
+    key: str | None = None,
+    *,
+    pause: Pause = no_pause,
 ) -> dict[str, Any]:
     """The document of the values that match the arguments; without any, also the tokens that a user added. Only Mattermost has
-    prefixes.
+    prefixes. All values are of one moment.
 
     Service, owner and key together address one value (without a prefix the empty one is meant), which costs as much as one value.
     Raises `DataError` for a service or a name that cannot be.
     """
     if service not in (None, mattermost.NAME, persist.NAME):
         raise DataError(f"{service!r} is no service: expected {mattermost.NAME} or {persist.NAME}")
+    name = None if key is None else _bytes(key)
     with world.lock:
-        selected = list(entries(world, service, owner, prefix, key))
+        selected = [(space, _entries(world, space, name)) for space in sorted(_spaces(world, service, owner, prefix, key))]
         tokens = world.tokens.added() if service is owner is prefix is key is None else {}
     data: dict[str, Any] = {"kvfake": VERSION, mattermost.NAME: {}, persist.NAME: {}}
-    for (space, user, padded), key_bytes, entry in selected:
-        if space == persist.NAME:
-            _put(data, {"value": entry.value.decode(), "updated": persist.updated(entry.updated)}, space, user, _text(key_bytes))
-            continue
-        place, is_exact = (space, user, _text(_unpadded(padded)), _text(key_bytes)), False
-        with suppress(ValueError):  # Python has no such value, as for a number that is larger than any float
-            value = load_json(entry.value)
-            is_exact = dump_json(value) == entry.value
-            _put(data, value, *place)
-        if not is_exact:
-            _put(data, base64.b64encode(entry.value).decode(), "raw", *place)
+    for (space, user, padded), entries in selected:
+        for key_bytes, entry in entries:
+            pause()
+            if space == persist.NAME:
+                _put(
+                    data, {"value": entry.value.decode(), "updated": persist.updated(entry.updated)}, space, user, _text(key_bytes)
+                )
+                continue
+            place, is_exact = (space, user, _text(_unpadded(padded)), _text(key_bytes)), False
+            with suppress(ValueError):  # Python has no such value, as for a number that is larger than any float
+                value = load_json(entry.value)
+                is_exact = dump_json(value) == entry.value
+                _put(data, value, *place)
+            if not is_exact:
+                _put(data, base64.b64encode(entry.value).decode(), "raw", *place)
     if tokens:
         data["tokens"] = _owners_by_token(tokens)
     return data
@@ -168,8 +178,7 @@ def export(world: World) -> dict[str, Any]:
     """The document of all values and of every token that the world knows, also of those that it issued: a world that begins with it
     knows them again.
     """
-    with world.lock:
-        data, tokens = dump(world), world.tokens.added(with_issued=True)
+    data, tokens = dump(world), world.tokens.added(with_issued=True)
     return {**data, "tokens": _owners_by_token(tokens)} if tokens else data
 
 
@@ -177,25 +186,45 @@ def _owners_by_token(tokens: Mapping[str, list[str]]) -> dict[str, str | list[st
     return {token: owners[0] if len(owners) == 1 else owners for token, owners in tokens.items()}
 
 
-def entries(
-    world: World, service: str | None, owner: str | None, prefix: str | None, key: str | None
-) -> Iterator[tuple[Namespace, bytes, Entry]]:
-    """The entries that match the arguments, as for `dump`. The caller holds the world's lock."""
-    wanted = None if key is None else _bytes(key)
+def _spaces(world: World, service: str | None, owner: str | None, prefix: str | None, key: str | None) -> list[Namespace]:
+    """The namespaces in which values may match the arguments, as for `dump`."""
     below = mattermost.namespace("", _bytes(prefix or ""))[2]
     if service is not None and owner is not None and key is not None:
-        spaces = [(service, owner, below if service == mattermost.NAME else b"")]
-    else:
-        spaces = [
-            (name, user, padded)
-            for name, user, padded in sorted(world.store.namespaces())
-            if service in (None, name) and owner in (None, user) and (prefix is None or name == persist.NAME or padded == below)
-        ]
-    for space in spaces:
-        for name in world.store.keys(space) if wanted is None else [wanted]:
-            entry = world.store.get(space, name)
-            if entry is not None:
-                yield space, name, entry
+        return [(service, owner, below if service == mattermost.NAME else b"")]
+    return [
+        (name, user, padded)
+        for name, user, padded in world.store.namespaces()
+        if service in (None, name) and owner in (None, user) and (prefix is None or name == persist.NAME or padded == below)
+    ]
+
+
+def _entries(world: World, space: Namespace, key: bytes | None) -> Iterable[tuple[bytes, Entry]]:
+    if key is None:
+        return world.store.snapshot(space)
+    entry = world.store.get(space, key)
+    return [] if entry is None else [(key, entry)]
+
+
+def delete(
+    world: World,
+    service: str | None = None,
+    owner: str | None = None,
+    prefix: str | None = None,
+    key: str | None = None,
+    *,
+    pause: Pause = no_pause,
+) -> int:
+    """Delete the values that match the arguments, as for `dump`, in one step; how many they were."""
+    name = None if key is None else _bytes(key)
+    with world.lock:
+        spaces = _spaces(world, service, owner, prefix, key)
+        if name is not None:
+            return sum(world.store.delete(space, name) for space in spaces)
+        dropped = [world.store.drop(space) for space in spaces]
+    for one in dropped:
+        for _ in one:
+            pause()
+    return sum(one.count for one in dropped)
 
 
 def _put(data: dict[str, Any], value: object, *place: str) -> None:
@@ -217,56 +246,77 @@ def _unpadded(prefix: bytes) -> bytes:
 # --------------------------------------------------------------------------------------------------------------- into a world
 
 
-def load(world: World, data: object, replace: bool = False) -> int:
+def load(world: World, data: object, replace: bool = False, *, pause: Pause = no_pause) -> int:
     """Set every value of a document, with ``replace`` in place of all that the world holds. Returns how many values that are.
 
-    Raises `DataError`, and then nothing was changed.
+    Raises `DataError`, and then nothing was changed. All checks come before the first change; then the values are set in slices, so
+    that others need not wait: a request meanwhile may see some of them and not yet the others. What is replaced goes in one step.
     """
     top = members(data, only=_MEMBERS)
-    version = top.get("kvfake")
+    version = _loaded(top.get("kvfake"))
     with errors_at("kvfake"):
         if isinstance(version, bool) or version != VERSION:
             raise ValueError(f"it is {reprlib.repr(version) if 'kvfake' in top else 'missing'}: expected {VERSION}")
-    entries = {**_mattermost_entries(world, top), **_persist_entries(top)}
+    loaded = {**_mattermost_values(world, top, pause), **_persist_values(top, pause)}
     tokens = list(_tokens(top))
     with world.lock:
         now = world.clock.now()
-        for space in list(world.store.namespaces()) if replace else ():
-            for key in world.store.keys(space):  # one by one: clear() would forget the checkpoints
-                world.store.delete(space, key)
-        for (space, key), (value, updated) in entries.items():
-            world.store.set(space, key, Entry(value, now if updated is None else updated))
+        dropped = [world.store.drop(space) for space in list(world.store.namespaces())] if replace else []
         for token, owner in tokens:
             world.tokens.add(token, owner)
-    return len(entries)
+    for one in dropped:
+        for _ in one:
+            pause()
+    count = 0
+    for space, found in loaded.items():
+        values, moments = found.values, found.moments
+        count += len(values)
+        while values:
+            with world.lock:
+                for key in list(islice(values, _KEYS_OF_A_SLICE)):
+                    world.store.set(space, key, Entry(values.pop(key), moments.pop(key, now)))
+            pause()
+    return count
 
 
-def _mattermost_entries(world: World, top: Mapping[str, Any]) -> Entries:
+def _mattermost_values(world: World, top: Mapping[str, Any], pause: Pause) -> _ByNamespace:
     checks: tuple[Callable[[str], None], ...] = (
         _check_owner,
         lambda prefix: mattermost.check_prefix(_bytes(prefix), world.profiles[mattermost.NAME]),
         lambda key: mattermost.check_key(_bytes(key)),
     )
-    raw: Entries = {}
+    raw: _ByNamespace = defaultdict(_Values)
     raws = members(top.get("raw", {}), "raw", only=(mattermost.NAME,))
     for place, text in leaves(raws.get(mattermost.NAME, {}), checks, "raw", mattermost.NAME):
-        with errors_at(*place):
-            value = _from_base64(text)
+        pause()
+        try:
+            value = _from_base64(_loaded(text))
             mattermost.check_value(value)
-            _add(raw, _address(*place[1:]), value)
-    found: Entries = {}
+            space, key = _address(*place[2:])
+            raw[space].add(key, value)
+        except _ERRORS as wrong:
+            raise error_at(wrong, *place) from None
+    found: _ByNamespace = defaultdict(_Values)
     for place, readable in leaves(top.get(mattermost.NAME, {}), checks, mattermost.NAME):
-        with errors_at(*place):
-            address, value = _address(*place), dump_json(readable)
-            if address in raw and _is_same(value, raw[address][0]):
-                value = raw[address][0]
+        pause()
+        try:
+            space, key = _address(*place[1:])
+            value = dump_json(_loaded(readable))
+            exact = raw[space].values.pop(key, None)
+            if exact is not None and _is_same(value, exact):
+                value = exact
             else:
                 mattermost.check_value(value)
-            _add(found, address, value)
-    return {**raw, **found}
+            found[space].add(key, value)
+        except _ERRORS as wrong:
+            raise error_at(wrong, *place) from None
+    for space, left in raw.items():
+        for key, value in left.values.items():
+            found[space].add(key, value)
+    return found
 
 
-def _address(service: str, owner: str, prefix: str, key: str) -> Address:
+def _address(owner: str, prefix: str, key: str) -> tuple[Namespace, bytes]:
     return mattermost.namespace(owner, _bytes(prefix)), _bytes(key)
 
 
@@ -285,16 +335,22 @@ def _from_base64(text: Any) -> bytes:
         raise ValueError(f"it is not base64 ({wrong})") from None
 
 
-def _persist_entries(top: Mapping[str, Any]) -> Entries:
-    found: Entries = {}
+def _persist_values(top: Mapping[str, Any], pause: Pause) -> _ByNamespace:
+    found: _ByNamespace = defaultdict(_Values)
     checks = (_check_project, lambda key: persist.check_key(_bytes(key)))
     for place, value in leaves(top.get(persist.NAME, {}), checks, persist.NAME):
-        record = members(value, *place, only=_RECORD) if isinstance(value, Mapping) else {"value": value}
-        with errors_at(*place):
+        pause()
+        try:
+            value = _loaded(value)
+            record = members(value, *place, only=_RECORD) if isinstance(value, Mapping) else {"value": value}
             if "value" not in record:
                 raise ValueError('value is missing: expected {"value": "<string>"}')
             updated = _moment(record["updated"]) if "updated" in record else None
-            _add(found, (persist.namespace(place[1]), _bytes(place[2])), persist.value_bytes(record["value"]), updated)
+            found[persist.namespace(place[1])].add(_bytes(place[2]), persist.value_bytes(record["value"]), updated)
+        except DataError:
+            raise
+        except _ERRORS as wrong:
+            raise error_at(wrong, *place) from None
     return found
 
 
@@ -310,8 +366,9 @@ def _moment(text: object) -> int:
 
 def _tokens(top: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for place, owners in leaves(top.get("tokens", {}), (_check_token,), "tokens"):
-        several = owners if isinstance(owners, list) else [owners]
         with errors_at(*place):
+            owners = _loaded(owners)
+            several = owners if isinstance(owners, list) else [owners]
             for owner in several:
                 if not isinstance(owner, str):
                     raise ValueError(f"it is {type_name(owner)}: expected an owner, or a list of owners")
@@ -341,9 +398,3 @@ def _bytes(name: str) -> bytes:
         return name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as lone:
         raise DataError(f"{name!r} has a lone surrogate at character {lone.start}: expected whole characters") from None
-
-
-def _add(found: Entries, address: Address, value: bytes, updated: int | None = None) -> None:
-    if address in found:
-        raise ValueError("it stands here twice, with its prefix or its key written in two ways")
-    found[address] = value, updated

@@ -95,8 +95,7 @@ class Values(MutableMapping[str, Value]):
 
     def clear(self) -> None:
         with self._world.lock:
-            for key in self._world.store.keys(self._namespace):
-                self._world.store.delete(self._namespace, key)
+            self._world.store.drop(self._namespace)
 
     def __repr__(self) -> str:
         values = self._world.tokens.redactor().without_tokens(repr(dict(self.raw.items())))

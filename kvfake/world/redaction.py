@@ -65,6 +65,11 @@ def beginning(token: bytes, number: int = 0) -> bytes:
     return (token[:_SHOWN_BYTES] if len(token) >= _MIN_BYTES_TO_SHOW else b"") + b"..."
 
 
+def shown_token(token: str) -> str:
+    """The same for a token that may hold anything, as it stands in an error."""
+    return beginning(token.encode("utf-8", "replace")).decode("utf-8", "replace") if token else '""'
+
+
 def label(token: bytes, number: int) -> bytes:
     """Its number."""
     return b"<token %d>" % number

@@ -128,10 +128,10 @@ class Route(NamedTuple):
 class Routes:
     """The single responses and the applications of one world."""
 
-    __slots__ = ("mounts", "routes")
+    __slots__ = ("_routes", "mounts")
 
     def __init__(self) -> None:
-        self.routes: tuple[Route, ...] = ()
+        self._routes: dict[tuple[str | None, Wanted], Route] = {}  # by method and path, oldest first
         self.mounts: dict[str, Application] = {}
 
     def respond(self, method: str | None, path: Wanted, status: int, json: Any, body: Any, headers: Any) -> Route:
@@ -158,11 +158,17 @@ class Routes:
         else:
             _check_path(path)
         route = Route(method, path, response, pattern)
-        others = [other for other in self.routes if other[:2] != route[:2]]
-        if len(others) >= MAX_ROUTES:
+        place = route.method, route.path
+        if place not in self._routes and len(self._routes) >= MAX_ROUTES:
             raise ValueError(f"there are {MAX_ROUTES} routes: mount a WSGI application instead")
-        self.routes = (route, *others)
+        self._routes.pop(place, None)
+        self._routes[place] = route
         return route
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The single responses, the latest first: a copy, as another thread may add one."""
+        return tuple(reversed(self._routes.values()))
 
     def mount(self, path: str, app: Application) -> None:
         """The application answers every request at or below the path. ``ValueError`` for a path of the services."""
@@ -174,7 +180,7 @@ class Routes:
 
     def clear(self) -> None:
         """Remove everything."""
-        self.routes, self.mounts = (), {}
+        self._routes, self.mounts = {}, {}
 
     def takes_long(self, characters: int) -> bool:
         """Whether `response_for` may take longer than the loop of a server can wait, for a path of so many characters."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from kvfake.fork import new_lock
 from kvfake.services import mattermost, persist
+from kvfake.services.messages import Pause, no_pause
 from kvfake.stores import Entry, Namespace, Store
 from kvfake.stores.memory import MAX_CHECKPOINTS, MemoryStore
 from kvfake.world.clock import Clock
@@ -84,17 +85,14 @@ class World:
         """The values are those of the seed: `reset` brings them back, also where the file has changed since."""
         store = self.store
         with self.lock:
-            self._seed = {
-                space: {key: entry for key in store.keys(space) if (entry := store.get(space, key)) is not None}
-                for space in store.namespaces()
-            }
+            self._seed = {space: dict(store.snapshot(space)) for space in store.namespaces()}
 
-    def reset(self) -> None:
+    def reset(self, pause: Pause = no_pause) -> None:
         """The values are those of the seed again, or none; faults, journal and checkpoints are gone; the clock is the machine's.
         Tokens, routes and settings stay.
         """
         with self.lock:
-            self.store.clear()
+            dropped = self.store.clear()
             for space, entries in self._seed.items():
                 for key, entry in entries.items():
                     self.store.set(space, key, entry)
@@ -102,6 +100,8 @@ class World:
             self.journal.clear()
             self.clock.resume()
             self._checkpoints.clear()
+        for _ in dropped:
+            pause()
 
     def checkpoint(self) -> int:
         """A mark for the values, clock, faults and journal as they are now. The newest `MAX_CHECKPOINTS` are kept."""
@@ -112,7 +112,7 @@ class World:
                 del self._checkpoints[next(iter(self._checkpoints))]
             return mark
 
-    def rollback(self, mark: int) -> None:
+    def rollback(self, mark: int, pause: Pause = no_pause) -> None:
         """Values, clock, faults and journal as they were at the mark; later marks are gone. ``ValueError`` for a mark that is not
         known.
         """
@@ -121,11 +121,14 @@ class World:
                 known = ", ".join(map(str, list(self._checkpoints)[-_MAX_SHOWN_MARKS:])) or "none"
                 raise ValueError(f"{mark!r} is no checkpoint of this world, or was rolled back over; there are: {known}")
             clock, faults, journal = self._checkpoints[mark]
-            self.store.rollback(mark)
+            dropped = self.store.rollback(mark)
             self.clock.restore(clock)
             self.faults.restore(faults)
             self.journal.rollback(journal)
-            self._checkpoints = {other: checkpoint for other, checkpoint in self._checkpoints.items() if other <= mark}
+            while next(reversed(self._checkpoints)) != mark:
+                self._checkpoints.popitem()
+        for _ in dropped:
+            pause()
 
     @property
     def checkpoints(self) -> list[int]:

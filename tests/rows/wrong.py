@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from kvfake.contract.checks.client import UNKNOWN
 from kvfake.http.connection import Action, Close, Connection, Handler
 from kvfake.services import go
-from kvfake.services.messages import Job, Request, Response
+from kvfake.services.messages import Job, Request, Response, finished
 
 Hears = Callable[[Request], "Request | Response"]
 Says = Callable[[Request, Response], Response]
@@ -56,9 +56,7 @@ def says(row: str, what: str) -> Callable[[Says], Says]:
     def register(change: Says) -> Says:
         def wrap(answer: Handler) -> Handler:
             def wrongly(request: Request) -> Response | Job:
-                response = answer(request)
-                assert isinstance(response, Response)
-                return change(request, response)
+                return change(request, finished(answer(request)))
 
             return wrongly
 
@@ -73,12 +71,7 @@ def wraps(row: str, what: str) -> Callable[[Wraps], Wraps]:
 
     def register(change: Wraps) -> Wraps:
         def wrap(answer: Handler) -> Handler:
-            def rightly(request: Request) -> Response:
-                response = answer(request)
-                assert isinstance(response, Response)
-                return response
-
-            return lambda request: change(request, rightly)
+            return lambda request: change(request, lambda request: finished(answer(request)))
 
         WRONG.append(Wrong(row, what, wrap))
         return change

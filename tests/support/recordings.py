@@ -17,7 +17,7 @@ from kvfake.http.connection import Connection, Handler
 from kvfake.http.router import incomplete_body
 from kvfake.http.server import Server
 from kvfake.http_client import HttpClient
-from kvfake.services.messages import Request, Response
+from kvfake.services.messages import Request, Response, finished
 from tests.support.doors import TOKENS, Door, SocketDoor, serving
 
 
@@ -30,8 +30,7 @@ def recorded(path: Path, wrong: Any = None, wrong_wire: Any = None, against: str
         real = answer if wrong is None else wrong(answer)
 
         def kept(request: Request) -> Response:
-            response = real(request)
-            assert isinstance(response, Response)
+            response = finished(real(request))
             if incomplete_body(request) is None:  # that is not passed on
                 tape.write(request, response)
             return response
