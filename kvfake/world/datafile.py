@@ -119,9 +119,7 @@ def errors_at(*place: str) -> Iterator[None]:
 def error_at(wrong: Exception, *place: str) -> DataError:
     shown = [*map(_shown, place)]
     if place[:1] == ("tokens",):
-        shown[1:] = [
-            beginning(token.encode("utf-8", "replace")).decode("utf-8", "replace") if token else '""' for token in place[1:]
-        ]
+        shown[1:] = map(shown_token, place[1:])
     return DataError(f"{' / '.join(shown) or 'the data'}: {wrong}")
 
 
