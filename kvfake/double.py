@@ -14,20 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 from kvfake.http.connection import Connection
 from kvfake.http.router import Router
-from kvfake.http.server import Server, log_request
+from kvfake.http.server import Server
 from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_keywords, resolve
 from kvfake.world.backend import Backend, MakeWorld, local_world
 from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults
+from kvfake.world.hosts import AllowedHosts
 from kvfake.world.journal import Journal
 from kvfake.world.mappings import Mattermost, Persist
+from kvfake.world.redaction import shown_url
 from kvfake.world.routes import Application
 
 if TYPE_CHECKING:
     from kvfake.control.app import Control
+    from kvfake.files import RequestLog
     from kvfake.http.httpx_transport import HttpxTransport
     from kvfake.http.requests_adapter import RequestsAdapter
     from kvfake.http.wsgi import WsgiApp
+    from kvfake.world.world import World
 
 _LOOPBACK = "127.0.0.1"
 _EVERY_HOST = "*"  # counts for curl and urllib only where it stands alone
@@ -51,7 +55,8 @@ class Double:
     def _wire(self, backend: Backend, values: dict[str, Any], origin: str) -> None:
         self._backend, self._world = backend, backend.own_world
         self._world.url = origin + values["site_path"]
-        control = cache(partial(_control, backend, values, origin)) if values["control"] else None
+        backend.hosts = AllowedHosts(values["host"], values["allow_host"], origin, values["control_token"] is not None)
+        control = cache(partial(_control, backend, values["control_token"])) if values["control"] else None
         self._router = Router(backend, control, values["site_path"])
 
     @property
@@ -100,7 +105,9 @@ class Double:
         self._world.tokens.add(token, owner)
 
     def reset(self) -> None:
-        """Forget values, faults, journal and checkpoints; the clock is the machine's again. Tokens, neighbours, settings stay."""
+        """Values are those of the ``seed`` again, or none; faults, journal and checkpoints are gone; the clock is the machine's.
+        Tokens, neighbours and settings stay.
+        """
         self._world.reset()
 
     @property
@@ -168,7 +175,7 @@ class Double:
 
     def redact(self, text: str) -> str:
         """The text, with every token that this double knows cut short."""
-        return self._world.tokens.redact(text)
+        return self._world.tokens.redactor().without_tokens(text)
 
     @property
     def is_closed(self) -> bool:
@@ -187,7 +194,7 @@ class Double:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<kvfake.Double {self.url}>"
+        return f"<kvfake.Double {shown_url(self.url)}>"
 
 
 class ServerDouble(Double):
@@ -198,23 +205,33 @@ class ServerDouble(Double):
         ``make_world`` makes these.
         """
         self.backend = Backend("", values, defaults, make_world)
-        log = log_request if values["log"] else None
-        self.server = Server(lambda: Connection(self._router.answer, log), values["host"], values["port"])
+        self._log = _request_log(self.backend.own_world) if values["log"] else None
+        self.server = Server(
+            lambda: Connection(self._router.answer, self._log, self._router.body_bytes), values["host"], values["port"]
+        )
         self._wire(self.backend, values, values["public_url"] or address_of(values["host"], self.server.port))
 
     def open(self, settings: dict[str, Any]) -> Double:
         """A double with a world of its own on this server. ``settings`` are a world's, and were checked."""
-        return WorldDouble(self.backend, self._router, settings)
+        return WorldDouble(self.backend, self._router, settings, self._log)
+
+    def export(self) -> dict[str, Any]:
+        """What `dump` has, and the tokens that were issued: another server that begins with it knows them, too."""
+        from kvfake.world import datafile
+
+        return datafile.export(self._world)
 
     def close(self) -> None:
         self.server.stop()
+        if self._log is not None:
+            self._log.close()
 
 
 class WorldDouble(Double):
     """A double with a world on the server of another double."""
 
-    def __init__(self, backend: Backend, router: Router, settings: dict[str, Any]) -> None:
-        self._backend, self._world = backend, backend.open(settings)
+    def __init__(self, backend: Backend, router: Router, settings: dict[str, Any], log: RequestLog | None) -> None:
+        self._backend, self._world, self._log = backend, backend.open(settings), log
         self._router = router.with_root(self._world)
 
     @property
@@ -223,6 +240,8 @@ class WorldDouble(Double):
 
     def close(self) -> None:
         self._backend.end(self._world)
+        if self._log is not None:
+            self._log.flush()  # so that pytest shows the lines with the test that they belong to
 
 
 def start(**settings: Any) -> Double:
@@ -265,10 +284,13 @@ def _hosts(origin: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([_LOOPBACK, urlsplit(origin).hostname or _LOOPBACK]))
 
 
-def _control(backend: Backend, values: Mapping[str, Any], origin: str) -> Control:
-    from urllib.parse import urlsplit
+def _request_log(world: World) -> RequestLog:
+    from kvfake.files import RequestLog
 
-    from kvfake.control.app import AllowedHosts, Control
+    return RequestLog(world.tokens.redactor)
 
-    hosts = AllowedHosts(values["host"], [*values["allow_host"], urlsplit(origin).hostname or ""])
-    return Control(backend, hosts, values["control_token"])
+
+def _control(backend: Backend, token: str | None) -> Control:
+    from kvfake.control.app import Control
+
+    return Control(backend, token)

@@ -1,6 +1,7 @@
-"""Files that a server writes: exchanges, a line of JSON each, as they come; values, when it ends.
+"""Files that a server writes: a line for each request, as they come; values, when it ends.
 
-Law: exchanges and texts in, files out. No token is written. A file that cannot be written is reported once and stops no server.
+Law: requests, exchanges and texts in, lines and files out. No token is written. A file of values is whole, or as it was. What may
+hold a value is its owner's alone. A file that cannot be written is reported once and stops no server.
 """
 
 from __future__ import annotations
@@ -8,28 +9,94 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import stat
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from threading import RLock
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from kvfake.world.journal import Exchange
-from kvfake.world.world import World
+from kvfake.lines import MAX_END_SECONDS, LineWriter, descriptor_of, open_to_write, stderr_descriptor, tell, write_all, write_some
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kvfake.world.journal import Exchange
+    from kvfake.world.redaction import Redactor
+    from kvfake.world.world import World
+
+_LOG_LINE_BYTES = 200  # beside its target
+_FLUSH_SECONDS = 0.1  # each test of a session may wait so long
+_CANNOT_RENAME = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
+"""What renaming over a file that is mounted, or in a folder that cannot be changed, says; the file itself may be writable."""
+
+
+class RequestLog:
+    """The log of requests on stderr, a line each. Nobody waits for who reads it."""
+
+    def __init__(self, redactor: Callable[[], Redactor]) -> None:
+        """``redactor`` gives the one that knows the tokens by now."""
+        self._encode = partial(_log_line, redactor)
+        self._lines = LineWriter(self._encode, _write_to_stderr, note=_log_note)
+
+    def __call__(self, method: str, target: bytes, status: int, size: int) -> None:
+        """Log a response with that status and that many bytes of body, to a request for the target."""
+        line = (method, target, status, size)
+        if stderr_descriptor() is None:  # in memory
+            _write_to_stderr(memoryview(self._encode(line)), 0)
+        else:
+            self._lines.add(line, len(target) + _LOG_LINE_BYTES)
+
+    def flush(self) -> None:
+        """Wait a moment until the lines of all responses so far are written."""
+        self._lines.flush(_FLUSH_SECONDS)
+
+    def close(self) -> None:
+        self._lines.close()
+        untold, self._lines.untold = self._lines.untold, 0
+        if untold:
+            tell(_dropped(untold), seconds=0)
+
+
+def _log_line(redactor: Callable[[], Redactor], line: tuple[str, bytes, int, int]) -> bytes:
+    """Method, target without secrets, status, bytes of the response's body."""
+    method, target, status, size = line
+    return f"{method} {redactor().shown_target(target).decode('ascii', 'backslashreplace')} {status} {size}\n".encode()
+
+
+def _log_note(count: int) -> bytes:
+    return f"kvfake: {_dropped(count)}\n".encode()
+
+
+def _dropped(count: int) -> str:
+    return f"{count} lines of the log were dropped: nobody read them"
+
+
+def _write_to_stderr(data: memoryview, seconds: float) -> int:
+    fd = stderr_descriptor()
+    if fd is not None:
+        return write_some(fd, data, seconds)
+    with suppress(Exception):  # it is closed, or is something else's
+        sys.stderr.write(bytes(data).decode())
+    return len(data)
 
 
 class LineFile:
     """A file of lines, which is emptied when it is opened. Raises ``OSError`` where it cannot be opened, or ``first`` not written.
 
-    ``complain`` is called where it cannot be written any more; ``is_whole`` says whether it has every line. Nobody else can read a
-    ``private`` file.
+    ``complain`` is called where it cannot be written any more; ``is_whole`` says whether it has every line. Nobody else can read
+    it, also where the file was there before.
     """
 
-    def __init__(self, path: str, complain: Callable[[str], None], private: bool = False, first: str = "") -> None:
+    def __init__(self, path: str, complain: Callable[[str], None], first: str = "") -> None:
         self._path, self._complain = path, complain
         self._lock = RLock()
-        self._file: BinaryIO | None = _opened(path, private)
+        fd = open_to_write(path)
+        if stat.S_ISREG(os.fstat(fd).st_mode):  # a terminal is not ours to change
+            os.fchmod(fd, 0o600)
+        self._file: BinaryIO | None = os.fdopen(fd, "wb")
         try:
             self._file.write(_encoded(first))
             self._file.flush()
@@ -78,25 +145,48 @@ class LineFile:
                 file.close()
 
 
-def _opened(path: str, private: bool) -> BinaryIO:
-    mode = 0o600 if private else 0o666
-    file: BinaryIO = open(path, "wb", opener=partial(os.open, mode=mode))  # noqa: SIM115 - closed by close
-    if private and stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # an older file keeps its mode; a terminal is not ours to change
-        os.fchmod(file.fileno(), 0o600)
-    return file
-
-
 def _encoded(line: str) -> bytes:
     return line.encode("utf-8", "backslashreplace")  # a lone surrogate is its escape in JSON
 
 
-class JournalFile(LineFile):
-    """The file of the exchanges of all worlds of a server."""
+class JournalFile:
+    """The file of the exchanges of all worlds of a server. ``is_whole`` says whether it has every exchange."""
+
+    def __init__(self, path: str, complain: Callable[[str], None]) -> None:
+        """Raises ``OSError`` where it cannot be opened."""
+        self._path, self._complain = path, complain
+        self._fd: int | None = open_to_write(path)
+        self._lines = LineWriter(_journal_line, partial(write_some, self._fd), failed=self._failed)
+        self._has_told = False
+
+    @property
+    def is_whole(self) -> bool:
+        return not self._lines.missing
 
     def write(self, world: World, exchange: Exchange) -> None:
         """Add a line: the exchange, and the id of its world."""
-        record = {"world": world.id, **exchange.to_dict(world.tokens.redact)}
-        self.add(json.dumps(record, ensure_ascii=False) + "\n")
+        self._lines.add((world, exchange), exchange.size)
+
+    def close(self) -> None:
+        """Write what waits, for a short time at most."""
+        has_ended = self._lines.close()
+        if self._fd is not None and has_ended:
+            os.close(self._fd)
+            self._fd = None
+        if not self.is_whole and not self._has_told:
+            self._has_told = True
+            self._complain(f"{self._lines.missing} exchanges are missing in {self._path}: they could not be written in time")
+
+    def _failed(self, failed: Exception) -> None:
+        self._has_told = True
+        reason = getattr(failed, "strerror", None) or failed
+        self._complain(f"cannot write {self._path}: {reason} (exchanges from now on are not in it)")
+
+
+def _journal_line(line: tuple[World, Exchange]) -> bytes:
+    world, exchange = line
+    record = {"world": world.id, **exchange.to_dict()}
+    return _encoded(json.dumps(record, ensure_ascii=False) + "\n")
 
 
 class Files:
@@ -117,6 +207,7 @@ class Files:
 
     def finish(self, dump: Callable[[], Mapping[str, Any]]) -> bool:
         """Write what is written at the end. Whether every file is complete."""
+        is_exported = True
         if self._export is not None:
             from kvfake.world import datafile
 
@@ -124,8 +215,11 @@ class Files:
                 write_whole(self._export, datafile.text_of(dump()))
             except OSError as failed:
                 self._complain(f"cannot write {self._export}: {failed.strerror}")
-                return False
-        return self.journal_file is None or self.journal_file.is_whole
+                is_exported = False
+        if self.journal_file is not None:
+            self.journal_file.close()
+            return is_exported and self.journal_file.is_whole
+        return is_exported
 
 
 def _check(path: str) -> None:
@@ -134,31 +228,55 @@ def _check(path: str) -> None:
     from pathlib import Path
 
     place = Path(os.path.realpath(path))
+    if descriptor_of(path) is not None or (place.exists() and not place.is_file() and not place.is_dir()):  # a pipe, a terminal
+        return
     if place.is_dir():
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if place.exists() and not place.is_file():  # a pipe, a terminal
-        return
     try:
         with tempfile.TemporaryFile(dir=place.parent):
             ...
     except OSError as failed:
+        if failed.errno in _CANNOT_RENAME and os.access(place, os.W_OK):  # it can be written in place
+            return
         reason = failed.strerror if place.parent.is_dir() else f"there is no folder {place.parent}"
         raise OSError(failed.errno, reason, path) from None
 
 
-def write_whole(path: str | os.PathLike[str], text: str) -> None:
-    """Write the text to the file, whole or not at all: the old file stays until the new one can take its place."""
-    import secrets
+def write_whole(path: str | os.PathLike[str], text: str, silence: float = MAX_END_SECONDS) -> None:
+    """Write the text to the file, whole or not at all: the old file stays until the new one can take its place. A new file is its
+    owner's alone; an old one keeps its mode.
+
+    A file that cannot be replaced, such as one that is mounted into a container, is written in place: then a crash of the machine,
+    or a reader at that moment, may find half of it. What is no file gets the text as it stands; a pipe must be read, with no pause
+    of more than ``silence`` seconds.
+    """
     from pathlib import Path
 
     content = text.encode()
-    if Path(path).exists() and not Path(path).is_file():  # /dev/stdout, a pipe; a folder refuses
-        Path(path).write_bytes(content)
+    if descriptor_of(path) is not None or (Path(path).exists() and not Path(path).is_file()):  # a pipe; a folder refuses
+        fd = open_to_write(path)
+        try:
+            write_all(fd, content, silence)
+        finally:
+            os.close(fd)
         return
     target = Path(os.path.realpath(path))
+    with _signals_wait():
+        try:
+            _replace(target, content)
+        except OSError as failed:
+            if failed.errno not in _CANNOT_RENAME or not os.access(target, os.W_OK):
+                raise
+            _overwrite(target, content)
+
+
+def _replace(target: Path, content: bytes) -> None:
+    """Make a new file beside the target, and rename it."""
+    import secrets
+
     beside = target.with_name(f".{target.name[:50]}.{secrets.token_hex(8)}")
     try:
-        with beside.open("xb") as file:
+        with open(beside, "xb", opener=partial(os.open, mode=0o600)) as file:
             if target.exists():
                 os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
             file.write(content)
@@ -166,5 +284,35 @@ def write_whole(path: str | os.PathLike[str], text: str) -> None:
             os.fsync(file.fileno())
         beside.replace(target)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder is read-only: it was never made
+            beside.unlink(missing_ok=True)
         raise
+
+
+def _overwrite(target: Path, content: bytes) -> None:
+    """Write the file in place. Where that fails it gets back what it held: the room for that was there."""
+    before = target.read_bytes()
+    with target.open("r+b", buffering=0) as file:
+        try:
+            _write_over(file.fileno(), content)
+        except OSError:
+            with suppress(OSError):
+                _write_over(file.fileno(), before)
+            raise
+
+
+def _write_over(fd: int, content: bytes) -> None:
+    os.lseek(fd, 0, os.SEEK_SET)
+    write_all(fd, content, 0)
+    os.ftruncate(fd, len(content))
+    os.fsync(fd)
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """In this block no signal ends the process, as it would leave a file behind. What comes here comes after it."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

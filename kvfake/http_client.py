@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from http.client import BadStatusLine, HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
+from threading import Thread
 from typing import Any, NamedTuple, cast
 from urllib.parse import quote_from_bytes, urlsplit
 
 from kvfake import __version__
 from kvfake.errors import CONTROL_OFF, UNREACHABLE, CommandError
+from kvfake.lines import printable
 from kvfake.services.messages import Request, Response, error_response
 from kvfake.services.persist import API
 from kvfake.world.clock import machine_seconds
 from kvfake.world.routes import forwarded_response
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+MAX_HEAD_BYTES = 1024 * 1024  # of a response's head, with all that is not final before it; http.client takes 100 lines a head
 MAX_SILENCE_SECONDS = 30.0  # of a fallback, between two pieces of its response
 MAX_FORWARD_SECONDS = 300.0  # of a whole forwarded exchange: Mattermost's ServiceSettings.WriteTimeout
 MAX_CONTROL_BYTES = 1 << 20
@@ -45,7 +47,9 @@ _METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
 _HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}  # RFC 9110, 7.6.1
 _SET_BY_FORWARD = {"host", "content-length", "expect", "via"}
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
-_VARIABLE = re.compile("[A-Z][A-Z0-9_]*")
+_VARIABLES = (  # those of a world's `env`
+    "KVFAKE_URL", "MATTERMOST_SITE_URL", "MATTERMOST_BOT_TOKEN", "BEEPBOOP_PERSIST_URL", "BEEPBOOP_API_URL", "BEEPBOOP_TOKEN",
+)  # fmt: skip
 
 
 class NoAnswer(CommandError):
@@ -57,6 +61,10 @@ class NoAnswer(CommandError):
 
 class Refused(NoAnswer):
     """The server answered with an error; the text is the server's own."""
+
+
+class NotSendable(NoAnswer):
+    """Nothing was sent: the URL or the token is wrong."""
 
 
 class _TooLong(HTTPException): ...
@@ -135,11 +143,12 @@ class _Deadline:
 
 
 class _Incoming(io.RawIOBase):
-    """The bytes from a socket, until a deadline."""
+    """The bytes from a socket, until a deadline, and at most ``room`` of them."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self.deadline = _Deadline(0)
+        self.room = 0
 
     def readable(self) -> bool:
         return True
@@ -147,10 +156,14 @@ class _Incoming(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         self._socket.settimeout(self.deadline.left())
         try:
-            return self._socket.recv_into(buffer)
+            count = self._socket.recv_into(buffer)
         except TimeoutError:
             self.deadline.left()  # where the whole exchange took too long, that is what is said
             raise
+        self.room -= count
+        if self.room < 0:
+            raise _TooLong("more bytes than it can need")
+        return count
 
 
 class _ResponseFile(io.BufferedReader):
@@ -192,11 +205,13 @@ class RawConnection:
         """
         limit = MAX_RESPONSE_BYTES if limit is None else limit
         self._incoming.deadline = deadline or _Deadline(self._seconds)
+        self._incoming.room = MAX_HEAD_BYTES
         while True:
             with HTTPResponse(cast(socket.socket, self._file), method=method) as response:
                 response.begin()
                 if response.status < 200 and not interim:
                     continue
+                self._incoming.room += 2 * limit  # what surrounds chunks may be as long as what they hold
                 body = bytearray()
                 while piece := response.read(_READ_BYTES):
                     body += piece
@@ -209,7 +224,7 @@ class RawConnection:
 
     def is_closed(self) -> bool:
         """Whether the server closes the connection without sending more."""
-        self._incoming.deadline = _Deadline(self._seconds)
+        self._incoming.deadline, self._incoming.room = _Deadline(self._seconds), MAX_HEAD_BYTES
         try:
             return self._file.read(1) == b""
         except TimeoutError:
@@ -323,13 +338,14 @@ class HttpClient:
             with self._connect(deadline) as connection:
                 connection.send(sent.encoded(), deadline)
                 response = connection.receive(request.method, deadline, interim=True)
-            return forwarded_response(response.status, _end_to_end(response.headers), response.body)
+            return forwarded_response(request.method, response.status, _end_to_end(response.headers), response.body)
         except (OSError, HTTPException, ValueError) as failed:
             return error_response(502, f"{name} {self.url} did not answer: {str(failed) or type(failed).__name__}")
 
     def _connect(self, deadline: _Deadline) -> RawConnection:
-        sock = socket.create_connection(self._address, deadline.left())
+        sock = _connected(self._address, deadline)
         try:
+            sock.settimeout(deadline.left())
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
                 sock = self._tls.wrap_socket(sock, server_hostname=self._address[0])
@@ -337,6 +353,51 @@ class HttpClient:
             sock.close()
             raise
         return RawConnection(sock, self.seconds)
+
+
+def _connected(address: tuple[str, int], deadline: _Deadline) -> socket.socket:
+    """A socket that is connected to the first of the host's addresses that takes it."""
+    failed = OSError("that host has no address")
+    for family, kind, protocol, _, place in _addresses(address, deadline):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(deadline.left())
+            sock.connect(place)
+        except OSError as why:
+            sock.close()
+            failed = why
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failed
+
+
+def _addresses(address: tuple[str, int], deadline: _Deadline) -> list[Any]:
+    """What ``getaddrinfo`` knows of the address. A name is looked up on a thread, since the system may take minutes for it."""
+    with suppress(socket.gaierror):
+        return socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    found: list[Any] = []
+    failed: list[Exception] = []
+
+    def look_up() -> None:
+        try:
+            found.extend(socket.getaddrinfo(*address, type=socket.SOCK_STREAM))
+        except Exception as why:
+            failed.append(why)
+
+    thread = Thread(target=look_up, name="kvfake-lookup", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as why:
+        raise OSError(str(why)) from None
+    thread.join(deadline.left())
+    if failed:
+        raise failed[0]
+    if thread.is_alive():
+        raise TimeoutError(f"the name {address[0]} was not found in time")
+    return found
 
 
 def site_client(url: str, seconds: float, ca_file: str | None = None, insecure: bool = False) -> HttpClient:
@@ -374,7 +435,7 @@ def control_request(
 ) -> dict[str, Any]:
     """The JSON object, of at most ``limit`` bytes, with which the kvfake at the URL answers that path. Raises `NoAnswer`."""
     if token is not None and not token.isprintable():
-        raise NoAnswer("the control token cannot be sent: expected printable characters")
+        raise NotSendable("the control token cannot be sent: expected printable characters")
     headers = {"Accept-Encoding": "identity"}
     if token:
         headers["Authorization"] = f"Bearer {token}".encode().decode("latin-1")
@@ -384,7 +445,7 @@ def control_request(
         if not client.host or quote_from_bytes(base.encode(), _VISIBLE) != base:
             raise ValueError(_NOT_A_URL)
     except ValueError:
-        raise NoAnswer(_NOT_A_URL) from None
+        raise NotSendable(_NOT_A_URL) from None
     try:
         with client:
             response = client.exchange(ClientRequest(method, base + path, headers, body), limit)
@@ -406,15 +467,19 @@ def control_request(
 
 
 def _on_one_line(text: str, characters: int) -> str:
-    return " ".join(text.split())[:characters]
+    """Of a text from a server: what a terminal can show."""
+    return printable(" ".join(text.split())[:characters])
 
 
 def environment(url: str, token: str | None = None) -> dict[str, str]:
-    """The variables with which an app finds the kvfake at the URL; their names are safe in a shell. Raises `NoAnswer`."""
+    """The variables with which an app finds the kvfake at the URL. Others that the server names are left out: a shell would take
+    them, and it may be anybody's. Raises `NoAnswer`.
+    """
     answer = control_request(url, "/_kvfake/env", token=token)
-    if "KVFAKE_URL" not in answer or not all(_VARIABLE.fullmatch(name) and isinstance(answer[name], str) for name in answer):
+    env = {name: answer[name] for name in _VARIABLES if name in answer}
+    if "KVFAKE_URL" not in env or not all(isinstance(value, str) and value.isprintable() for value in env.values()):
         raise NoAnswer(NOT_KVFAKE)
-    return answer
+    return env
 
 
 def wait(url: str, seconds: float, token: str | None = None) -> None:
@@ -426,6 +491,8 @@ def wait(url: str, seconds: float, token: str | None = None) -> None:
             if control_request(url, "/_kvfake/health", bound, token=token).get("status") == "ok":
                 return
             raise NoAnswer(NOT_KVFAKE)
+        except NotSendable:
+            raise
         except NoAnswer as why:
             if isinstance(why, Refused) and str(why) == CONTROL_OFF:
                 return

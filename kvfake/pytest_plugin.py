@@ -6,7 +6,6 @@ werkzeug, httptools and the rest of kvfake are loaded with the first test that u
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import warnings
@@ -55,14 +54,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kvfake", "a double of the Mattermost Apps key-value store and of Beep Boop Persist")
     for setting in _SETTINGS:
         flag, dest = "--kvfake-" + setting.flag[2:], "kvfake_" + setting.name
+        meaning = f"{setting.meaning} (default: on)" if setting.name == "strict" else setting.meaning
         if setting.is_switch:
-            group.addoption(flag, dest=dest, default=None, action=argparse.BooleanOptionalAction, help=setting.meaning)
+            off = ("--kvfake-no-" + setting.flag[2:], "--no" + flag[1:])
+            group.addoption(flag, dest=dest, default=None, action="store_true", help=meaning)
+            group.addoption(*off, dest=dest, default=None, action="store_false", help=f"the opposite of {flag}")
         else:
             action = "append" if setting.is_list else "store"
             metavar = "|".join(setting.choices) or setting.metavar
-            group.addoption(flag, dest=dest, default=None, action=action, metavar=metavar, help=setting.meaning)
+            group.addoption(flag, dest=dest, default=None, action=action, metavar=metavar, help=meaning)
         kind: Literal["linelist", "string"] = "linelist" if setting.is_list else "string"
-        parser.addini(setting.ini, setting.meaning, type=kind, default=None)
+        parser.addini(setting.ini, meaning, type=kind, default=None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -121,9 +123,12 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     settings = _session_settings(config, {})
     if not settings:
         return None
+    from kvfake.lines import printable
+    from kvfake.world.redaction import shown_url
+
     hidden = {"token": f"{len(settings.get('token', ()))} named", "control_token": "given"}
-    shown = {name: hidden.get(name, value) for name, value in settings.items()}
-    return "kvfake: " + ", ".join(f"{name}={value}" for name, value in sorted(shown.items()))
+    shown = {name: hidden.get(name) or shown_url(str(value)) for name, value in settings.items()}
+    return printable("kvfake: " + ", ".join(f"{name}={value}" for name, value in sorted(shown.items())))
 
 
 # ------------------------------------------------------------------------------------------------------------------- fixtures
@@ -170,12 +175,14 @@ def kvfake(request: pytest.FixtureRequest, kvfake_factory: DoubleFactory) -> Ite
         settings = {**marker.kwargs, **settings}
     with _failing_on("@pytest.mark.kvfake", TypeError, ValueError), _failing_on("kvfake", RuntimeError):
         double = kvfake_factory(**settings)
-    for marker in reversed(list(request.node.iter_markers("kvfake_fault"))):
-        with _failing_on("@pytest.mark.kvfake_fault", TypeError, ValueError):
-            double.faults.add(*marker.args, **marker.kwargs)
-    yield double
-    with _failing_on("kvfake", RuntimeError):
-        double.close()
+    try:
+        for marker in reversed(list(request.node.iter_markers("kvfake_fault"))):
+            with _failing_on("@pytest.mark.kvfake_fault", TypeError, ValueError):
+                double.faults.add(*marker.args, **marker.kwargs)
+        yield double
+    finally:
+        with _failing_on("kvfake", RuntimeError):
+            double.close()
 
 
 @pytest.fixture
@@ -228,10 +235,20 @@ def _skipping_unsupported(item: pytest.Item) -> Iterator[None]:
 def _warn_of_kinder_answers(item: pytest.Item) -> None:
     factory = item.config.stash.get(_FACTORY, None)
     by_double = factory.exchanges() if factory is not None else {}
-    rows = {row: exchange for exchanges in by_double.values() for exchange in exchanges for row in exchange.rows}
-    for row, exchange in sorted(rows.items()):
-        text = f"{row}: {exchange.method} {exchange.path} would have been refused by the plugin, or answered otherwise"
-        warnings.warn(text + "; --kvfake-profile plugin-1.2 answers as it does", library.FidelityWarning, stacklevel=1)
+    if not by_double:
+        return
+    from kvfake.lines import printable
+    from kvfake.world.backend import SERVICES
+
+    rows = {row: (double, one) for double, exchanges in by_double.items() for one in exchanges for row in one.rows}
+    for row, (double, exchange) in sorted(rows.items()):
+        asked = f"{row}: {printable(double.redact(f'{exchange.method} {exchange.path}'))}"
+        if exchange.service is not None and row == SERVICES[exchange.service].UNKNOWN_TOKEN_ROW:
+            text = f"{asked} had an unknown token, which the service would have refused; strict, the default in tests, refuses it"
+        else:
+            text = f"{asked} would have been refused by the plugin, or answered otherwise"
+            text += "; --kvfake-profile plugin-1.2 answers as it does"
+        warnings.warn(text, library.FidelityWarning, stacklevel=1)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,9 +11,11 @@ from typing import Any, Protocol
 
 from kvfake.double import Double, ServerDouble
 from kvfake.errors import BIND_ERRORS, cannot_listen
+from kvfake.lines import printable
 from kvfake.settings import SERVER, WORLD, from_keywords, resolve
 from kvfake.world.backend import SERVICES, local_world
 from kvfake.world.journal import Exchange
+from kvfake.world.redaction import shown_url
 from kvfake.world.tokens import TokenIssuer
 from kvfake.world.world import World
 
@@ -22,6 +24,7 @@ from kvfake.world.world import World
 MAX_EXCHANGES = 30
 MAX_CHARACTERS = 200  # of a body, a path, a key
 MAX_KEYS = 20
+_UNAUTHORIZED = 401
 MAX_LINES = 20  # of stores, of faults, of requests after the end
 
 
@@ -33,10 +36,11 @@ def exchanges_of(double: Double, exchanges: list[Exchange]) -> Iterator[str]:
     holdings = double.holdings()
     for name, owner, keys in holdings[:MAX_LINES]:
         more = ", ..." if len(keys) > MAX_KEYS else ""
-        yield f"{name} of {short(owner)} holds {len(keys)}: {', '.join(map(short, keys[:MAX_KEYS]))}{more}"
+        shown = ", ".join(short(double.redact(key)) for key in keys[:MAX_KEYS])
+        yield f"{name} of {short(double.redact(owner))} holds {len(keys)}: {shown}{more}"
     if len(holdings) > MAX_LINES:
         yield f"({len(holdings) - MAX_LINES} more stores)"
-    yield from listed("faults that never struck:", [str(fault) for fault in double.faults.unused])
+    yield from listed("faults that never struck:", [double.redact(str(fault)) for fault in double.faults.unused])
 
 
 def listed(title: str, lines: list[str]) -> Iterator[str]:
@@ -54,18 +58,40 @@ def _exchange_lines(double: Double, title: str, exchanges: list[Exchange]) -> It
     if len(exchanges) > MAX_EXCHANGES:
         yield f"  ({len(exchanges) - MAX_EXCHANGES} earlier ones)"
     for exchange in exchanges[-MAX_EXCHANGES:]:
-        who = exchange.owner or ("a token that is not known" if "authorization" in exchange.request.headers else "no token")
-        rows = f" [kinder than the plugin: {', '.join(exchange.rows)}]" if exchange.rows else ""
-        fault = f" [fault: {short(str(exchange.fault))}]" if exchange.fault is not None else ""
-        yield f"  {exchange.method} {short(exchange.path)} by {short(who)}: {exchange.status or 'no answer'}{rows}{fault}"
+        credential = _credential(exchange)
+        who = exchange.owner or (f"a token that is not known ({credential})" if credential else "no token")
+        rows = f" [kinder than the service: {', '.join(exchange.rows)}]" if exchange.rows else ""
+        fault = f" [fault: {short(double.redact(str(exchange.fault)))}]" if exchange.fault is not None else ""
+        path = short(double.redact(exchange.path))
+        yield f"  {exchange.method} {path} by {short(double.redact(who))}: {exchange.status or 'no answer'}{rows}{fault}"
         for arrow, body in ((">", exchange.request.body), ("<", exchange.response.body)):
             if body:
-                yield f"    {arrow} {short(double.redact(body.decode('utf-8', 'backslashreplace')).rstrip())}"
+                yield f"    {arrow} {short(body.decode('utf-8', 'backslashreplace').rstrip())}"
+
+
+def _credential(exchange: Exchange) -> str:
+    """What the request showed to say who it is, as the journal keeps it: cut short. Empty where it showed nothing."""
+    headers = exchange.request.headers
+    if "authorization" in headers:
+        return headers["authorization"]
+    return "a cookie" if "cookie" in headers else "access_token" if "access_token" in exchange.path else ""
+
+
+def _advice(exchanges: list[Exchange]) -> Iterator[str]:
+    """What to do where a service refused a token that it does not know."""
+    for service in SERVICES:
+        if any(
+            one.service == service and one.owner is None and one.status == _UNAUTHORIZED and _credential(one) for one in exchanges
+        ):
+            yield (
+                f"{service} refused a token that it does not know: give the app kvfake.{service}.token, or name its own with "
+                "token= or --kvfake-token TOKEN=OWNER (strict=False accepts any)"
+            )
 
 
 def short(text: str) -> str:
     """The text in one line that a terminal can show, cut at `MAX_CHARACTERS`."""
-    line = "".join([one if one.isprintable() else repr(one)[1:-1] for one in text[: MAX_CHARACTERS + 1]])
+    line = printable(text[: MAX_CHARACTERS + 1])
     return line if len(line) <= MAX_CHARACTERS else line[:MAX_CHARACTERS] + "..."
 
 
@@ -73,6 +99,9 @@ def short(text: str) -> str:
 
 _SHARED_WORLD = {"strict": True, "token": (), "seed": None, "fallback": None}
 """The server's own world belongs to no test: it accepts no token."""
+
+_DEFAULTS = {"strict": True, "port": 0}
+"""Every token of a test was issued or named here, so another one is a mistake of the app's."""
 
 
 class LiveService(Protocol):
@@ -99,6 +128,7 @@ class DoubleFactory:
         self._settings, self._live = settings, live
         self._server: ServerDouble | None = None
         self._seen: dict[Double, int] = {}
+        self._made: set[Double] = set()  # in the current test
         self._after_end_seen = 0
 
     def __call__(self, **settings: Any) -> Double:
@@ -113,11 +143,12 @@ class DoubleFactory:
             self._server = self._start()
         double = self._server.open(checked)
         self._seen[double] = 0
+        self._made.add(double)
         return double
 
     def _start(self) -> ServerDouble:
-        values = resolve(_SHARED_WORLD, self._settings, {"port": 0}, scopes=(SERVER, WORLD))
-        defaults = resolve(self._settings, scopes=(WORLD,))
+        values = resolve(_SHARED_WORLD, self._settings, _DEFAULTS, scopes=(SERVER, WORLD))
+        defaults = resolve(self._settings, _DEFAULTS, scopes=(WORLD,))
         try:
             server = ServerDouble(values, defaults, local_world if self._live is None else self._live.make_world)
         except BIND_ERRORS as failed:
@@ -143,15 +174,16 @@ class DoubleFactory:
         if self._server is not None:
             open_doubles = [double for double in self._seen if not double.is_closed]
             self._seen = {double: double.journal.seen for double in open_doubles}
+            self._made.clear()
             self._server.journal.clear()
             self._after_end_seen = self._server.backend.after_end_count
         if self._live is not None:
             self._live.unsupported.clear()
 
     def exchanges(self) -> dict[Double, list[Exchange]]:
-        """What this test asked of each double that it made or used."""
+        """What this test asked of each double that it made or sent a request to."""
         found = {double: double.journal.since(seen) for double, seen in self._seen.items()}
-        return {double: exchanges for double, exchanges in found.items() if exchanges or not self._seen[double]}
+        return {double: exchanges for double, exchanges in found.items() if exchanges or double in self._made}
 
     def failure_report(self) -> Iterator[str]:
         """Lines for the report of a test that failed; none where it used no double."""
@@ -161,13 +193,14 @@ class DoubleFactory:
         for double, exchanges in by_double.items():
             refused = [one for one in exchanges if one.unmatched or (one.service in SERVICES and one.verb is None)]
             yield from _exchange_lines(double, "refused or unmatched:", refused)
+            yield from _advice(refused)
         title = "asked of no double (an address without /~ID, no token of a double):"
         yield from _exchange_lines(self._server, title, list(self._server.journal))
         after_end = self._server.backend.requests_after_end(self._after_end_seen)
         yield from listed("asked of doubles that had ended, and refused:", after_end)
         for double, exchanges in by_double.items():
             if len(by_double) > 1:
-                yield f"{double.url}:"
+                yield f"{shown_url(double.url)}:"
             yield from exchanges_of(double, exchanges)
 
     def close(self) -> None:

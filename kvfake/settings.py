@@ -98,7 +98,8 @@ def parse_token(text: str) -> tuple[str, str]:
     """``TOKEN=OWNER``, split at the last ``=``, so that a token may hold one."""
     token, mark, owner = text.rpartition("=")
     if not mark or not token:
-        raise ValueError(f"{text!r} is not TOKEN=OWNER, such as my-token=app/bot or my-token=project:project")
+        size = f"{len(text)} character{'s' * (len(text) != 1)}"  # it may be a token
+        raise ValueError(f"a text of {size} is not TOKEN=OWNER, such as my-token=app/bot or my-token=project:project")
     parse_owner(owner)
     return token, owner
 
@@ -120,6 +121,14 @@ def _text(value: object) -> str:
     except UnicodeEncodeError:
         raise ValueError(f"expected a text that UTF-8 can hold, got {value!r}") from None
     return value
+
+
+def _secret(value: object) -> str:
+    """A text that no error shows."""
+    try:
+        return _text(value)
+    except ValueError as wrong:
+        raise ValueError(str(wrong).replace(repr(value), "...")) from None
 
 
 def _file(value: object) -> str:
@@ -144,7 +153,9 @@ def _public_url(value: object) -> str:
     except ValueError:
         is_possible = False
     if not is_possible or not text.isprintable() or set(text) & set("?# "):
-        raise ValueError(f"expected http(s)://host[:port][/path], got {value!r}")
+        may_hold_secret = bool(set(text) & set("@?#"))
+        got = "one with @, ? or #, which is not shown: a secret may stand beside it" if may_hold_secret else repr(value)
+        raise ValueError(f"expected http(s)://host[:port][/path], got {got}")
     return text.rstrip("/")
 
 
@@ -155,16 +166,16 @@ def _site_path(value: object) -> str:
     return path
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def _texts(value: object, read: Callable[[object], str] = _text) -> tuple[str, ...]:
     """Several texts: a sequence of them, or one text in which they are separated by blanks or lines."""
     if not isinstance(value, Iterable):
         raise ValueError(f"expected texts, got {value!r}")
-    return tuple(_text(item) for item in (value.split() if isinstance(value, str) else value))
+    return tuple(read(item) for item in (value.split() if isinstance(value, str) else value))
 
 
 def _tokens(value: object) -> tuple[str, ...]:
     """``TOKEN=OWNER`` texts, or a mapping of tokens to owners."""
-    texts = _texts([f"{token}={owner}" for token, owner in value.items()] if isinstance(value, Mapping) else value)
+    texts = _texts([f"{token}={owner}" for token, owner in value.items()] if isinstance(value, Mapping) else value, _secret)
     for text in texts:
         parse_token(text)
     return texts
@@ -192,7 +203,7 @@ SETTINGS = (
     Setting("allow_host", SERVER, _texts, (), "NAME", "a further Host name that may use /_kvfake/ (repeatable)"),
     Setting("log", SERVER, switch, False, "", "write a line an exchange to stderr"),
     Setting("control", SERVER, switch, True, "", "answer at /_kvfake/"),
-    Setting("control_token", SERVER, _text, None, "TOKEN", "a token without which /_kvfake/ refuses"),
+    Setting("control_token", SERVER, _secret, None, "TOKEN", "a token without which /_kvfake/ refuses"),
     Setting("journal", COMMAND, _file, None, "FILE", "write each exchange to a file, as a line of JSON"),
     Setting("export", COMMAND, _file, None, "FILE", "write the values to a file at the end, and on demand"),
     Setting("against", REAL, _public_url, None, "URL", "the site URL of a real server"),
@@ -200,7 +211,7 @@ SETTINGS = (
     Setting("insecure", REAL, switch, False, "", "do not check the real server's certificate"),
     Setting("profile", WORLD, _one_of(*PROFILES), "documented", "PROFILE",
             "answer as the documentation says, or as the plugin v1.2.2 does to the letter", PROFILES),
-    Setting("strict", WORLD, switch, False, "", "refuse a token that was not named"),
+    Setting("strict", WORLD, switch, False, "", "refuse a token that was neither named nor issued here"),
     Setting("token", WORLD, _tokens, (), "TOKEN=OWNER",
             "a token and whose it is: app/user, /user or project:NAME (repeatable)"),
     Setting("mattermost_missing", WORLD, _one_of(*MISSING_FORMS), None, "FORM",

@@ -13,29 +13,29 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""The signals that end a command: Ctrl-C sends the first, a supervisor the second."""
 SIGNAL_EXIT_CODE = 128
 """The exit code of a command that was ended by a signal is this plus the signal's number, as in a shell."""
 
 
-@contextmanager
-def held_signals(numbers: Collection[int]) -> Iterator[Collection[int]]:
-    """In this block these signals wait for ``sigwait``, also in threads that are started in it. Signals that still wait at its end
-    are dropped. Gives the previous signal mask.
+def end_signals() -> tuple[int, ...]:
+    """The signals that end a command: Ctrl-C sends the first, a supervisor the second, a terminal that is closed the third, unless
+    that is ignored, as under ``nohup``.
+    """
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else []))
+
+
+def hold_signals(numbers: Collection[int]) -> Collection[int]:
+    """From now on these signals wait for ``sigwait``, also in threads that are started later, and until the process has ended: one
+    that comes late changes no exit code. Returns the previous signal mask.
     """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
-    try:
-        yield mask
-    finally:
-        drop_pending(numbers)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    for number in numbers:
+        signal.signal(number, signal.SIG_DFL)
+    return mask
 
 
-def drop_pending(numbers: Collection[int]) -> None:
+def drop_pending(numbers: Collection[int]) -> None:  # pragma: no cover - in a forked child, of which exec leaves no record
     """Drop those of these signals that wait: the system does so when they are ignored."""
     for number in numbers:
         signal.signal(number, signal.SIG_IGN)
@@ -56,7 +56,7 @@ class Interrupted(BaseException):
 
 
 class DeferredSignals:
-    """A context in which the first of `END_SIGNALS` raises `Interrupted` inside `allowed`, and waits outside of it. Later signals
+    """A context in which the first of `end_signals` raises `Interrupted` inside `allowed`, and waits outside of it. Later signals
     raise nothing. A signal that this process ignores stays ignored.
     """
 
@@ -67,7 +67,7 @@ class DeferredSignals:
 
     def __enter__(self) -> DeferredSignals:
         if threading.current_thread() is threading.main_thread():  # Python runs handlers nowhere else
-            for number in END_SIGNALS:
+            for number in end_signals():
                 if signal.getsignal(number) != signal.SIG_IGN:
                     self._handlers[number] = signal.signal(number, self._handle)
         return self

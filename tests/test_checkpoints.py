@@ -84,6 +84,22 @@ def test_faults_are_rolled_back() -> None:
         assert one.send("PUT", f"{KV}/k", double.mattermost.headers, b"1").status == 503
 
 
+@pytest.mark.parametrize("fault", [{"rate": 0.5}, {"every": 3, "after": 1, "times": 4}], ids=repr)
+def test_a_fault_goes_on_from_where_it_was(fault: dict[str, Any]) -> None:
+    """After a rollback the same requests are struck as after the checkpoint: it counts and draws what it did then."""
+    with opened("site") as one:
+        one.double.faults.add(**{"status": 503, "times": None, "seed": 1, **fault})
+
+        def struck() -> list[bool]:
+            return [one.send("GET", f"{KV}/k", one.double.mattermost.headers).status == 503 for _ in range(30)]
+
+        struck()
+        mark = one.double.checkpoint()
+        first = struck()
+        one.double.rollback(mark)
+        assert struck() == first
+
+
 @pytest.mark.parametrize("door", DOORS)
 def test_the_journal_is_as_it_was(door: str) -> None:
     """What came since is forgotten; numbers go on, so that none is given twice."""

@@ -20,7 +20,7 @@ import pytest
 
 import kvfake as library
 from kvfake.cli import main
-from kvfake.double import ServerDouble
+from kvfake.double import ServerDouble, settings_of
 from kvfake.files import JournalFile
 from tests.support.process import (
     KVFAKE,
@@ -241,7 +241,7 @@ def test_a_wrong_flag(command: str, flag: str, value: str, possible: str, capsys
         ("KVFAKE_PORT", "many", "0 (any free port) to 65535"),
         ("KVFAKE_STRICT", "maybe", "one of 1, true, yes, on, 0, false, no, off"),
         ("KVFAKE_LOG", "2", "one of 1, true, yes, on, 0, false, no, off"),
-        ("KVFAKE_TOKEN", "a=app/bot b", "'b' is not TOKEN=OWNER"),
+        ("KVFAKE_TOKEN", "a=app/bot b", "a text of 1 character is not TOKEN=OWNER"),
         ("KVFAKE_PROFILE", "plugin", "one of documented, plugin-1.2"),
         ("KVFAKE_JOURNAL", "\udcff", "a text that UTF-8 can hold"),
     ],
@@ -303,7 +303,7 @@ def lines_of(file: Path) -> list[dict[str, Any]]:
 
 
 def test_a_journal_of_every_world(tmp_path: Path) -> None:
-    """Each exchange is a line of JSON that says whose it is, in the file before its answer can be read; control is none."""
+    """Each exchange is a line of JSON that says whose it is; control is none. What was written stays, however the server ends."""
     file = tmp_path / "journal"
     file.write_text("of another time\n")
     with served("--journal", str(file)) as (process, url):
@@ -311,6 +311,8 @@ def test_a_journal_of_every_world(tmp_path: Path) -> None:
         world = asked(url + "/_kvfake/worlds", "POST").json()
         asked(url + KV + "name", "PUT", "Ada", bearer("token"))
         asked(world["address"] + PERSIST + "%ff", headers=bearer(world["tokens"]["persist"]))
+        while file.read_text().count("\n") < 2:  # another thread writes it
+            ...
         own, other = lines_of(file)
         process.process.kill()
         process.process.wait(PATIENCE_SECONDS)
@@ -370,6 +372,8 @@ def test_a_taken_port_leaves_the_journal_of_the_other(tmp_path: Path) -> None:
         asked(url + KV + "name", headers=bearer("token"))
         assert kvfake("serve", "--port", url.rpartition(":")[2], "--journal", str(file)).code == 1
         asked(url + KV + "name", headers=bearer("token"))
+        while file.read_text().count("\n") < 2:
+            ...
         assert [line["number"] for line in lines_of(file)] == [1, 2]
 
 
@@ -438,6 +442,50 @@ def test_an_export_at_the_end(number: signal.Signals, tmp_path: Path) -> None:
     }
 
 
+def env_of(url: str) -> dict[str, str]:
+    env: dict[str, str] = json.loads(kvfake("env", "--url", url, "--format", "json").out)
+    return env
+
+
+@pytest.mark.parametrize("is_on_demand", [False, True], ids=["at the end", "on demand"])
+def test_what_env_printed_survives_a_restart_of_the_same_data(is_on_demand: bool, tmp_path: Path) -> None:
+    """The export holds the tokens that were issued: a server that begins with it knows them, and prints them again."""
+    file = str(tmp_path / "values.json")
+    Path(file).write_text('{"kvfake": 1}')
+    with served("--strict", "--seed", file, "--export", file) as (process, url):
+        env = env_of(url)
+        assert asked(url + KV + "name", "PUT", 1, bearer(env["MATTERMOST_BOT_TOKEN"])).status == 200
+        assert asked(url + PERSIST + "name", "PUT", {"value": "v"}, bearer(env["BEEPBOOP_TOKEN"])).status == 200
+        if is_on_demand:
+            assert asked(url + "/_kvfake/data/export", "POST").status == 200
+        process.signal(signal.SIGKILL if is_on_demand else signal.SIGINT)
+        process.end()
+    with served("--strict", "--seed", file) as (_, url):
+        assert asked(url + KV + "name", headers=bearer(env["MATTERMOST_BOT_TOKEN"])).body == b"1"
+        assert asked(url + PERSIST + "name", headers=bearer(env["BEEPBOOP_TOKEN"])).json()["value"] == "v"
+        for name in ("MATTERMOST_BOT_TOKEN", "BEEPBOOP_TOKEN"):
+            assert env_of(url)[name] == env[name]
+
+
+def test_env_prints_the_tokens_that_were_named() -> None:
+    """By a flag, or by a seed."""
+    with served("--token", "mine=app/bot", "--token", "yours=project:project") as (_, url):
+        env = env_of(url)
+        assert (env["MATTERMOST_BOT_TOKEN"], env["BEEPBOOP_TOKEN"]) == ("mine", "yours")
+
+
+def test_an_export_holds_no_token_of_an_owner_that_cannot_be_named() -> None:
+    """It can be loaded, whoever asked for a token. A dump holds no token that was issued."""
+    double = ServerDouble(settings_of({}))
+    token = double.mattermost.token
+    for owner in ("anonymous-0123456789ab", "app/a/b"):
+        assert double.mattermost.as_owner(owner).token
+    assert double.export()["tokens"] == {token: "app/bot"}
+    assert "tokens" not in double.dump()
+    double.load(double.export())
+    double.close()
+
+
 def test_an_export_at_any_time(tmp_path: Path) -> None:
     """When control asks for it."""
     file = tmp_path / "export.json"
@@ -448,11 +496,11 @@ def test_an_export_at_any_time(tmp_path: Path) -> None:
 
 
 def test_an_export_of_a_command(tmp_path: Path) -> None:
-    """The exit code is the command's."""
+    """The exit code is the command's. The tokens that it had ended with it: two runs of the same export the same."""
     file = tmp_path / "export.json"
     program = SETTER + "sys.exit(7)"
     assert kvfake("run", "--export", str(file), "--", *PYTHON, program, "name", "1") == Ended(7, "", "")
-    assert json.loads(file.read_text())["mattermost"] == {"app/bot": {"": {"name": 1}}}
+    assert json.loads(file.read_text()) == {"kvfake": 1, "mattermost": {"app/bot": {"": {"name": 1}}}, "persist": {}}
 
 
 def test_a_command_that_was_never_started_exports_nothing(tmp_path: Path) -> None:
@@ -515,13 +563,60 @@ def test_env_for_a_shell(double: library.Double) -> None:
 
 
 def test_env_in_other_forms(double: library.Double, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same names and values for a dotenv file and as JSON."""
+    """The same names and values as JSON, and for the file that a step of a workflow appends to (``$GITHUB_ENV``)."""
     assert main(["env", "--url", double.url, "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == double.env
-    assert main(["env", "--url", double.url, "--format", "dotenv"]) == 0
+    assert main(["env", "--url", double.url, "--format", "github"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [f'{name}="{value}"' for name, value in double.env.items()]
+    assert lines == [f"{name}={value}" for name, value in double.env.items()]
     assert set(double.env) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("http://127.0.0.1:8065/api/v1?a=b&c", "'http://127.0.0.1:8065/api/v1?a=b&c'"),
+        ("127.0.0.1,*.example,a-b_c~d@e+f%20", "127.0.0.1,*.example,a-b_c~d@e+f%20"),
+        ("", ""),
+        ("two words #no comment $HOME", "'two words #no comment $HOME'"),
+        ('it\'s "$HOME" `x` \\', r'''"it's \"\$HOME\" \`x\` \\"'''),
+        ("кот", "'кот'"),
+    ],
+)
+def test_env_for_a_file_of_variables(
+    value: str, written: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bare where nothing needs quotes, since ``docker --env-file`` keeps them; else as libraries read it."""
+    with stranger(http(json.dumps({"KVFAKE_URL": value}).encode())) as url:
+        assert main(["env", "--url", url, "--format", "dotenv"]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"KVFAKE_URL={written}", "NO_PROXY=127.0.0.1"]
+
+
+@pytest.mark.parametrize("format", ["sh", "dotenv", "github", "json"])
+def test_env_takes_no_other_variable(format: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever answers there: a shell that evaluates it gets the documented names alone."""
+    names = ["KVFAKE_URL", "PATH", "LD_PRELOAD", "NO_PROXY", "MATTERMOST_BOT_TOKEN", "A; rm -r", "BEEPBOOP_OTHER", "ENV"]
+    with stranger(http(json.dumps(dict.fromkeys(names, "evil")).encode())) as url:
+        assert main(["env", "--url", url, "--format", format]) == 0
+    out = capsys.readouterr().out
+    assert out.count("evil") == 2
+    assert all(name not in out for name in ("PATH", "LD_", "rm -r", "OTHER"))
+
+
+def test_env_of_what_cannot_be_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line break or an escape sequence in a value is refused: a server's as no kvfake's, one's own by its name."""
+    for value in ("a\nPATH=evil", "\x1b[2J", "\u2028"):
+        with stranger(http(json.dumps({"KVFAKE_URL": value}).encode())) as url:
+            assert main(["env", "--url", url]) == 1
+        assert "something else answers there" in the_line(capsys.readouterr().err)
+    monkeypatch.setenv("NO_PROXY", "a.example\nPATH=evil")
+    with stranger(http(b'{"KVFAKE_URL": "x"}')) as url:
+        assert main(["env", "--url", url, "--format", "github"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert the_line(err).startswith(
+        "NO_PROXY cannot be printed: expected no line break and no control character in it, got 'a.exam"
+    )
 
 
 def test_env_asks_the_server_of_the_variable(
@@ -577,7 +672,6 @@ def test_env_without_a_server(capsys: pytest.CaptureFixture[str]) -> None:
         (http(b'"%b"' % (b"x" * (1 << 20))), "the answer has more than 1048576 bytes"),
         (http(b'{"version": 3}'), "something else answers there"),
         (http(b'{"KVFAKE_URL": 3}'), "something else answers there"),
-        (http(b'{"KVFAKE_URL": "x", "A; rm -r": "x"}'), "something else answers there"),
     ],
 )
 def test_env_where_something_else_answers(answer: bytes, reason: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -615,11 +709,11 @@ def test_env_over_tls_where_there_is_none(double: library.Double, capsys: pytest
 
 
 def test_env_shows_why_a_server_refuses(capsys: pytest.CaptureFixture[str]) -> None:
-    """In the server's own words, in one line."""
-    with stranger(http(b'{"error": "no:\\n  not\\t today"}', b"503 Service Unavailable")) as url:
+    """In the server's own words, in one line, of which a terminal obeys nothing."""
+    with stranger(http(b'{"error": "no:\\n  not\\t today \\u001b[31m\\u009b1m"}', b"503 Service Unavailable")) as url:
         assert main(["env", "--url", url]) == 1
     out, err = capsys.readouterr()
-    assert (out, the_line(err)) == ("", f"the server at {url} refuses: no: not today")
+    assert (out, the_line(err)) == ("", rf"the server at {url} refuses: no: not today \x1b[31m\x9b1m")
 
 
 def test_env_where_control_is_switched_off(capsys: pytest.CaptureFixture[str]) -> None:
@@ -705,6 +799,17 @@ def test_wait_without_success(
     assert the_line(err) == f"no kvfake server answered at {url} within 0.3 seconds: {seen}"
 
 
+@pytest.mark.parametrize(
+    "words", [["--url", "127.0.0.1:8065"], ["--url", "http://x", "--control-token", "a\nb"]], ids=["url", "token"]
+)
+def test_wait_for_what_cannot_be_asked(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told at once, and not when the time is over."""
+    assert main(["wait", "--timeout", "1000000", *words]) == 1
+    line = the_line(capsys.readouterr().err)
+    assert line.startswith(f"no kvfake server answered at {words[1]}: ")
+    assert "expected" in line
+
+
 @pytest.mark.parametrize("timeout", ["soon", "-1", "nan", "inf"])
 def test_wait_for_no_time(timeout: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A timeout is a number of seconds."""
@@ -746,7 +851,10 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         ("serve", ["--port PORT", "(default: 8065)", "--strict, --no-strict", "--log, --no-log", "KVFAKE_MATTERMOST_MISSING"]),
         ("serve", ["--control, --no-control answer at /_kvfake/ (default: on)", "--journal FILE", "--export FILE", "--seed FILE"]),
         ("run", ["kvfake run [options] -- COMMAND [ARGUMENT ...]", "(default: a free one)", "(default: 127.0.0.1)"]),
-        ("env", ["the variable KVFAKE_URL, else http://127.0.0.1:8065", "{sh,dotenv,json}", "the variable KVFAKE_CONTROL_TOKEN"]),
+        (
+            "env",
+            ["the variable KVFAKE_URL, else http://127.0.0.1:8065", "{sh,dotenv,github,json}", "the variable KVFAKE_CONTROL_TOKEN"],
+        ),
         ("wait", ["the variable KVFAKE_URL, else http://127.0.0.1:8065", "(default: 30)"]),
         ("dump", ["[FILE]", "(default: -, stdout)"]),
         ("load", ["- is stdin", "--replace"]),
@@ -763,6 +871,53 @@ def test_help_says_defaults(command: str, sentences: list[str], capsys: pytest.C
     text = " ".join(capsys.readouterr().out.split())
     for sentence in sentences:
         assert sentence in text
+
+
+OF_A_WORLD = (
+    "--profile documented|plugin-1.2", "--token TOKEN=OWNER", "--mattermost-missing object|null|404", "--fallback URL",
+    "--seed FILE", "--journal-exchanges COUNT", "--journal-body-bytes BYTES",
+)  # fmt: skip
+OF_A_SERVER = (
+    "--host ADDRESS",
+    "--port PORT",
+    "--public-url URL",
+    "--site-path PATH",
+    "--allow-host NAME",
+    "--control-token TOKEN",
+)
+OF_FILES = ("--journal FILE", "--export FILE")
+OF_A_REAL_SERVER = ("--against URL", "--ca-file FILE", "--timeout SECONDS", "--profile documented|plugin-1.2")
+OF_A_RUNNING_SERVER = ("--url URL", "--control-token TOKEN")
+OF_VALUES = ("--owner OWNER", "--prefix PREFIX")
+USAGES = {
+    "": ("COMMAND",),
+    "serve": (*OF_A_SERVER, *OF_FILES, *OF_A_WORLD),
+    "run": (*OF_A_SERVER, *OF_FILES, *OF_A_WORLD),
+    "env": OF_A_RUNNING_SERVER,
+    "wait": (*OF_A_RUNNING_SERVER, "--timeout SECONDS"),
+    "dump": (*OF_A_RUNNING_SERVER, "[FILE]"),
+    "load": (*OF_A_RUNNING_SERVER, "] FILE"),
+    "ls": (*OF_A_RUNNING_SERVER, *OF_VALUES, "--begins TEXT"),
+    "get": (*OF_A_RUNNING_SERVER, *OF_VALUES, "] KEY"),
+    "set": (*OF_A_RUNNING_SERVER, *OF_VALUES, "] KEY VALUE"),
+    "del": (*OF_A_RUNNING_SERVER, *OF_VALUES, "] KEY [KEY ...]"),
+    "verify": (
+        *OF_A_REAL_SERVER, "--bot-token TOKEN", "--user-token TOKEN", "--plain-user-token TOKEN", "--project-token TOKEN",
+        "--other-project-token TOKEN", "--junit FILE",
+    ),
+    "record": (*OF_A_REAL_SERVER[:3], "-o FILE"),
+    "compare": ("] FILE",),
+    "explain": ("[ROW ...]",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", USAGES)
+def test_help_says_what_an_option_takes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An address, a file, seconds: the word that stands behind an option, or for an argument, says which."""
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert [taken for taken in USAGES[command] if f"{taken} " not in text and f"{taken}] " not in text] == []
 
 
 def test_version() -> None:

@@ -672,6 +672,7 @@ def after_a_set(tape: Written, key: str = "name") -> None:
         ("PUT", "name", "no json", 400, TEXT, "no\n", "M13"),
         ("PUT", "name", "1", 500, TEXT, "the database is locked\n", ""),
         ("PUT", "name", "1", 501, TEXT, "not implemented\n", "M03"),
+        ("PUT", "name", "1", 405, {}, "", "M03"),
         ("PUT", "name", "1", 201, JSON, CHANGED, "M04"),
     ],
 )
@@ -709,7 +710,11 @@ def test_a_credential_that_is_not_the_usual_one(compare: Compare, tape: Written,
         ("GET", "kv?begins=name", None, 200, [], "P07"),
         ("PUT", "kv/name", {"value": 5000 * "x"}, 400, {"error": "too large"}, "P03 P04 P09"),
         ("PUT", "kv/name", {"value": 50 * "x"}, 400, {"error": "no"}, "P03 P04"),
+        ("PUT", "kv/name", {"value": 4096 * "x"}, 400, {"error": "too large"}, "P03 P04"),
+        ("PUT", "kv/name", {"value": 4097 * "x"}, 400, {"error": "too large"}, "P03 P04 P09"),
+        ("PUT", "kv/", {"value": 5000 * "x"}, 404, {"error": "no such key"}, "P04"),
         ("PUT", "kv/name", {"value": 5000 * "x"}, 201, "", "P03"),
+        ("GET", "kv/a%20b", None, 200, record("a%20b", "Ada"), "P05 P12"),
         ("DELETE", "kv/name", None, 200, "deleted", "P06 P15"),
         ("DELETE", "kv/name", None, 403, {"error": "no"}, "P06"),
         ("POST", "mget", {"keys": ["name"]}, 200, [{"key": "name", "value": "Ada"}], "P08"),
@@ -724,6 +729,25 @@ def test_each_wrong_answer_of_persist_has_its_row(
     after_a_set(tape)
     tape.persist(method, rest, answer, payload, status=status)
     assert compare().rows == set(rows.split())
+
+
+def test_a_value_that_was_replaced(compare: Compare, tape: Written) -> None:
+    """Is there all the same: the set has done nothing."""
+    after_a_set(tape)
+    tape.kv("PUT", "name", CHANGED, '"Bob"')
+    tape.kv("GET", "name", '"Ada"')
+    tape.persist("PUT", "kv/name", record("name", "Bob"), {"value": "Bob"})
+    tape.persist("GET", "kv/name", record("name", "Ada"))
+    said = compare()
+    assert said.lines[-1] == "6 exchanges: 4 the same, 2 differ (M03 1, P05 1)"
+    assert said.rows == {"M02", "M03", "P03", "P05"}
+
+
+def test_a_value_that_was_set_with_post_and_is_not_there(compare: Compare, tape: Written) -> None:
+    """That a POST sets as a PUT does is not in question, since no value is shown."""
+    tape.kv("POST", "name", CHANGED, '"Ada"')
+    tape.kv("GET", "name", "404 page not found\n", status=404, headers=TEXT)
+    assert compare().rows == {"M01"}
 
 
 def test_a_value_that_was_deleted(compare: Compare, tape: Written) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gc
+import re
+import time
+import tracemalloc
+from email.utils import formatdate, parsedate_to_datetime
 from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kvfake.http.connection import Action, Close, Connection
-from kvfake.http.parser import MAX_BODY_BYTES
+from kvfake.http.connection import Action, Close, Connection, date
+from kvfake.http.parser import MAX_BODY_BYTES, MAX_UNREAD_BYTES
 from kvfake.services.messages import Job, Request, Response
+from tests.support.wire import without_date
 
 ECHOED = Response(200, (("Content-Type", "text/plain"),), b"")
 
@@ -43,7 +49,8 @@ def finish(connection: Connection) -> list[Action]:
 
 
 def said(actions: list[Action]) -> bytes:
-    return b"".join(action for action in actions if isinstance(action, bytes))
+    """What was sent, without the date."""
+    return without_date(b"".join(action for action in actions if isinstance(action, bytes)))
 
 
 def bodies(actions: list[Action]) -> list[bytes]:
@@ -149,12 +156,49 @@ def test_a_bad_first_line_is_refused_at_once() -> None:
         assert said(hear(Connection(echo), line)).endswith(b"400 Bad Request")
 
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
 def test_a_client_that_waits_gets_100_continue() -> None:
     """``100 Continue`` comes before the body is read, and once."""
     connection = Connection(echo)
     head, body = WAITING[:-1], WAITING[-1:]
-    assert hear(connection, head) == [b"HTTP/1.1 100 Continue\r\n\r\n"]
+    assert hear(connection, head) == [CONTINUE]
     assert bodies(hear(connection, body)) == [b"PUT /e f "]
+
+
+def reading(size: int) -> Connection:
+    """A connection to somebody who reads so many bytes of each body."""
+    return Connection(echo, None, lambda _: size)
+
+
+@pytest.mark.parametrize("frame", [b"Content-Length: 1", b"Transfer-Encoding: chunked"])
+def test_whoever_reads_no_body_asks_for_none(frame: bytes) -> None:
+    """As Go does: the final answer comes at once, and says that the connection ends; a body that comes all the same is dropped."""
+    waiting = WAITING[:-1].replace(b"Content-Length: 1", frame)
+    actions = hear(reading(0), waiting, b"f", GET)
+    assert bodies(actions) == [b"PUT /e  "]
+    assert b"\r\nConnection: close\r\n" in said(actions)
+    assert actions[-1] == Close(linger=True)
+    assert said(hear(reading(0), waiting + b"f" + GET)) == said(actions)
+
+
+def test_a_client_that_waits_with_no_body_is_answered_at_once() -> None:
+    """A length of 0 is no body; the connection goes on."""
+    waiting = WAITING[:-1].replace(b"Content-Length: 1", b"Content-Length: 0")
+    assert bodies(hear(Connection(echo), waiting + GET)) == [b"PUT /e  ", b"GET /a  "]
+    assert bodies(hear(Connection(echo), waiting.replace(b"Content-Length: 0\r\n", b"") + GET)) == [b"PUT /e  ", b"GET /a  "]
+
+
+def test_after_a_body_that_was_not_read_to_its_end_the_connection_ends() -> None:
+    """Where the client waited for 100 Continue: it may still send the rest, or another request."""
+    waiting = WAITING[:-1].replace(b"Content-Length: 1", b"Content-Length: 3")
+    assert bodies(hear(reading(3), waiting + b"abc" + GET))[1:] == [b"PUT /e abc ", b"GET /a  "]
+    for pieces in ([waiting + b"abc" + GET], [waiting, b"a", b"bc", GET]):
+        actions = hear(reading(2), *pieces)
+        assert said(actions).startswith(CONTINUE)
+        assert len(bodies(actions)) == 2
+        assert actions[-1] == Close(linger=True)
 
 
 def test_another_expectation_is_refused() -> None:
@@ -166,8 +210,92 @@ def test_another_expectation_is_refused() -> None:
 
 
 def test_a_client_of_http_1_0_gets_no_100_continue() -> None:
-    """It would take the 100 for its answer."""
-    assert hear(Connection(echo), WAITING[:-1].replace(b"HTTP/1.1", b"HTTP/1.0")) == []
+    """It would take the 100 for its answer. With no body it is answered at once."""
+    old = WAITING[:-1].replace(b"HTTP/1.1", b"HTTP/1.0")
+    assert hear(Connection(echo), old) == []
+    assert bodies(hear(Connection(echo), old.replace(b"Content-Length: 1\r\n", b""))) == [b"PUT /e  "]
+
+
+# ------------------------------------------------------------------------------------------------------- bodies nobody reads
+
+
+def sized(size: int) -> bytes:
+    return b"PUT /b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+
+
+IN_CHUNKS = b"PUT /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def lengths(actions: list[Action]) -> list[int]:
+    """How much of each body was passed on, where it was not its whole, or that of the next request."""
+    return [len(body) - len(b"PUT /b  ") for body in bodies(actions)]
+
+
+def test_a_body_that_is_not_read_is_waited_for_up_to_256_kib() -> None:
+    """Then the connection goes on. It was kept up to there, for the journal."""
+    for unread in (b"x", b"x" * (MAX_UNREAD_BYTES - 1)):
+        connection = reading(0)
+        assert hear(connection, sized(len(unread)), unread[:-1]) == []
+        assert lengths(hear(connection, unread[-1:] + GET)) == [len(unread), 0]
+
+
+def test_a_longer_body_is_answered_before_it_comes() -> None:
+    """As soon as whoever answers has read what it reads; the answer says that the connection ends. Whole or in pieces."""
+    for size, head in ((0, sized(MAX_UNREAD_BYTES)), (10, sized(MAX_UNREAD_BYTES + 10))):
+        connection = reading(size)
+        early = hear(connection, head, b"x" * size)
+        assert lengths(early) == [size]
+        assert b"\r\nConnection: close\r\n" in said(early)
+        assert early[-1] == Close(linger=True)
+        assert hear(connection, b"x" * MAX_UNREAD_BYTES, GET) == []
+        assert said(hear(reading(size), head + b"x" * (MAX_UNREAD_BYTES + size) + GET)) == said(early)
+
+
+def test_the_same_of_a_body_in_chunks() -> None:
+    """Whose length is known only once so much has come."""
+    chunk = b"1000\r\n%b\r\n" % (b"x" * 4096)
+    kept = IN_CHUNKS + chunk * 64 + b"0\r\n\r\n" + GET
+    assert lengths(hear(reading(0), kept)) == [MAX_UNREAD_BYTES, 0]
+    for pieces in (
+        [IN_CHUNKS + chunk * 64 + b"1\r\nx\r\n0\r\n\r\n" + GET],
+        [IN_CHUNKS, *[chunk] * 64, b"1\r\nx\r\n0\r\n\r\n", GET],
+    ):
+        actions = hear(reading(0), *pieces)
+        assert lengths(actions) == [0]
+        assert actions[-1] == Close(linger=True)
+
+
+@pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
+def test_on_a_connection_that_ends_nothing_is_waited_for(version: bytes) -> None:
+    """But for the bytes that are read."""
+    head = sized(100).replace(b"HTTP/1.1", version).replace(b"Host: x", b"Host: x\r\nConnection: close")
+    assert lengths(hear(reading(0), head)) == [0]
+    assert lengths(hear(reading(2), head, b"a")) == []
+    assert lengths(hear(reading(2), head, b"a", b"bc")) == [2]
+
+
+def test_what_is_wrong_behind_the_bytes_that_are_read_is_not_told() -> None:
+    """It only ends the connection."""
+    broken = IN_CHUNKS + b"3\r\nabc\r\nnonsense\r\n" + GET
+    assert bodies(hear(reading(3), broken)) == [b"PUT /b abc "]
+    assert bodies(hear(reading(4), broken)) == [b"PUT /b abc invalid byte in chunk length"]
+    assert hear(reading(3), broken)[-1] == Close(linger=True)
+
+
+def test_a_body_in_chunks_is_not_kept() -> None:
+    """Once it is answered, also while the connection waits for the next request, and with no garbage collector."""
+    connection = Connection(lambda _: ECHOED)
+    body = IN_CHUNKS + (b"10000\r\n" + b"x" * 65_536 + b"\r\n") * 16 + b"0\r\n\r\n"
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(5):
+            hear(connection, body)
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert held < 500_000
 
 
 @pytest.mark.parametrize(
@@ -184,14 +312,50 @@ def test_a_client_of_http_1_0_gets_no_100_continue() -> None:
         (b"".join(b"1;" + 4000 * b"x" + b"\r\na\r\n" for _ in range(5)), "chunked encoding contains too much non-data"),
         (b"0\r\nnonsense\r\n\r\n", 'malformed MIME header: missing colon: "nonsense"'),
         (b"0\r\nX: " + 5000 * b"y", "http: suspiciously long trailer after chunked body"),
+        (b"0\r\nX: " + 4090 * b"y" + b"\r\n\r\n", "http: suspiciously long trailer after chunked body"),
+        (b"0\r\n x: y\r\n\r\n", 'malformed MIME header initial line: " x: y"'),
+        (b"0\r\n " + 80 * b"y" + b"\r\n\r\n", "message too large"),
+        (b"0\r\nX: a\r\n \0b\r\n\r\n", 'malformed MIME header line: "X: a \\x00b"'),
+        (b"0\r\n: y\r\n\r\n", 'malformed MIME header line: ": y"'),
+        (b"\n", "chunked line ends with bare LF"),
+        (b"1" * 17 + b"x\r\n", "http chunk length too large"),
+        (b"1;" + 4093 * b"x" + b"\r\n", "header line too long"),
     ],
 )
 def test_bad_chunks_get_gos_error_texts(chunks: bytes, text: str) -> None:
-    """The service decides what to make of it; then the conversation ends."""
-    head = b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    actions = hear(Connection(echo), head + chunks)
+    """The service decides what to make of it; then the conversation ends. However they are cut."""
+    actions = hear(Connection(echo), IN_CHUNKS + chunks)
     assert said(actions).endswith(text.encode())
     assert actions[-1] == Close(linger=True)
+    stream = IN_CHUNKS + chunks
+    assert said(hear(Connection(echo), *[stream[place : place + 1] for place in range(len(stream))])) == said(actions)
+
+
+def test_the_longest_lines_that_are_taken() -> None:
+    """A line before a chunk and a trailer have 4,096 bytes each, with their line breaks."""
+    line = b"1;" + 4092 * b"x" + b"\r\n"
+    trailer = b"X: " + 4089 * b"y" + b"\r\n\r\n"
+    assert len(line) == len(trailer) == 4096
+    stream = IN_CHUNKS + line + b"a\r\n0\r\n" + trailer + GET
+    for size in (len(stream), 1000, 1):
+        pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
+        assert bodies(hear(Connection(echo), *pieces)) == [b"PUT /b a ", b"GET /a  "]
+
+
+def test_a_trailer_ends_at_its_first_blank_line() -> None:
+    """But only once two line breaks of two bytes have come, which may be those of the next request."""
+    connection = Connection(echo)
+    assert hear(connection, IN_CHUNKS + b"0\r\nX: y\n\n") == []
+    assert bodies(hear(connection, GET)) == [b"PUT /b  ", b"GET /a  "]
+
+
+@pytest.mark.parametrize("name", [b"content-length", b"x, Trailer", b"X\r\nTrailer: Transfer-Encoding ,y"])
+def test_a_trailer_cannot_be_framing(name: bytes) -> None:
+    """Such a name in ``Trailer`` is a bad request, where there can be a trailer."""
+    chunked = IN_CHUNKS.replace(b"Host", b"Trailer: " + name + b"\r\nHost")
+    assert said(hear(Connection(echo), chunked)).endswith(b"400 Bad Request")
+    assert bodies(hear(Connection(echo), GET.replace(b"Host", b"Trailer: " + name + b"\r\nHost"))) == [b"GET /a  "]
+    assert bodies(hear(Connection(echo), IN_CHUNKS.replace(b"Host", b"Trailer: X\r\nHost") + b"0\r\n\r\n")) == [b"PUT /b  "]
 
 
 @pytest.mark.parametrize(
@@ -227,6 +391,65 @@ def test_blank_lines_after_a_post_are_forgiven() -> None:
     post = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nb"
     assert bodies(hear(Connection(echo), post, b"\r\n\r\n", GET)) == [b"POST /a b ", b"GET /a  "]
     assert said(hear(Connection(echo), GET, b"\r\n\r\n", GET)).endswith(b"400 Bad Request")
+
+
+def test_more_than_four_blank_bytes_after_a_post_are_not_forgiven() -> None:
+    """However they are cut."""
+    post = b"POST /a HTTP/1.1\r\nHost: x\r\n\r\n"
+    stream = post + b"\r\n\r\n" + b"\r\n" + GET
+    whole = said(hear(Connection(echo), stream))
+    assert whole.endswith(b"400 Bad Request")
+    for cut in range(1, len(stream)):
+        assert said(hear(Connection(echo), stream[:cut], stream[cut:])) == whole
+
+
+def test_every_cookie_line_counts() -> None:
+    """They are one header, joined as Go joins them; of lines with another name the first counts."""
+    seen: list[dict[bytes, bytes]] = []
+
+    def answer(request: Request) -> Response:
+        seen.append(request.headers)
+        return ECHOED
+
+    lines = b"Cookie: a=b\r\nX: 1\r\ncookie:  c=d \r\nX: 2\r\nCOOKIE: e=f\r\n"
+    hear(Connection(answer), GET.replace(b"Host", lines + b"Host"))
+    assert seen == [{b"cookie": b"a=b; c=d; e=f", b"x": b"1", b"host": b"x"}]
+
+
+@pytest.mark.parametrize(
+    ("line", "is_kept"),
+    [(b"a close", False), (b"a\r\nConnection: b, close", False), (b"a\r\nConnection: b close", True), (b"closed", True)],
+)
+def test_how_close_is_said(line: bytes, is_kept: bool) -> None:
+    """As a word of the first line, or as an element of any."""
+    stream = GET.replace(b"Host", b"Connection: " + line + b"\r\nHost") + GET
+    assert len(bodies(hear(Connection(echo), stream))) == (2 if is_kept else 1)
+
+
+def test_the_date_of_an_answer() -> None:
+    """Every answer has one, as RFC 9110 has it, or keeps its own; what net/http refuses below HTTP has none."""
+    connection = Connection(echo)
+    (sent,) = connection.receive(GET)
+    assert isinstance(sent, bytes)
+    date = re.search(rb"\r\nDate: ([^\r]*)\r\n", sent)
+    assert date is not None
+    sent_at = parsedate_to_datetime(date[1].decode())
+    assert abs(sent_at.timestamp() - time.time()) < 5
+    assert formatdate(sent_at.timestamp(), usegmt=True).encode() == date[1]
+    assert without_date(sent) == sent.replace(date[0][2:], b"")
+    assert b"Date" not in b"".join(filter_bytes(Connection(echo).receive(b"nonsense\r\n")))
+    own = Connection(lambda _: Response(200, (("date", "then"),)))
+    assert b"".join(filter_bytes(own.receive(GET))).lower().count(b"\r\ndate: ") == 1
+
+
+def test_the_date_of_every_day() -> None:
+    """Names of days and months are English, whatever the machine's language."""
+    for day in range(370):
+        assert date(day * 86_400 + 86_399) == formatdate(day * 86_400 + 86_399, usegmt=True)
+
+
+def filter_bytes(actions: tuple[Action, ...]) -> list[bytes]:
+    return [action for action in actions if isinstance(action, bytes)]
 
 
 MIB = b"x" * (1024 * 1024)

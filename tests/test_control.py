@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,6 @@ import pytest
 import kvfake
 from kvfake.control import handlers
 from kvfake.control.routes import ROUTES
-from tests.support.doors import SiteDoor
 from tests.support.process import PATIENCE_SECONDS, asked, served
 from tests.support.wire import Reply
 
@@ -84,6 +84,16 @@ def test_reset(double: kvfake.Double) -> None:
     assert asked(f"{double.url}/_kvfake/worlds/{own}").json()["tokens"]["mattermost"] == token
     assert dict(double.mattermost) == dict(double.persist) == {}
     assert asked(double.mattermost.url_for("name"), headers=bearer("stranger")).status == 401
+
+
+def test_a_reset_of_a_seeded_server(tmp_path: Path) -> None:
+    """It goes back to the seed."""
+    file = tmp_path / "seed.json"
+    file.write_text('{"kvfake": 1, "mattermost": {"app/bot": {"": {"name": "Ada"}}}}')
+    with kvfake.start(seed=file) as double:
+        double.mattermost["name"] = "Eve"
+        assert asked(double.url + "/_kvfake/reset", "POST").status == 200
+        assert double.mattermost == {"name": "Ada"}
 
 
 def test_worlds_are_listed(url: str) -> None:
@@ -246,13 +256,64 @@ def test_a_world_that_has_ended_is_known_to_have_been(url: str) -> None:
 
 
 def test_the_servers_own_world_cannot_be_ended(double: kvfake.Double) -> None:
-    """The refusal says that a reset empties it."""
+    """The refusal says what to do: a reset."""
     own = asked(double.url + "/_kvfake/worlds").json()["worlds"][0]["id"]
     place = f"{double.url}/_kvfake/worlds/{own}"
     assert asked(place).json()["address"] == double.url
-    assert "POST /_kvfake/reset empties it" in refused(asked(place, "DELETE"), 409)
+    assert "POST /_kvfake/reset takes it back to its beginning" in refused(asked(place, "DELETE"), 409)
     double.mattermost["name"] = "still here"
     assert double.mattermost["name"] == "still here"
+
+
+@pytest.mark.parametrize("service", ["mattermost", "persist"])
+def test_the_owner_of_a_token(double: kvfake.Double, service: str) -> None:
+    """For each service that knows it. The token is in the body: URLs are kept in logs."""
+    token = getattr(double, service).token
+    reply = asked(double.url + "/_kvfake/owner", "POST", {"token": token})
+    own = asked(double.url + "/_kvfake/worlds").json()["worlds"][0]["id"]
+    owners = {"mattermost": None, "persist": None, service: getattr(double, service).owner}
+    assert reply.json() == {"world": own, "path": "", "owners": owners}
+
+
+def test_the_owner_of_an_unknown_token(double: kvfake.Double) -> None:
+    """Nobody in a strict world, a stranger in another."""
+    strange = {"token": "strange"}
+    assert set(asked(double.url + "/_kvfake/owner", "POST", strange).json()["owners"].values()) == {None}
+    world = opened(double.url, strict=False)
+    asked(world["address"] + KV + "k", "PUT", 1, bearer("strange"))
+    owners = asked(world["address"] + "/_kvfake/owner", "POST", strange).json()["owners"]
+    data = asked(world["address"] + "/_kvfake/data").json()
+    assert list(data["mattermost"]) == [owners["mattermost"]] == [owners["persist"]]
+
+
+def test_the_owner_of_a_token_of_another_world(url: str) -> None:
+    """A request with it belongs to that world, so the answer says where that is; at the world's own address it is here."""
+    world = opened(url)
+    token = {"token": world["tokens"]["persist"]}
+    owners = {"mattermost": None, "persist": "project"}
+    assert asked(url + "/_kvfake/owner", "POST", token).json() == {
+        "world": world["id"],
+        "path": f"/~{world['id']}",
+        "owners": owners,
+    }
+    assert asked(world["address"] + "/_kvfake/owner", "POST", token).json() == {"world": world["id"], "path": "", "owners": owners}
+    asked(url + f"/_kvfake/worlds/{world['id']}", "DELETE")
+    assert refused(asked(url + "/_kvfake/owner", "POST", token), 410) == f"the token is of the world {world['id']}, which has ended"
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        ({}, "token: expected a text that is not empty, got null"),
+        ({"token": ""}, "token: expected a text that is not empty, got a string"),
+        ({"token": 5}, "token: expected a text that is not empty, got a number"),
+        ({"token": "\udc00"}, "token: expected a text that is not empty, got a string"),
+        ({"tokens": "t"}, "'tokens' is not known here: expected token"),
+    ],
+)
+def test_the_owner_of_no_token(url: str, payload: dict[str, Any], reason: str) -> None:
+    """The refusal says what is expected."""
+    assert refused(asked(url + "/_kvfake/owner", "POST", payload), 400) == reason
 
 
 def test_worlds_without_end(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,6 +340,7 @@ def test_the_index(url: str, path: str) -> None:
             "/": ["GET"],
             "/health": ["GET"],
             "/env": ["GET"],
+            "/owner": ["POST"],
             "/reset": ["POST"],
             "/worlds": ["GET", "POST"],
             "/worlds/<id>": ["GET", "DELETE"],
@@ -368,14 +430,6 @@ def test_allowed_hosts_are_answered() -> None:
         for host in ("kvfake:8065", "other.example", "kv.example:8000"):
             assert asked(url + "/_kvfake/health", headers={"Host": host}).json()["url"] == "http://Kv.example:8000"
         assert asked(url + "/_kvfake/health", headers={"Host": "evil.example"}).status == 403
-
-
-def test_a_server_on_all_addresses_answers_any_host() -> None:
-    """A server that is bound to every address does not know which are its own. Names must still be allowed."""
-    door = SiteDoor(kvfake.Double(host="0.0.0.0"))
-    assert door.send("GET", "/_kvfake/health", {"Host": "192.0.2.1:8065"}).status == 200
-    assert door.send("GET", "/_kvfake/health", {"Host": "[2001:db8::1]"}).status == 200
-    assert door.send("GET", "/_kvfake/health", {"Host": "evil.example"}).status == 403
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost", "http://127.0.0.1:1", "http://[::1"])

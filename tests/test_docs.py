@@ -75,13 +75,19 @@ def run(command: str, double: Double) -> str:
     return subprocess.run([tool(words[0]), "-sS", *words[1:]], capture_output=True, text=True, check=True).stdout
 
 
-def test_the_commands_of_values_work(double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One after the other, as they stand."""
+def test_the_commands_of_values_work(
+    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One after the other, as they stand, after what curl has set."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KVFAKE_URL", double.url)
-    block = next(block for block in blocks("console") if block.startswith("kvfake set"))
+    session, block, *_ = blocks("console")[1:]
+    for command in re.findall(r"^\$ (curl .*)", session, re.MULTILINE):
+        run(command, double)
     lines = [shlex.split(line, comments=True)[1:] for line in block.splitlines()]
     assert [main(words) for words in lines if words[0] != "run"] == [0] * (len(lines) - 1)
+    printed = capfd.readouterr().out
+    assert '{"name": "Ada"}mattermost\tanonymous-' in printed  # what curl has set, and whose it is
     assert '"name": "Ada"' in (tmp_path / "values.json").read_text()
 
 

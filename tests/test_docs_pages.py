@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,20 @@ def test_every_command_of_contracts_is_described() -> None:
     """With what is asked of another server too."""
     for command in ("verify --against", "explain", "openapi", "record --against", "compare"):
         assert f"$ kvfake {command} " in CONTRACT
+
+
+RELIABILITY = (DOCS / "reliability.md").read_text()
+BOUNDS = re.findall(r"^\| `(kvfake[\w.]+)\.(\w+)` \| ([\d,.]+)", RELIABILITY, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("module", "name", "value"), BOUNDS, ids=[name for _, name, _ in BOUNDS])
+def test_a_bound_has_the_value_that_the_page_names(module: str, name: str, value: str) -> None:
+    """The page of promises names each bound as the code does."""
+    assert getattr(import_module(module), name) == float(value.replace(",", ""))
+
+
+@pytest.mark.parametrize("named", sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", RELIABILITY))))
+def test_a_promise_names_a_test_that_there_is(named: tuple[str, str]) -> None:
+    """Whoever doubts a promise can run its test."""
+    file, test = named
+    assert f"def {test}(" in (DOCS.parent / file).read_text()

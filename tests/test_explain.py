@@ -16,7 +16,7 @@ import pytest
 from kvfake.cli import main
 from kvfake.contract.explain import shown_by
 from kvfake.double import Double
-from kvfake.services import facts
+from kvfake.services import facts, mattermost, persist
 from kvfake.services.facts import ROWS, SAME, SOURCES, Row
 from tests.rows.names import names_of_this_run
 from tests.rows.page import page
@@ -24,6 +24,7 @@ from tests.support.process import KVFAKE, environment, kvfake
 
 ROOT = Path(__file__).parent.parent
 DIFFER = [row for row in ROWS.values() if row.documented != row.plugin]
+OF_TOKENS = [ROWS[service.UNKNOWN_TOKEN_ROW] for service in (mattermost, persist)]
 
 pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 
@@ -57,7 +58,7 @@ def test_a_row_in_full() -> None:
         "     source      src Hashkey\n"
         "     documented  takes a prefix of any length\n"
         "     plugin-1.2  500 and the text\n"
-        "     marked      Kvfake-Rows: M15 on a reply kinder than the plugin's; the journal names it too\n"
+        "     marked      Kvfake-Rows: M15 on a reply kinder than the service's; the journal names it too\n"
         f"     shown by    {first}\n" + "".join(f"                 {test}\n" for test in others)
     )
 
@@ -162,8 +163,9 @@ def test_the_page_of_rows_is_up_to_date() -> None:
 
 
 def test_a_row_has_a_mark_where_the_profiles_differ() -> None:
-    """And no other row. A row that is a mark has itself as its mark."""
-    assert [row for row in ROWS.values() if row.mark is not None] == DIFFER
+    """And so has what both say of an unknown token; no other row. A row that is a mark has itself as its mark."""
+    assert [row for row in ROWS.values() if row.mark is not None and row not in OF_TOKENS] == DIFFER
+    assert [row.mark for row in OF_TOKENS] == ["M11", "P14"]
     for row in DIFFER:
         assert row.mark is not None
         assert ROWS[row.mark].mark == row.mark
@@ -179,7 +181,7 @@ def test_the_services_mark_what_the_rows_say() -> None:
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"[MP]\d\d", node.value)
     }
-    assert named == {row.mark for row in DIFFER}
+    assert named == {row.mark for row in (*DIFFER, *OF_TOKENS)}
 
 
 KINDER = {  # a request for which `documented` is kinder, at the latest when it is repeated

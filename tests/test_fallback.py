@@ -144,6 +144,16 @@ def test_a_head_is_passed_on(url: str) -> None:
         assert one.send("GET", "/y").status == 299
 
 
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("length", [b"Content-Length: 12345\r\n", b""])
+def test_head_keeps_the_length_of_what_a_get_would_bring(door: str, length: bytes) -> None:
+    """Where the other server tells it; where it does not, nothing is made up."""
+    with saying(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n") as url, opened(door, fallback=url) as one:
+        reply = one.send("HEAD", "/x")
+        assert (reply.status, reply.body) == (200, b"")
+        assert reply.headers.get("Content-Length") == (length[16:-2].decode() or None)
+
+
 def test_a_target_that_is_no_ascii_is_passed_on_in_ascii(url: str) -> None:
     """Clients send raw UTF-8; what is encoded already stays as it is."""
     with opened("socket", fallback=url) as one:
@@ -306,6 +316,21 @@ def test_an_answer_that_cannot_be_passed_on_is_a_502(answer: bytes, words: str) 
         text = refusal(one)
         assert text.startswith(f"the fallback {url} did not answer: ")
         assert words in text
+
+
+def test_an_unexpected_error_while_it_is_asked_is_a_500(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of kvfake, not of the fallback; the traceback is on stderr, and the next request is served."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    with opened("wsgi", fallback=url) as one:
+        with monkeypatch.context() as patched:
+            patched.setattr(http_client.HttpClient, "forward", broken)
+            assert refusal(one, 500) == "unexpected error in kvfake: its traceback is on stderr"
+        assert "RuntimeError: nobody thought of this" in capsys.readouterr().err
 
 
 def test_a_silent_fallback_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

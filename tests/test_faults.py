@@ -123,6 +123,17 @@ def test_a_fault_with_a_2xx_acknowledges_a_refused_request_too(door: str) -> Non
         assert one.double.mattermost == {}
 
 
+@pytest.mark.parametrize(("status", "done"), [(200, True), (299, True), (300, False), (399, False)])
+def test_only_a_2xx_is_an_acknowledgement(status: int, done: bool) -> None:
+    """From 300 on the answer is the service's error of that status, not what it says of a set that it did."""
+    with opened("site") as one:
+        one.double.faults.add(status=status, times=2)
+        reply = kv(one, "PUT", body=b"2")
+        assert (reply.status, b"changed" in reply.body) == (status, done)
+        reply = persist(one, "PUT", "/kv/k", b'{"value":"2"}')
+        assert (reply.status, sorted(reply.json())) == (status, ["key", "updated", "value"] if done else ["error"])
+
+
 @pytest.mark.parametrize("status", [204, 205, 304])
 @pytest.mark.parametrize("door", DOORS)
 def test_an_answer_that_has_no_body_has_none(door: str, status: int) -> None:
@@ -582,7 +593,9 @@ def test_a_function_that_raises(door: str, name: str, capfd: pytest.CaptureFixtu
     function: dict[str, Any] = {name: broken}
     with opened(door) as one:
         with one.double.faults.add(status=418, **function):
-            assert kv(one, "PUT", body=b"1").status == 500
+            reply = kv(one, "PUT", body=b"1")
+        words = "a function of a fault (when= or before=) raised an exception: its traceback is on stderr\n"
+        assert (reply.status, reply.text) == (500, words)
         assert "LookupError: the user's own mistake" in capfd.readouterr().err
         assert (one.double.journal[-1].status, one.double.mattermost) == (500, {})
         assert statuses(one, 1) == [200]

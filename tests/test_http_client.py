@@ -7,11 +7,15 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from kvfake.http_client import ClientRequest, HttpClient, NoAnswer, control_request
-from tests.support.troubled_servers import answer, listening
+from kvfake import http_client
+from kvfake.http_client import ClientRequest, HttpClient, NoAnswer, control_request, wait
+from kvfake.services.messages import Request
+from tests.support.troubled_servers import Converse, answer, listening, saying
 
 
 def dripping(connection: socket.socket) -> None:
@@ -22,10 +26,124 @@ def dripping(connection: socket.socket) -> None:
         time.sleep(0.02)
 
 
-def test_a_whole_exchange_with_control_is_bounded() -> None:
-    """Not each silence of it, which a server that drips never has."""
-    with listening(dripping) as port, pytest.raises(NoAnswer, match=r"^timed out$"):
-        control_request(f"http://127.0.0.1:{port}", "/_kvfake/health", 0.3)
+def saying_again_and_again(first: bytes, piece: bytes) -> Converse:
+    """Begins an answer, and goes on with it without end, slowly."""
+
+    def converse(connection: socket.socket) -> None:
+        connection.sendall(first)
+        while True:
+            connection.sendall(piece)
+            time.sleep(0.02)
+
+    return converse
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+WITHOUT_END = {
+    "a body": (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b" "),
+    "a first line": (b"", b"H"),
+    "a header": (b"HTTP/1.1 200 OK\r\nName: ", b"a"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"Name: a\r\n"),
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "early hints": (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "chunks": (CHUNKED, b"1\r\n \r\n"),
+    "the size of a chunk": (CHUNKED, b"0"),
+    "trailers": (CHUNKED + b"0\r\n", b"Name: a\r\n"),
+}
+
+
+@pytest.mark.parametrize("kind", WITHOUT_END)
+def test_a_whole_exchange_with_control_is_bounded(kind: str) -> None:
+    """Not each silence of it, which a server that drips never has; and so is waiting for such a server."""
+    with listening(saying_again_and_again(*WITHOUT_END[kind])) as port:
+        with pytest.raises(NoAnswer, match=r"^timed out$"):
+            control_request(f"http://127.0.0.1:{port}", "/_kvfake/health", 0.3)
+        with pytest.raises(NoAnswer, match=r"^timed out$"):
+            wait(f"http://127.0.0.1:{port}", 0.3)
+
+
+@pytest.mark.parametrize("record", [b"", b"\x16\x03\x03\x40\x00"], ids=["no TLS", "a record without end"])
+def test_a_handshake_is_part_of_the_whole(record: bytes) -> None:
+    """However slowly the server goes on with it."""
+    with listening(saying_again_and_again(record, b"\x16")) as port, pytest.raises(NoAnswer):
+        control_request(f"https://127.0.0.1:{port}", "/_kvfake/health", 0.3)
+
+
+@pytest.mark.parametrize("kind", ["interim answers", "trailers", "the size of a chunk"])
+def test_what_surrounds_a_body_is_bounded_in_bytes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a server that goes on fast."""
+    monkeypatch.setattr(http_client, "MAX_HEAD_BYTES", 100_000)
+    monkeypatch.setattr(http_client, "MAX_RESPONSE_BYTES", 100_000)
+    first, piece = WITHOUT_END[kind]
+    with listening(saying_again_and_again(first, piece * 50_000)) as port:
+        with pytest.raises(NoAnswer, match=r"the answer has more bytes than it can need|something else answers there"):
+            control_request(f"http://127.0.0.1:{port}", "/_kvfake/health", 10, limit=10)
+        with HttpClient(f"http://127.0.0.1:{port}", 10) as http:
+            response = http.forward(Request("GET", b"/", {}), b"/")
+    assert response.status == 502
+
+
+class Names:
+    """What the system knows of names: ``slow`` takes longer than anybody waits, ``many`` has two addresses."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.found, self._look_up = threading.Event(), socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self.look_up)
+
+    def look_up(self, host: str, port: int, *, type: int, flags: int = 0) -> list[Any]:
+        if host[0].isdigit() or flags:
+            return list(self._look_up(host, port, type=type, flags=flags))
+        if host == "unknown":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if host == "slow":
+            self.found.wait(20)
+        addresses = {"many": ("127.0.0.2", "127.0.0.1"), "none": ()}.get(host, ())
+        return [found for address in addresses for found in self._look_up(address, port, type=type)]
+
+
+@pytest.fixture(name="names")
+def _names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
+    names = Names(monkeypatch)
+    yield names
+    names.found.set()
+
+
+def test_looking_up_a_name_is_part_of_the_whole(names: Names) -> None:
+    """The system may take minutes for it."""
+    with pytest.raises(NoAnswer, match=r"^timed out$"):
+        control_request("http://slow:1", "/_kvfake/health", 0.2)
+
+
+def test_each_address_of_a_name_is_tried(names: Names) -> None:
+    """The first that takes the connection answers."""
+    with listening(saying(answer("200 OK", b"{}"))) as port:
+        assert control_request(f"http://many:{port}", "/") == {}
+    with pytest.raises(NoAnswer, match="that host has no address"):
+        control_request("http://none:1", "/")
+
+
+def test_a_name_that_nobody_knows(names: Names) -> None:
+    """The system's own words say so."""
+    with pytest.raises(NoAnswer, match="Name or service not known"):
+        control_request("http://unknown:1", "/")
+
+
+def test_a_name_where_there_is_no_thread_to_be_had(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it cannot be looked up, and that is said."""
+
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    with pytest.raises(NoAnswer, match="can't start new thread"):
+        control_request("http://many:1", "/")
+
+
+def test_an_interrupted_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever interrupts it."""
+    monkeypatch.setattr(socket.socket, "connect", interrupted)
+    with HttpClient("http://127.0.0.1:1", 5) as http, pytest.raises(KeyboardInterrupt):
+        http.send(ClientRequest("GET", "/", {}))
 
 
 def test_a_whole_exchange_with_a_server_is_bounded() -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import re
-from collections.abc import Callable
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import RLock
 from typing import Any
 
@@ -15,9 +19,10 @@ from hypothesis import strategies as st
 
 import kvfake
 from kvfake.services.mattermost import KV
-from kvfake.services.messages import Operation, Request, Response
+from kvfake.services.messages import JSON, Operation, RedactedHeaders, Request, Response
 from kvfake.world import journal as journal_module
-from kvfake.world.journal import Exchange, Journal
+from kvfake.world.journal import MAX_BYTES, Exchange, Journal, JournalTotal
+from kvfake.world.redaction import CUT_HEADER
 from tests.support.doors import DOORS, Door, opened
 
 TOKEN = "a-secret-token-of-some-length"
@@ -199,7 +204,8 @@ def test_the_journal_is_bounded_in_bytes() -> None:
             one.send("GET", "/persist/kv/large", one.double.persist.headers)
         journal = one.double.journal
         assert {len(exchange.response.body) for exchange in journal} == {65_536}
-        assert (len(journal), journal.dropped) == (256, 44)
+        assert MAX_BYTES - 70_000 < journal.bytes <= MAX_BYTES
+        assert (len(journal), journal.dropped) == (251, 49)
 
 
 def test_how_much_of_a_body_is_kept_is_a_setting() -> None:
@@ -210,29 +216,92 @@ def test_how_much_of_a_body_is_kept_is_a_setting() -> None:
     with opened("site", journal_body_bytes=0) as one:
         one.send("PUT", "/persist/kv/k", BEARER, b'{"value": "v"}')
         assert (one.double.journal[0].request.body, one.double.journal[0].response.body) == (b"", b"")
-        assert (one.double.journal[0].key, one.double.journal[0].size) == ("k", 0)
+        assert one.double.journal[0].key == "k"
 
 
-def test_an_exchange_that_is_larger_than_all_may_be_is_dropped() -> None:
-    """And everything before it: the bound holds."""
-    with opened("site", journal_body_bytes=1 << 24) as one:
-        one.send("PUT", f"{KV}/k", BEARER, b"1")
-        one.send("PUT", f"{KV}/k", BEARER, b"x" * (1 << 24))
-        journal = one.double.journal
-        assert (list(journal), journal.dropped, journal.seen) == ([], 2, 2)
-        fill(one, 1)
-        assert keys_of(journal) == ["0"]
+def test_one_exchange_that_is_larger_than_the_journal_is_cut_to_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the bound holds, and the exchanges before it may stay. What is missing of the headers is told."""
+    monkeypatch.setattr(journal_module, "MAX_BYTES", 1 << 20)
+    many = tuple((f"X-{number}", "v") for number in range(20_000))
+    journal = Journal(10, 1 << 24, RLock())
+    headers = {name.lower().encode(): value.encode() for name, value in many}
+    large = Request("PUT", b"/", headers, b"q" * (1 << 24), path=b"/" + b"p" * (1 << 21), query=b"a=" + b"b" * (1 << 21))
+    record(journal, b"1", b"2", ())
+    journal.record("persist", None, "owner", large, Response(200, many, b"a" * (1 << 24)), 0.0)
+    assert journal.bytes <= 1 << 20
+    first, last = journal
+    assert (first.request.body, last.request.body[:3], last.response.body[:3], last.path[:4]) == (b"1", b"qqq", b"aaa", "/ppp")
+    kept = len(last.request.headers) - 1
+    assert last.request.headers[CUT_HEADER] == f"{20_000 - kept} of 20000 headers are not kept"
+    assert last.response.headers[CUT_HEADER].endswith(" of 20000 headers are not kept")
+
+
+@pytest.mark.parametrize(
+    ("requests", "headers", "value_bytes"), [(100, 1000, 800), (10, 20_000, 2)], ids=["0.8 MB of headers", "20,000 small ones"]
+)
+def test_requests_with_many_headers_stay_within_the_bound(requests: int, headers: int, value_bytes: int) -> None:
+    """The memory that the process takes for the journal is less than the journal counts."""
+    journal = Journal(1000, 65_536, RLock())
+    with traced_memory() as taken:
+        for _ in range(requests):
+            sent = {b"x-%d" % number: b"v" * value_bytes for number in range(headers)}
+            journal.record(None, None, None, Request("GET", b"/", sent), Response(404), 0.0)
+        del sent
+        assert taken() < journal.bytes <= MAX_BYTES
+    assert len(journal) == requests
+
+
+def test_bodies_and_paths_count() -> None:
+    """The memory that the process takes for them is less than the journal counts."""
+    journal = Journal(20_000, 65_536, RLock())
+    shared = RedactedHeaders()
+    shared.size = 0
+    with traced_memory() as taken:
+        for number in range(20_000):
+            path = b"/persist/kv/" + b"k" * 20 + b"%d" % number
+            request = Request("PUT", path, {}, b'{"value":"%d"}' % number, redacted_headers=shared, path=path)
+            asked = Operation("set", "owner", ("s", "owner", b""), key=path[12:])
+            journal.record("persist", asked, "owner", request, Response(200, JSON, b'{"key":"%d"}' % number), number / 3)
+        del path, request, asked
+        assert taken() < journal.bytes
+    assert len(journal) == 20_000
+
+
+def test_requests_of_one_connection_share_their_headers() -> None:
+    """They count once, however many requests there are, and as long as one of them is kept."""
+    journal = Journal(3, 100, RLock())
+    first, other = RedactedHeaders({b"a": b"b"}), RedactedHeaders({b"c": b"d"})
+    first.size, other.size = 1000, 500
+    sizes = []
+    for headers in (first, first, other, other, other, first):
+        request = Request("GET", b"/", {}, redacted_headers=headers, path=b"/")
+        journal.record(None, None, None, request, Response(404), 0.0)
+        sizes.append(journal.bytes - sum(exchange.size for exchange in journal))
+    assert sizes == [1000, 1000, 1500, 1500, 500, 1500]
+    journal.rollback((5, 5))
+    assert journal.bytes - sum(exchange.size for exchange in journal) == 500
+    assert journal.clear() == 2
+    assert journal.bytes == 0
+
+
+def test_whoever_asks_for_many_small_exchanges_gets_them() -> None:
+    """The bound in bytes is at least what so many exchanges take without their bodies."""
+    journal = Journal(40_000, 0, RLock())
+    for _ in range(40_000):
+        journal.record("persist", None, None, Request("GET", b"/", {}), Response(200, JSON), 0.0)
+    assert (len(journal), journal.dropped) == (40_000, 0)
+    assert journal.bytes > MAX_BYTES
 
 
 def test_keys_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are kept to be asked for, when the body that named them is cut: an ``mget`` may name thousands."""
-    monkeypatch.setattr(journal_module, "MAX_BYTES", 1000)
-    with opened("site", journal_body_bytes=0) as one:
+    monkeypatch.setattr(journal_module, "MAX_BYTES", 12_000)
+    with opened("site", journal_body_bytes=0, journal_exchanges=3) as one:
         for number in range(3):
-            body = json.dumps({"keys": [f"{number}" * 300, "x" * 300]}).encode()
+            body = json.dumps({"keys": [f"{number}" * 3000, "x" * 3000]}).encode()
             one.send("POST", "/persist/mget", one.double.persist.headers, body)
-        assert [exchange.size for exchange in one.double.journal] == [600]
-        one.double.journal.assert_requested(key="2" * 300)
+        assert len(one.double.journal) == 1
+        one.double.journal.assert_requested(key="2" * 3000)
 
 
 def test_an_exchange_is_itself_whenever_it_is_read() -> None:
@@ -250,6 +319,22 @@ def record(journal: Journal, request: bytes, response: bytes, keys: tuple[bytes,
     journal.record("persist", asked, "owner", Request("POST", b"/", {}, request, path=b"/"), Response(200, (), response), 0.0)
 
 
+@contextmanager
+def traced_memory() -> Iterator[Callable[[], int]]:
+    """How many bytes of Python objects were added since it began."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+
+        def taken() -> int:
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0] - before
+
+        yield taken
+    finally:
+        tracemalloc.stop()
+
+
 SIZES = st.integers(0, 60)
 STEPS = st.lists(
     st.tuples(st.just("add"), SIZES, SIZES, SIZES) | st.tuples(st.sampled_from(["mark", "forget", "clear"]), *[st.just(0)] * 3)
@@ -261,11 +346,12 @@ def test_the_journal_keeps_its_bounds_under_any_calls(
     steps: list[tuple[str, int, int, int]], max_exchanges: int, max_body_bytes: int
 ) -> None:
     """It is the end of all that came, and none of it is counted twice or lost."""
-    journal = Journal(max_exchanges, max_body_bytes, RLock())
+    journal = Journal(0, max_body_bytes, RLock())
+    journal._max_exchanges, journal._max_bytes = max_exchanges, 2000
     came: list[int] = []  # numbers of those that were neither cleared nor forgotten
     mark, kept_at_mark = journal.mark(), 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(journal_module, "MAX_BYTES", 120)
+        patch.setattr(journal_module, "MAX_BYTES", 2000)
         for step, request, response, keys in steps:
             if step == "add":
                 record(journal, b"q" * request, b"a" * response, (b"k" * keys,))
@@ -282,8 +368,143 @@ def test_the_journal_keeps_its_bounds_under_any_calls(
             assert [exchange.number for exchange in journal] == came[len(came) - len(journal) :]
             assert len(journal) + journal.dropped == len(came)
             assert len(journal) <= max_exchanges
-            assert journal._bytes == sum(exchange.size for exchange in journal) <= 120
+            assert journal.bytes <= 2000
+            assert journal.bytes or not len(journal)
             assert all(len(body) <= max_body_bytes for each in journal for body in (each.request.body, each.response.body))
+
+
+# --------------------------------------------------------------------------------------------------- all journals of a server
+
+
+def filled(total: JournalTotal, count: int, bytes_each: int, lock: RLock | None = None) -> Journal:
+    journal = Journal(1_000_000, 1 << 20, lock or RLock())
+    total.add(journal)
+    for _ in range(count):
+        record(journal, b"q" * bytes_each, b"", ())
+    return journal
+
+
+def test_the_journals_of_a_server_have_a_bound_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over it the largest give up their oldest exchanges; a small one keeps what it has."""
+    monkeypatch.setattr(journal_module, "MAX_TOTAL_BYTES", 1_000_000)
+    total = JournalTotal()
+    small, large = filled(total, 1, 5000), filled(total, 80, 10_000)
+    grown = filled(total, 40, 10_000)
+    assert small.bytes + large.bytes + grown.bytes <= 1_000_000 + 4096 * 3
+    assert (len(small), small.dropped) == (1, 0)
+    assert large.dropped > 0
+    assert grown[-1].number == 40
+
+
+@pytest.mark.parametrize("count", [60, 92], ids=["half of all", "nearly all"])
+def test_a_world_that_is_busy_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Then the journal that grows gives up its own."""
+    monkeypatch.setattr(journal_module, "MAX_TOTAL_BYTES", 1_000_000)
+    total, lock, is_busy, done = JournalTotal(), RLock(), threading.Event(), threading.Event()
+    large = filled(total, count, 10_000, lock)
+
+    def hold() -> None:
+        with lock:
+            is_busy.set()
+            assert done.wait(30)
+
+    busy = threading.Thread(target=hold)
+    busy.start()
+    assert is_busy.wait(30)
+    grown = filled(total, 60, 10_000)
+    done.set()
+    busy.join()
+    assert (len(large), large.dropped) == (count, 0)
+    assert grown.dropped > 0
+    assert large.bytes + grown.bytes <= 1_000_000 + 4096 * 2
+
+
+def test_what_was_cleared_or_has_ended_counts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So others need not give up theirs."""
+    monkeypatch.setattr(journal_module, "MAX_TOTAL_BYTES", 1_000_000)
+    with opened("wsgi") as one:
+        backend = one.double._backend
+        ended, cleared, last = (backend.open({}) for _ in range(3))
+        for world in (ended, cleared, last):
+            for _ in range(60):
+                record(world.journal, b"q" * 10_000, b"", ())
+            if world is ended:
+                backend.end(world)
+                backend.end(world)
+            if world is cleared:
+                world.reset()
+        record(ended.journal, b"q" * 10_000, b"", ())
+        assert [(len(world.journal), world.journal.dropped) for world in (ended, cleared, last)] == [(61, 0), (0, 0), (60, 0)]
+
+
+# ------------------------------------------------------------------------------------------------------------- one moment
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda journal: (len(journal), journal.dropped),
+        lambda journal: (journal.dropped, len(journal))[::-1],
+        lambda journal: (len(list(journal)), journal.dropped),
+        lambda journal: (len(journal[:]), journal.dropped),
+        lambda journal: (len(journal.filter()), journal.dropped),
+        lambda journal: (len(journal.since(0)), journal.dropped),
+        lambda journal: (len(journal.unmatched), journal.dropped),
+        lambda journal: (journal[0].number, journal.dropped),
+        lambda journal: (len(journal.snapshot().exchanges), journal.snapshot().dropped),
+        lambda journal: (journal.mark()[1] - journal.dropped, journal.dropped),
+    ],
+)
+def test_a_question_is_answered_from_one_moment(question: Callable[[Journal], tuple[int, int]]) -> None:
+    """While an exchange is being recorded, whoever asks waits, and then sees all of it. The journal keeps two here; inside of
+    `record`, before the oldest is dropped, there are three.
+    """
+    lock, answers, asking = RLock(), [], threading.Event()
+    journal = Journal(2, 100, lock)
+
+    def ask() -> None:
+        asking.set()
+        answers.append(question(journal))
+
+    def listener(exchange: Exchange) -> None:
+        if exchange.number == 3:
+            other.start()
+            assert asking.wait(30)
+            other.join(0.1)  # without a lock it would have answered by now
+
+    other = threading.Thread(target=ask)
+    journal.listen(listener)
+    for _ in range(3):
+        with lock:
+            journal.record(None, None, None, Request("GET", b"/", {}), Response(404), 0.0)
+    other.join(30)
+    assert answers == [(2, 1)]
+
+
+def test_a_snapshot_stays_as_it_is() -> None:
+    """What comes later is in the next one."""
+    journal = Journal(1, 100, RLock())
+    record(journal, b"", b"", ())
+    exchanges, dropped, seen, are_all = journal.snapshot()
+    record(journal, b"", b"", ())
+    assert ([exchange.number for exchange in exchanges], dropped, seen, are_all) == ([1], 0, 1, True)
+    assert journal.snapshot()[1:] == (1, 2, False)
+
+
+def test_a_listener_that_fails_does_not_hurt_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its traceback is on stderr; the exchange is kept, and the next one is heard."""
+    heard: list[int] = []
+
+    def listener(world: object, exchange: Exchange) -> None:
+        heard.append(exchange.number)
+        raise OSError("disk full")
+
+    with opened("wsgi") as one:
+        one.double._backend.listen(listener)
+        assert one.send("GET", f"{KV}/k", BEARER).status == 200
+        assert one.send("GET", f"{KV}/k", BEARER).status == 200
+        assert (heard, len(one.double.journal)) == ([1, 2], 2)
+    assert "OSError: disk full" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------------------------ questions
@@ -561,10 +782,10 @@ def test_json_hides_the_tokens_that_the_world_knows() -> None:
         one.double.respond("POST", "/login", body="in", headers={"Token": token})
         one.send("POST", "/login", {"X-Mine": token}, json.dumps(one.double.mattermost.context()).encode())
         one.send("PUT", f"{KV}/{token}", one.double.mattermost.headers, b'"\xff' + token.encode() + b'"')
-        shown = [exchange.to_dict(one.double.redact) for exchange in one.double.journal]
+        shown = [exchange.to_dict() for exchange in one.double.journal]
         assert token not in json.dumps(shown)
         assert base64.b64decode(shown[1]["request"]["body_base64"]) == b'"\xff' + token[:4].encode() + b'..."'
-        assert (shown[0]["request"]["headers"]["x-mine"], shown[0]["response"]["headers"]["token"]) == (token[:4] + "...",) * 2
+        assert (shown[0]["request"]["headers"]["x-mine"], shown[0]["response"]["headers"]["token"]) == (token[:4] + "...", "...")
         assert (shown[1]["key"], shown[1]["path"]) == (token[:4] + "...", f"{KV}/{token[:4]}...")
 
 

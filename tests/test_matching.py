@@ -60,6 +60,7 @@ def test_json_says_what_python_says(value: Any) -> None:
         ({}, 'key: expected a text or {"matches": "<regular expression>"}, got {}'),
         ({"matches": 5}, "got {'matches': 5}"),
         ({"matches": "a", "more": 1}, "got {'matches': 'a', 'more': 1}"),
+        ({"matches": "a" * 65_537}, "key: expected a regular expression of at most 65,536 characters, got 65,537"),
         ({"matches": "("}, "key: '(' is no regular expression: missing ), unterminated subpattern"),
         ({"matches": "a{99999999999999999999}"}, "is no regular expression: the repetition number is too large"),
     ],
@@ -68,6 +69,11 @@ def test_a_pattern_that_is_none_is_refused(value: Any, words: str) -> None:
     """With its field, and what is wrong with it."""
     with pytest.raises(ValueError, match=re.escape(words)):
         from_json("key", value)
+
+
+def test_a_pattern_may_be_long() -> None:
+    """As long as the bound says."""
+    assert from_json("key", {"matches": "a" * 65_536}).pattern == "a" * 65_536
 
 
 def test_a_pattern_that_is_too_deep_is_refused() -> None:

@@ -118,6 +118,27 @@ def test_every_operation_has_a_name_and_every_row_is_described() -> None:
     assert [row for row in ROWS if f"- {row}: " not in text] == []
 
 
+def texts(node: Any, *place: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every summary and description with its place, except those of settings, which ``--help`` shows too."""
+    if isinstance(node, dict):
+        for name, inner in node.items():
+            if name in ("summary", "description") and isinstance(inner, str) and "WorldSettings" not in place:
+                yield (*place, name), inner
+            yield from texts(inner, *place, name)
+    elif isinstance(node, list):
+        for number, inner in enumerate(node):
+            yield from texts(inner, *place, str(number))
+
+
+def test_what_it_says_is_whole_sentences() -> None:
+    """A summary is a line that begins with a capital; a description ends as a sentence does."""
+    for place, text in texts(description()):
+        is_good = re.fullmatch(r"[A-Z].*[a-z`]", text) if place[-1] == "summary" else not text or re.search(r"[.:]\Z", text)
+        assert is_good, (place, text)
+    answers = {text for place, text in texts(description()) if "responses" in place}
+    assert answers >= {"It was made.", "It was done."}
+
+
 TEXTS: dict[str, tuple[Response, ...]] = {  # the refusals whose texts the description lists
     "Mattermost400": (go.BAD_REQUEST,),
     "MattermostSet400": (mattermost.NOT_JSON, go.BAD_REQUEST),

@@ -61,12 +61,12 @@ def test_every_test_has_a_world_of_its_own(pytester: pytest.Pytester) -> None:
             assert mine.text == '"v"' and len(kvfake.journal) == 1
             SEEN.append((kvfake.url, kvfake.mattermost.token, kvfake.persist.token))
 
-        @pytest.mark.kvfake(strict=True, profile="plugin-1.2")
+        @pytest.mark.kvfake(strict=False, profile="plugin-1.2")
         def test_also_in_its_settings(kvfake):
-            assert requests.get(kvfake.mattermost.url_for("k"), headers={"Authorization": "Bearer mine"}).status_code == 401
+            assert requests.get(kvfake.mattermost.url_for("k"), headers={"Authorization": "Bearer mine"}).status_code == 200
 
         def test_what_another_set_does_not_stay(kvfake):
-            assert requests.get(kvfake.mattermost.url_for("k"), headers={"Authorization": "Bearer mine"}).status_code == 200
+            assert requests.get(kvfake.mattermost.url_for("k"), headers={"Authorization": "Bearer mine"}).status_code == 401
 
         def test_on_one_server():
             for column in zip(*SEEN):
@@ -105,12 +105,12 @@ def test_a_second_double_in_a_test(pytester: pytest.Pytester) -> None:
         import pytest, requests
 
         def test_two(kvfake, kvfake_factory):
-            with kvfake_factory(strict=True) as other:
+            with kvfake_factory(strict=False) as other:
                 kvfake.mattermost["k"] = 1
                 assert "k" not in other.mattermost and other.url != kvfake.url
                 strange = {"Authorization": "Bearer strange"}
-                assert requests.get(other.mattermost.url_for("k"), headers=strange).status_code == 401
-                assert requests.get(kvfake.mattermost.url_for("k"), headers=strange).status_code == 200
+                assert requests.get(other.mattermost.url_for("k"), headers=strange).status_code == 200
+                assert requests.get(kvfake.mattermost.url_for("k"), headers=strange).status_code == 401
             assert requests.get(other.mattermost.url_for("k"), headers=other.mattermost.headers).status_code == 410
 
         def test_wrong_settings_say_what_is_possible(kvfake_factory):
@@ -404,15 +404,15 @@ def shown(pytester: pytest.Pytester, *args: str) -> str:
 
 
 def test_each_source_wins_over_the_next(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Marker, flag, environment, ``kvfake_settings``, ini option, default."""
+    """Marker, flag, environment, ``kvfake_settings``, ini option, default, which is to be strict."""
     pytester.makepyfile(SHOW)
-    assert shown(pytester) == "documented False ()"
+    assert shown(pytester) == "documented True ()"
     ini = (
         INI
-        + "    kvfake_profile = plugin-1.2\n    kvfake_strict = yes\n    kvfake_token =\n        a=app/bot\n        b=project:p\n"
+        + "    kvfake_profile = plugin-1.2\n    kvfake_strict = no\n    kvfake_token =\n        a=app/bot\n        b=project:p\n"
     )
     pytester.makefile(".ini", pytest=ini)
-    assert shown(pytester) == "plugin-1.2 True ('a=app/bot', 'b=project:p')"
+    assert shown(pytester) == "plugin-1.2 False ('a=app/bot', 'b=project:p')"
     pytester.makeconftest("""
         import pytest
 
@@ -420,14 +420,16 @@ def test_each_source_wins_over_the_next(pytester: pytest.Pytester, monkeypatch: 
         def kvfake_settings():
             return {"profile": "documented", "token": {"c": "/user"}}
     """)
-    assert shown(pytester) == "documented True ('c=/user',)"
+    assert shown(pytester) == "documented False ('c=/user',)"
     monkeypatch.setenv("KVFAKE_PROFILE", "plugin-1.2")
     monkeypatch.setenv("KVFAKE_TOKEN", "d=app/bot e=app/user")
-    assert shown(pytester) == "plugin-1.2 True ('d=app/bot', 'e=app/user')"
-    flags = ["--kvfake-profile=documented", "--no-kvfake-strict", "--kvfake-token", "f=a/b", "--kvfake-token", "g=a/b"]
-    assert shown(pytester, *flags) == "documented False ('f=a/b', 'g=a/b')"
-    pytester.makepyfile(SHOW.replace("def test_", "@pytest.mark.kvfake(strict=True, token=['h=a/b'])\n    def test_"))
-    assert shown(pytester, *flags) == "documented True ('h=a/b',)"
+    assert shown(pytester) == "plugin-1.2 False ('d=app/bot', 'e=app/user')"
+    flags = ["--kvfake-profile=documented", "--kvfake-strict", "--kvfake-token", "f=a/b", "--kvfake-token", "g=a/b"]
+    assert shown(pytester, *flags) == "documented True ('f=a/b', 'g=a/b')"
+    assert shown(pytester, *flags, "--kvfake-no-strict") == "documented False ('f=a/b', 'g=a/b')"
+    assert shown(pytester, *flags, "--no-kvfake-strict") == "documented False ('f=a/b', 'g=a/b')"
+    pytester.makepyfile(SHOW.replace("def test_", "@pytest.mark.kvfake(strict=False, token=['h=a/b'])\n    def test_"))
+    assert shown(pytester, *flags) == "documented False ('h=a/b',)"
 
 
 def test_the_closest_marker_wins(pytester: pytest.Pytester) -> None:
@@ -436,16 +438,16 @@ def test_the_closest_marker_wins(pytester: pytest.Pytester) -> None:
     pytestmark = pytest.mark.kvfake(profile="plugin-1.2", token=["m=a/b"])
 
     def test_module(kvfake):
-        assert settings_of(kvfake) == ("plugin-1.2", False, ("m=a/b",))
+        assert settings_of(kvfake) == ("plugin-1.2", True, ("m=a/b",))
 
-    @pytest.mark.kvfake(strict=True, token=["c=a/b"])
+    @pytest.mark.kvfake(strict=False, token=["c=a/b"])
     class TestClass:
         def test_class(self, kvfake):
-            assert settings_of(kvfake) == ("plugin-1.2", True, ("c=a/b",))
+            assert settings_of(kvfake) == ("plugin-1.2", False, ("c=a/b",))
 
-        @pytest.mark.kvfake(profile="documented", strict=False)
+        @pytest.mark.kvfake(profile="documented", strict=True)
         def test_test(self, kvfake):
-            assert settings_of(kvfake) == ("documented", False, ("c=a/b",))
+            assert settings_of(kvfake) == ("documented", True, ("c=a/b",))
     """)  # fmt: skip
     run(pytester, "-k", "not show", "--strict-markers").assert_outcomes(passed=3, deselected=1)
 
@@ -462,7 +464,7 @@ def test_the_closest_marker_wins(pytester: pytest.Pytester) -> None:
             "'port' is not a setting here; there are: profile, strict, token, mattermost_missing, ",
         ),
         ("profile='newest'", "profile: expected one of documented, plugin-1.2, got 'newest'"),
-        ("token=['x']", "token: 'x' is not TOKEN=OWNER, such as my-token=app/bot or my-token=project:project"),
+        ("token=['x']", "token: a text of 1 character is not TOKEN=OWNER, such as my-token=app/bot or my-token=project:project"),
         (
             "'plugin-1.2'",
             "takes settings by name (profile, strict, token, mattermost_missing, ",
@@ -483,7 +485,7 @@ def test_a_wrong_marker_is_an_error_that_says_what_is_possible(pytester: pytest.
     ("args", "variable", "words"),
     [
         (["--kvfake-profile=x"], "", "kvfake: --kvfake-profile: expected one of documented, plugin-1.2, got 'x'"),
-        (["--kvfake-token=x"], "", "kvfake: --kvfake-token: 'x' is not TOKEN=OWNER"),
+        (["--kvfake-token=x"], "", "kvfake: --kvfake-token: a text of 1 character is not TOKEN=OWNER"),
         ([], "KVFAKE_STRICT", "kvfake: KVFAKE_STRICT: expected one of 1, true, yes, on, 0, false, no, off, got 'x'"),
         (
             ["-o", "kvfake_mattermost_missing=x"],
@@ -539,7 +541,8 @@ def test_pytest_shows_options_markers_and_fixtures(pytester: pytest.Pytester) ->
     run(pytester, "--help").stdout.fnmatch_lines([
         "a double of the Mattermost Apps key-value store and of Beep Boop Persist:",
         "*--kvfake-profile=documented|plugin-1.2",
-        "*--kvfake-strict, --no-kvfake-strict",
+        "*--kvfake-strict*refuse a token*",
+        "*--kvfake-no-strict, --no-kvfake-strict",
         "*--kvfake-token=TOKEN=OWNER",
         "*--kvfake-mattermost-missing=object|null|404",
         "*kvfake_profile (string):*",
@@ -589,15 +592,17 @@ def test_a_failing_test_shows_its_requests(pytester: pytest.Pytester, workers: t
         leave(kvfake)
         raise AssertionError
     """)  # fmt: skip
-    result = run(pytester, "--kvfake-strict", "--tb=short", *workers)
+    result = run(pytester, "--tb=short", *workers)
     result.assert_outcomes(failed=1)
     section = section_of(result)
     kv, persist = "/plugins/com.mattermost.apps/api/v1/kv", "/api/v1/persist/kv"
     assert [line for line in section if not line.startswith("    ")] == [
         "refused or unmatched:",
         f"  GET {kv}/name by no token: 401",
-        f"  GET {kv}/name by a token that is not known: 401",
+        f"  GET {kv}/name by a token that is not known (Bearer a-to...): 401",
         "  GET /api/v4/posts by no token: 404",
+        "mattermost refused a token that it does not know: give the app kvfake.mattermost.token, or name its own with token= or "
+        "--kvfake-token TOKEN=OWNER (strict=False accepts any)",
         "asked of no double (an address without /~ID, no token of a double):",
         "  GET /api/v4/users by no token: 404",
         "8 exchanges:",
@@ -605,7 +610,7 @@ def test_a_failing_test_shows_its_requests(pytester: pytest.Pytester, workers: t
         f"  PUT {persist}/k by project: 200",
         f"  GET {persist}/absent by project: 404",
         f"  GET {kv}/name by no token: 401",
-        f"  GET {kv}/name by a token that is not known: 401",
+        f"  GET {kv}/name by a token that is not known (Bearer a-to...): 401",
         f"  GET {kv}/name?access_token=... by app/bot: 200",
         f"  GET {kv}/name by app/bot: 200",
         "  GET /api/v4/posts by no token: 404",
@@ -617,10 +622,152 @@ def test_a_failing_test_shows_its_requests(pytester: pytest.Pytester, workers: t
         assert secret not in text_of(result)
 
 
+WRONG_TOKEN = """
+    import kvfake as library
+    import pytest, requests
+
+    def ask(double, token="a-wrong-token"):
+        bearer = {"Authorization": f"Bearer {token}"}
+        return [requests.get(service.url_for("k"), headers=bearer).status_code for service in (double.mattermost, double.persist)]
+"""
+
+
+def test_a_wrong_token_fails_the_test_and_the_report_says_which(pytester: pytest.Pytester) -> None:
+    """It gets the 401 of the services, from every double. The report shows its beginning, and says what to use."""
+    pytester.makepyfile(WRONG_TOKEN + """
+    def test_it(kvfake):
+        assert ask(kvfake) == [200, 404]
+
+    def test_a_double_of_the_factory(kvfake_factory):
+        assert ask(kvfake_factory(profile="plugin-1.2")) == [401, 401]
+
+    def test_named(kvfake):
+        kvfake.token("a-wrong-token", "app/bot")
+        assert ask(kvfake) == [200, 401]
+    """)  # fmt: skip
+    result = run(pytester)
+    result.assert_outcomes(failed=1, passed=2)
+    section = section_of(result)
+    assert section[1] == "  GET /plugins/com.mattermost.apps/api/v1/kv/k by a token that is not known (Bearer a-wr...): 401"
+    for service in ("mattermost", "persist"):
+        assert (
+            f"{service} refused a token that it does not know: give the app kvfake.{service}.token, or name its own with "
+            "token= or --kvfake-token TOKEN=OWNER (strict=False accepts any)"
+        ) in section
+
+
+def test_the_report_says_where_an_unknown_token_was(pytester: pytest.Pytester) -> None:
+    """In a cookie or in the query it is hidden whole. A request without a token gets no advice."""
+    pytester.makepyfile("""
+        import requests
+
+        def test_it(kvfake):
+            url = kvfake.mattermost.url_for("k")
+            requests.get(url, headers={"Cookie": "MMAUTHTOKEN=a-wrong-token"})
+            requests.get(url + "?access_token=a-wrong-token")
+            assert not kvfake.journal
+
+        def test_without(kvfake):
+            requests.get(kvfake.mattermost.url_for("k"))
+            assert not kvfake.journal
+    """)
+    with_token, without = (run(pytester, "-k", name) for name in ("test_it", "test_without"))
+    lines = section_of(with_token)
+    assert [line.partition(" by ")[2] for line in lines if " by " in line][:2] == [
+        "a token that is not known (a cookie): 401",
+        "a token that is not known (access_token): 401",
+    ]
+    assert "a-wrong-token" not in "".join(lines)
+    assert "refused a token" in "".join(lines)
+    assert "refused a token" not in "".join(section_of(without))
+
+
+@pytest.mark.parametrize("way", ["flag", "variable", "ini", "fixture", "marker"])
+def test_a_suite_can_accept_any_token(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """By each form of the setting. Where one was accepted a warning names the row: the real services would have refused it."""
+    pytester.makepyfile(WRONG_TOKEN + f"""
+    @pytest.mark.kvfake({"strict=False" if way == "marker" else ""})
+    def test_it(kvfake):
+        assert ask(kvfake) == [200, 404]
+        assert [exchange.rows for exchange in kvfake.journal] == [("M11",), ("P14",)]
+    """)  # fmt: skip
+    if way == "variable":
+        monkeypatch.setenv("KVFAKE_STRICT", "0")
+    if way == "ini":
+        pytester.makefile(".ini", pytest=INI + "    kvfake_strict = no\n")
+    if way == "fixture":
+        pytester.makeconftest('import pytest\n@pytest.fixture(scope="session")\ndef kvfake_settings(): return {"strict": False}')
+    result = run(pytester, *(["--kvfake-no-strict"] if way == "flag" else []))
+    result.assert_outcomes(passed=1, warnings=2)
+    text = "GET /plugins/com.mattermost.apps/api/v1/kv/k had an unknown token, which the service would have refused"
+    assert f"FidelityWarning: M11: {text}" in text_of(result)
+    assert "FidelityWarning: P14: GET /api/v1/persist/kv/k had an unknown token" in text_of(result)
+
+
+def test_a_double_is_in_the_reports_of_the_tests_that_made_or_asked_it(pytester: pytest.Pytester) -> None:
+    """And in no other, also where only its mappings were used before."""
+    pytester.makepyfile("""
+        import pytest, requests
+
+        @pytest.fixture(scope="module")
+        def shared(kvfake_factory):
+            double = kvfake_factory()
+            double.mattermost["name"] = "Ada"
+            return double
+
+        def test_makes(shared):
+            assert shared.mattermost["name"] == "Eve"
+
+        def test_another():
+            assert False
+
+        def test_asks(shared):
+            requests.get(shared.mattermost.url_for("name"), headers=shared.mattermost.headers)
+            assert False
+    """)
+    assert "mattermost of app/bot holds 1: name" in section_of(run(pytester, "-k", "makes"))
+    result = run(pytester)
+    result.assert_outcomes(failed=3)
+    reports = text_of(result).partition("= FAILURES =")[2].split("___ test_")
+    assert ["holds 1: name" in report for report in reports[1:]] == [True, False, True]
+
+
+def test_the_double_of_a_wrong_fault_marker_ends(pytester: pytest.Pytester) -> None:
+    """Its world is not there for the next test, nor in its report."""
+    pytester.makepyfile("""
+        import pytest, requests
+
+        @pytest.mark.kvfake_fault(status="soon")
+        def test_wrong(kvfake):
+            pass
+
+        def test_next(kvfake):
+            worlds = requests.get(kvfake.url.partition("/~")[0] + "/_kvfake/worlds").json()["worlds"]
+            assert [world["address"] for world in worlds[1:]] == [kvfake.url]
+    """)
+    run(pytester).assert_outcomes(errors=1, passed=1)
+
+
+def test_a_report_is_of_one_test(pytester: pytest.Pytester) -> None:
+    """What an earlier test asked, of its double or of none, is not in it."""
+    pytester.makepyfile(TALK + """
+    def test_first(kvfake):
+        talk(kvfake)
+
+    def test_second(kvfake):
+        requests.get(kvfake.url + "/api/v4/teams")
+        raise AssertionError
+    """)  # fmt: skip
+    result = run(pytester, "-p", "no:randomly", "--tb=short")
+    result.assert_outcomes(passed=1, failed=1)
+    asked = [line for line in section_of(result) if line.startswith(("  GET ", "  PUT "))]
+    assert asked == ["  GET /api/v4/teams by no token: 404"] * 2
+
+
 def test_a_passing_test_prints_nothing(pytester: pytest.Pytester) -> None:
     """Not even when everything is shown."""
     pytester.makepyfile(TALK + "\n    def test_it(kvfake):\n        talk(kvfake)")
-    result = run(pytester, "-rA", "--kvfake-strict")
+    result = run(pytester, "-rA")
     result.assert_outcomes(passed=1)
     assert "refused" not in text_of(result)
     assert "/~" not in text_of(result)
@@ -689,7 +836,7 @@ def test_a_fidelity_warning_comes_once_for_each_row_and_test(pytester: pytest.Py
         assert text_of(result).count(f"::{test}\n") == 2
     strict = run(pytester, "-W", "error::kvfake.FidelityWarning")
     strict.assert_outcomes(failed=2)
-    assert text_of(strict).count("[kinder than the plugin: M15]") == 2
+    assert text_of(strict).count("[kinder than the service: M15]") == 2
     run(pytester, "-W", "error::kvfake.FidelityWarning", "--kvfake-profile=plugin-1.2").assert_outcomes(passed=2)
     ignoring = run(pytester, "-W", "ignore::kvfake.FidelityWarning")
     assert "FidelityWarning: M" not in text_of(ignoring)

@@ -18,9 +18,9 @@ import kvfake
 from kvfake.cli import main
 from kvfake.contract import recording
 from kvfake.contract.recording import RecordingWriter, redacted
-from kvfake.contract.redaction import LABEL, Redactor, shortened
 from kvfake.double import Double
 from kvfake.services.messages import Request, Response
+from kvfake.world.redaction import Redactor, label, shortened
 from tests.support.process import Running, asked
 from tests.support.process import kvfake as run_kvfake
 from tests.support.recordings import KV, lines_of, standing_before
@@ -210,7 +210,11 @@ def test_everything_is_passed_on(real: Double, url: str, file: Path) -> None:
         "m",
     )
     (exchange,) = real.journal
-    assert (exchange.method, exchange.path, exchange.request.json()["password"]) == ("POST", "/api/v4/users/login?a=b", "secret")
+    assert (exchange.method, exchange.path, exchange.request.json()) == (
+        "POST",
+        "/api/v4/users/login?a=b",
+        {"login_id": "ada", "password": "..."},
+    )
     assert exchange.request.headers["x-sent"] == "s"
     assert lines_of(file) == [{"number": 1, "method": "POST", "target": "/api/v4/users/login", "status": 201, "beside": True}]
 
@@ -477,7 +481,7 @@ def test_a_text_is_shortened_to_what_can_be_shown() -> None:
 def test_a_token_of_a_few_letters(tmp_path: Path) -> None:
     """Is hidden where it says who asks; its letters may stand elsewhere."""
     request = Request("PUT", f"{KV}/ab?access_token=ab".encode(), {b"authorization": b"Bearer ab"}, b'"ab"')
-    exchange = redacted(1, request, Response(200), Redactor(replacement=LABEL))
+    exchange = redacted(1, request, Response(200), Redactor(replacement=label))
     assert exchange.request == Request(
         "PUT", f"{KV}/ab?access_token=<token 1>".encode(), {b"authorization": b"Bearer <token 1>"}, b'"ab"'
     )
@@ -485,7 +489,7 @@ def test_a_token_of_a_few_letters(tmp_path: Path) -> None:
 
 def test_a_token_that_reads_like_a_part_of_a_label(tmp_path: Path) -> None:
     """It changes no other label; and what is a label already stays one."""
-    redactor = Redactor(replacement=LABEL)
+    redactor = Redactor(replacement=label)
     for number, token in enumerate((b"first-token", b"token", b"<token 1>"), 1):
         request = Request("PUT", KV.encode() + b"/k", {b"authorization": b"Bearer " + token}, b"1 first-token")
         exchange = redacted(number, request, Response(200), redactor)

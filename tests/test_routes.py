@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
+from wsgiref.validate import validator
 
 import pytest
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
@@ -135,6 +136,26 @@ def test_a_pattern_for_everything_leaves_the_stores_alone(door: str) -> None:
 
 
 STORES = "belongs to kvfake; faults.add(body=...) changes what a store answers"
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_an_answer_to_head_may_say_a_length(door: str) -> None:
+    """That of the body that a GET would bring. Of a mounted application likewise."""
+
+    def application(environ: dict[str, Any], start: Any) -> list[bytes]:
+        start("200 OK", [("Content-Length", "77")])
+        return [b""]
+
+    with opened(door) as one:
+        one.double.respond("HEAD", "/file", headers={"content-length": "1000"})
+        one.double.mount("/app", application)
+        for path, length in (("/file", "1000"), ("/app/x", "77")):
+            reply = one.send("HEAD", path)
+            assert (reply.status, reply.body) == (200, b"")
+            assert [value for name, value in reply.headers.items() if name.lower() == "content-length"] == [length]
+        assert one.send("GET", "/app/x").headers.get("Content-Length", "0") == "0"
+
+
 HEADERS = "headers: expected a name, and a value of Latin-1 on one line, got"
 PATHS = "path: expected one that begins with / and has no query, got"
 
@@ -169,6 +190,9 @@ PATHS = "path: expected one that begins with / and has no query, got"
         ("GET", "/a", {"headers": {"X": "y\r\nZ: z"}}, f"{HEADERS} 'X': 'y\\r\\nZ: z'"),
         ("GET", "/a", {"headers": {"X": "\u20ac"}}, f"{HEADERS} 'X': '\u20ac'"),
         ("GET", "/a", {"headers": {"X": 1}}, f"{HEADERS} 'X': 1"),
+        ("HEAD", "/a", {"headers": {"Content-Length": "-1"}}, "headers: Content-Length says how a message ends"),
+        ("HEAD", "/a", {"headers": {"Content-Length": "1"}, "body": "x"}, "headers: Content-Length says how a message ends"),
+        ("HEAD", "/a", {"headers": {"Connection": "close"}}, "headers: Connection says how a message ends"),
         ("GET", "/a", {"headers": {5: "x"}}, f"{HEADERS} 5: 'x'"),
         (
             "GET",
@@ -342,6 +366,31 @@ def test_a_mount_that_is_not_possible_is_refused(path: Any, app: Any, words: str
     with pytest.raises(ValueError, match=re.escape(words)):
         double.mount(path, app)
     assert double._world.routes.mounts == {}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_an_application_gets_what_wsgi_promises(door: str) -> None:
+    """PEP 3333, as the standard library checks it, and no more of a server than there is."""
+    seen: dict[str, Any] = {}
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        seen.update(environ)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [environ["wsgi.input"].read(5)]
+
+    with opened(door) as one:
+        one.double.mount("/api", validator(application))
+        assert one.send("POST", "/api/x?y", {"X-Two": "2"}, b"hello").text == "hello"
+    told = {
+        name: value for name, value in seen.items() if name not in ("wsgi.input", "wsgi.errors") and not name.startswith("HTTP_")
+    }
+    assert told == {
+        "REQUEST_METHOD": "POST", "SCRIPT_NAME": "/api", "PATH_INFO": "/x", "QUERY_STRING": "y", "CONTENT_LENGTH": "5",
+        "CONTENT_TYPE": seen["CONTENT_TYPE"], "SERVER_NAME": "localhost", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.multithread": True, "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }  # fmt: skip
+    assert seen["HTTP_X_TWO"] == "2"
 
 
 def raising(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

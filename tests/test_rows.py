@@ -295,6 +295,14 @@ def test_an_error_says_what_is_wrong_and_what_was_expected(door: str) -> None:
         assert persist(asked, "GET", "/kv").json() == []
 
 
+def test_a_body_may_hold_a_hundred_objects_and_arrays() -> None:
+    """Those in strings do not count, and fields that are not kept do."""
+    with opened("site", token=TOKENS) as asked:
+        for count, status in ((100, 200), (101, 400)):
+            body = b'{"value":"[[{{","more":[' + b",".join([b"{}"] * (count - 2)) + b"]}"
+            assert persist(asked, "PUT", "/kv/key", body).status == status
+
+
 @pytest.mark.shows("P14")
 @every_door
 def test_a_method_that_is_not_allowed_gets_the_allowed_ones(door: str) -> None:

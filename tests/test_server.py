@@ -6,6 +6,8 @@ import errno
 import select
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ from kvfake.http.server import Server
 from kvfake.services.messages import Job, Request, Response
 from tests.support.doors import serving
 from tests.support.missing import unavailable
-from tests.support.process import PATIENCE_SECONDS
+from tests.support.process import PATIENCE_SECONDS, ROOT, environment
 from tests.support.wire import Wire, request_bytes
 
 LIST = request_bytes("GET", "/persist/kv", {"Authorization": "Bearer t"})
@@ -167,9 +169,8 @@ def test_a_socket_that_turns_out_to_have_no_bytes(double: Double) -> None:
         assert wire.ask(LIST).status == 200
 
 
-def test_an_endless_request_is_cut_off(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After it was answered, it has so many seconds."""
-    monkeypatch.setattr(server_module, "_LINGER_SECONDS", 0.1)
+def test_an_endless_request_is_cut_off(double: Double) -> None:
+    """A client that goes on sending after its answer has two seconds to read it."""
     with Wire(port_of(double)) as wire:
         wire.send(b"nonsense\r\n\r\n")
         assert wire.reply().status == 400
@@ -183,6 +184,27 @@ def test_an_endless_request_is_cut_off(double: Double, monkeypatch: pytest.Monke
             return False
 
         assert until(speak)
+
+
+NEVER_CLOSED = """
+import socket, threading, kvfake
+double, has_begun = kvfake.start(), threading.Event()
+double.faults.add(before=lambda: (has_begun.set(), threading.Event().wait()))
+client = socket.create_connection(("127.0.0.1", double.server.port))
+path = double.mattermost.url_for("key").removeprefix(double.url)
+client.sendall(f"GET {path} HTTP/1.1\\r\\nHost: x\\r\\nAuthorization: Bearer {double.mattermost.token}\\r\\n\\r\\n".encode())
+assert has_begun.wait(10)
+print("the end of the script")
+"""
+
+
+def test_a_script_that_never_closes_its_double_ends() -> None:
+    """Neither the thread of the server nor that of a job keeps the process."""
+    done = subprocess.run(
+        [sys.executable, "-c", NEVER_CLOSED],
+        env=environment({}), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "the end of the script\n", "")
 
 
 def test_idle_connections_are_closed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

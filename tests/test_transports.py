@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from http.cookies import SimpleCookie
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,6 +27,7 @@ from kvfake.double import Double
 from kvfake.services.mattermost import KV
 from kvfake.services.persist import API
 from tests.support.doors import CLIENT_DOORS, TOKENS, AsyncHttpxDoor, HttpxDoor, RequestsDoor, reply_of
+from tests.support.process import PATIENCE_SECONDS, ROOT, environment
 from tests.support.troubled import SEVERS
 from tests.support.wire import Reply
 from tests.test_server import until
@@ -111,8 +115,9 @@ def ask(door: ClientDoor, method: str, path: str, **how: Any) -> Reply:
 
 
 def whole(reply: Reply) -> tuple[int, str, list[tuple[str, str]], bytes]:
-    """Everything, but for what ends a connection: there is none here."""
-    return reply.status, reply.reason, [header for header in reply.headers.items() if header[0] != "Connection"], reply.body
+    """Everything, but for what ends a connection, as there is none here, and the date, as it may be another second."""
+    headers = [header for header in reply.headers.items() if header[0] not in ("Connection", "Date")]
+    return reply.status, reply.reason, headers, reply.body
 
 
 def recorded(double: Double) -> list[Any]:
@@ -599,7 +604,7 @@ def test_routes_and_mounts(door: ClientDoor) -> None:
     created = request(door, "POST", door.double.url + "/api/v4/posts")
     assert (created.status_code, created.json(), created.headers["X"]) == (201, {"id": "p"}, "é")
     deleted = request(door, "DELETE", door.double.url + "/api/v4/posts/p")
-    assert (deleted.status_code, deleted.content, len(deleted.headers)) == (204, b"", 0)
+    assert (deleted.status_code, deleted.content, [name.lower() for name in deleted.headers]) == (204, b"", ["date"])
     assert text(door, door.double.url + "/app/there?x", "PUT", json=[1]).replace(" ", "") == "hello/there[1]"
     assert text(door, door.double.url + "/again") == "hello  hello /x "
     assert request(door, "HEAD", door.double.url + "/app").content == b""
@@ -710,6 +715,30 @@ async def test_a_severed_response_on_every_event_loop(sever: str) -> None:
         assert (await client.get(double.mattermost.url_for("k"), headers=double.mattermost.headers)).json() == {}
 
 
+NEVER_RETURNS = """
+import threading, httpx, requests, kvfake
+double = kvfake.Double()
+double.faults.add(before=threading.Event().wait, times=None)
+url, headers = double.mattermost.url_for("key"), double.mattermost.headers
+session = requests.Session()
+session.mount(double.url, double.requests_adapter())
+for client, error in ((httpx.Client(transport=double.httpx_transport()), httpx.TimeoutException), (session, requests.Timeout)):
+    try:
+        client.get(url, headers=headers, timeout=0.05)
+    except error:
+        print("timed out")
+"""
+
+
+def test_a_function_that_never_returns_does_not_keep_the_process() -> None:
+    """The client has given up, the script is at its end: it ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", NEVER_RETURNS],
+        env=environment({}), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "timed out\ntimed out\n", "")
+
+
 def test_many_threads(door: ClientDoor) -> None:
     """One client, used by many at once, some of whose answers are late."""
     door.double.faults.add(delay=0.01, every=3, times=None)
@@ -724,3 +753,48 @@ def test_many_threads(door: ClientDoor) -> None:
     for thread in threads:
         thread.join()
     assert door.double.persist == {f"{number}": f"{number}" for number in range(20)}
+
+
+# ------------------------------------------------------------------------------------------------------- heads of the answers
+
+
+def reason_of(response: Any) -> str:
+    return str(response.reason if isinstance(response, requests.Response) else response.reason_phrase)
+
+
+def test_the_words_of_a_status(door: ClientDoor) -> None:
+    """Those that a server sends, and not what the client calls the status; also of one that has no name, and of a late answer."""
+    url = f"{door.double.url}/there"
+    for status, words_of_it in ((201, "Created"), (299, "Unknown"), (422, "Unprocessable Entity")):
+        door.double.respond("GET", "/there", status)
+        assert reason_of(request(door, "GET", url)) == words_of_it
+    door.double.faults.add(status=599, delay=0.01)
+    late = request(door, "GET", f"{door.double.url}{KV}/k", headers=door.double.mattermost.headers)
+    assert (late.status_code, reason_of(late)) == (599, "Unknown")
+
+
+def test_the_date_of_an_answer(door: ClientDoor) -> None:
+    """Each has one, the machine's, whatever a test does to the world's clock; one that an answer brings along stays."""
+    door.double.clock.freeze()
+    door.double.clock.move_to("2016-09-09T23:16:43Z")
+    door.double.faults.add(delay=0.01, after=1)
+    for _ in range(2):
+        sent = request(door, "GET", f"{door.double.url}{KV}/k", headers=door.double.mattermost.headers).headers["Date"]
+        assert abs(parsedate_to_datetime(sent).timestamp() - time.time()) < ENOUGH
+    door.double.respond("GET", "/there", headers={"date": "Thu, 01 Jan 1970 00:00:00 GMT"})
+    assert request(door, "GET", f"{door.double.url}/there").headers["Date"] == "Thu, 01 Jan 1970 00:00:00 GMT"
+
+
+def test_the_length_of_an_answer_to_head(door: ClientDoor) -> None:
+    """Of what a GET would bring, where an answer says it."""
+    door.double.respond("HEAD", "/there", headers={"Content-Length": "1000"})
+    answered = request(door, "HEAD", f"{door.double.url}/there")
+    assert (answered.headers["Content-Length"], answered.content) == ("1000", b"")
+
+
+@pytest.mark.parametrize("client", ["httpx", "httpx async"])
+def test_a_token_in_the_second_line_of_cookies(door: ClientDoor) -> None:
+    """Both lines are one header."""
+    double = kvfake.Double(strict=True)
+    cookies = [("Cookie", "a=b"), ("Cookie", f"MMAUTHTOKEN={double.mattermost.token}")]
+    assert request(CLIENT_DOORS[door.name](double), "GET", f"{double.url}{KV}/k", headers=cookies).status_code == 200

@@ -110,7 +110,8 @@ def test_a_value_of_somebody_below_a_prefix(double: kvfake.Double, told: Any) ->
     assert told("set", *where, "name", "[1, 2]") == (0, b"")
     assert double.mattermost.as_user("ada").with_prefix("p").raw["name"] == b"[1, 2]"
     assert told("get", *where, "name") == (0, b"[1, 2]")
-    assert told("get", "name") == (1, b"mattermost has no 'name' of app/bot")
+    elsewhere = b"app/ada below the prefix 'p' has one: kvfake get --owner app/ada --prefix p name"
+    assert told("get", "name") == (1, b"mattermost has no 'name' of app/bot; " + elsewhere)
     assert told("del", *where, "name", "age") == (1, b"mattermost has no 'age' of app/ada below the prefix 'p'")
     assert told("get", *where, "name") == (1, b"mattermost has no 'name' of app/ada below the prefix 'p'")
 
@@ -123,8 +124,71 @@ def test_a_string_of_persist(double: kvfake.Double, told: Any) -> None:
     assert told("set", "--service", "persist", "--owner", "other", "name", "") == (0, b"")
     assert told("get", "--service", "persist", "--owner", "other", "name") == (0, b"")
     assert dict(double.persist.project("other")) == {"name": ""}
-    assert told("del", "--service", "persist", "name", "age") == (1, b"persist has no 'name', no 'age' of project")
+    assert told("del", "--service", "persist", "name", "age") == (
+        1,
+        b"persist has no 'name', no 'age' of project; other has one: kvfake get --service persist --owner other name",
+    )
     assert told("del", "--service", "persist", "--owner", "other", "name") == (0, b"")
+
+
+def test_the_values_of_a_token(double: kvfake.Double, told: Any) -> None:
+    """Of its owner: a stranger's too, and those of a world that the server knows by the token."""
+    asked(double.mattermost.url_for("user"), "PUT", 1, {"Authorization": "Bearer my-bot"})
+    asked(double.persist.url_for("user"), "PUT", {"value": "v"}, {"Authorization": "Bearer my-bot"})
+    as_token = ("--as-token", "my-bot")
+    owner = double.journal[0].owner
+    assert told("get", *as_token, "user") == (0, b"1")
+    assert told("set", *as_token, "user", "2") == (0, b"")
+    assert double.mattermost.as_owner(str(owner)) == {"user": 2}
+    line = f"{owner}\t\tuser\n"
+    assert told("ls", *as_token) == (0, f"mattermost\t{line}persist\t{line}".encode())
+    assert told("ls", *as_token, "--service", "persist") == (0, f"persist\t{line}".encode())
+    assert told("ls", *as_token, "--prefix", "p") == (0, b"")
+    assert told("del", *as_token, "--service", "persist", "user") == (0, b"")
+    assert dict(double.persist.project(str(owner))) == {}
+    world = asked(double.url + "/_kvfake/worlds", "POST").json()
+    assert told("set", "--as-token", world["tokens"]["mattermost"], "name", "3") == (0, b"")
+    assert asked(world["address"] + "/_kvfake/data").json()["mattermost"] == {"app/bot": {"": {"name": 3}}}
+    _, error = told("get", "--as-token", world["tokens"]["mattermost"], "--prefix", "p", "name")
+    assert error.decode().endswith(f"; app/bot has one: kvfake get --url '{world['address']}' name")
+
+
+def test_a_token_that_a_service_does_not_know(double: kvfake.Double, told: Any) -> None:
+    """The service is named, as a project's token is none of Mattermost's."""
+    token = ("--as-token", double.persist.token)
+    assert told("get", *token, "name") == (1, b"mattermost does not know that token")
+    assert told("set", *token, "name", "1") == (1, b"mattermost does not know that token")
+    assert told("ls", *token, "--service", "mattermost") == (1, b"mattermost does not know that token")
+    assert told("ls", *token) == (0, b"")
+    with kvfake.start(strict=True) as strict:
+        assert told("ls", "--url", strict.url, "--as-token", "my-bot") == (1, b"the server does not know that token")
+
+
+def test_where_else_a_key_lies(double: kvfake.Double, told: Any) -> None:
+    """Where a key is not there, the error has the command that shows one of that name: another owner's, or the other service's."""
+    asked(double.mattermost.url_for("user"), "PUT", 1, {"Authorization": "Bearer my-bot"})
+    owner = str(double.journal[0].owner)
+    has_one = f"mattermost has no 'user' of app/bot; {owner} has one"
+    assert told("get", "user") == (1, f"{has_one}: kvfake get --owner {owner} user".encode())
+    double.persist["user"] = "v"
+    assert told("del", "user") == (1, f"{has_one} (1 more: kvfake ls): kvfake get --owner {owner} user".encode())
+    double.persist["-a key"] = "v"
+    assert told("get", "--", "-a key") == (
+        1, b"mattermost has no '-a key' of app/bot; persist: project has one: kvfake get --service persist -- '-a key'"
+    )  # fmt: skip
+
+
+def test_an_owner_or_a_token() -> None:
+    """Not both."""
+    with pytest.raises(SystemExit) as end:
+        main(["get", "--owner", "app/bot", "--as-token", "t", "name"])
+    assert end.value.code == 2
+
+
+def test_a_server_that_is_no_kvfake_knows_no_owner(told: Any) -> None:
+    """As one that answers something else."""
+    with stranger(http(b"{}")) as url:
+        assert told("get", "--url", url, "--as-token", "t", "name")[0] == 1
 
 
 def test_a_value_from_stdin(double: kvfake.Double, told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +235,8 @@ def test_a_key_that_is_no_utf_8(double: kvfake.Double, told: Any) -> None:
     assert told("set", "--prefix", "\udcf0", NOT_UTF_8, "1") == (0, b"")
     assert double.mattermost.with_prefix("\udcf0").raw[NOT_UTF_8] == b"1"
     assert told("get", "--prefix", "\udcf0", NOT_UTF_8) == (0, b"1")
-    assert told("get", NOT_UTF_8) == (1, rb"mattermost has no '\udcff\udcfe' of app/bot")
+    elsewhere = rb"app/bot below the prefix '\udcf0' has one"
+    assert told("get", NOT_UTF_8) == (1, rb"mattermost has no '\udcff\udcfe' of app/bot; " + elsewhere)
     assert told("ls", "--begins", "\udcff") == (0, b"mattermost\tapp/bot\t\\udcf0\t\\udcff\\udcfe\n")
     assert told("del", "--prefix", "\udcf0", NOT_UTF_8) == (0, b"")
 

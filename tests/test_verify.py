@@ -30,7 +30,6 @@ from kvfake.contract.checks.client import (
 )
 from kvfake.contract.checks.expectations import Check, Run
 from kvfake.contract.checks.runner import CHECKS, DIFFERS, HOLDS, NOT_SEEN, NOT_VERIFIABLE, Finding, Verdict, run_checks
-from kvfake.contract.redaction import Redactor
 from kvfake.contract.verify_report import Report
 from kvfake.double import Double
 from kvfake.http.connection import Handler
@@ -38,6 +37,7 @@ from kvfake.http_client import ClientRequest, HttpClient, NoAnswer, site_client
 from kvfake.services.facts import ROWS
 from kvfake.services.messages import Request, Response
 from kvfake.signals import DeferredSignals, Interrupted, sigterm_calls
+from kvfake.world.redaction import Redactor
 from tests.rows.wrong import WRONG, Wrong
 from tests.support.doors import serving
 from tests.support.process import Running

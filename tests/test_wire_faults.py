@@ -21,7 +21,7 @@ from werkzeug.test import Client
 
 import kvfake
 from kvfake.double import Double
-from kvfake.http import connection as mishaps_module
+from kvfake.http import connection as connection_module
 from kvfake.http.connection import MAX_HANG_SECONDS, Action, Close, Connection, Hang, Reset, Wait, apply_wire_fault, in_pieces
 from kvfake.services import mattermost
 from kvfake.services.mattermost import KV
@@ -29,7 +29,7 @@ from kvfake.services.messages import Response, Sever, WireFault
 from kvfake.world.faults import MAX_DELAY_SECONDS, FaultAction, FaultArguments
 from tests.support.process import gunicorn
 from tests.support.troubled import SEVERS, troubled
-from tests.support.wire import Wire, request_bytes
+from tests.support.wire import Wire, request_bytes, without_date
 from tests.support.wsgi import QuietHandler, werkzeug_server
 from tests.test_connection import GET, PUT, finish, hear, said
 from tests.test_server import port_of, until
@@ -56,7 +56,7 @@ def asking(double: Double, method: str, key: str = "k", body: bytes = b"", **how
 
 
 class Heard(NamedTuple):
-    """Everything that came, and how the connection ended."""
+    """Everything that came, without its date, and how the connection ended."""
 
     data: bytes
     end: str
@@ -68,8 +68,8 @@ def heard(wire: Wire) -> Heard:
         while more := wire.socket.recv(65_536):
             data += more
     except ConnectionResetError:
-        return Heard(data, "RST")
-    return Heard(data, "FIN")
+        return Heard(without_date(data), "RST")
+    return Heard(without_date(data), "FIN")
 
 
 def is_silent(wire: Wire, seconds: float = 0.05) -> bool:
@@ -149,7 +149,7 @@ def test_silence_lasts_until_the_client_gives_up(double: Double, sever: str) -> 
 
 def test_silence_has_a_bound(double: Double, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """After which the connection ends."""
-    monkeypatch.setattr(mishaps_module, "MAX_HANG_SECONDS", 0.05)
+    monkeypatch.setattr(connection_module, "MAX_HANG_SECONDS", 0.05)
     double.faults.add(sever="silence")
     wire.send(asking(double, "GET"))
     assert heard(wire) == (b"", "FIN")
@@ -345,14 +345,21 @@ def test_a_server_stops_at_once_whatever_waits() -> None:
 
 # --------------------------------------------------------------------------------------------- the conversation, without a socket
 
-MESSAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody"
+MESSAGE = b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 4\r\n\r\nbody"
 HALF = (len(MESSAGE) + 1) // 2
+
+
+@pytest.fixture
+def first_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's time is that of `MESSAGE`."""
+    monkeypatch.setattr(connection_module, "machine_time", lambda: 0.5)
 
 
 def answering(wire_fault: WireFault, body: bytes = b"body") -> Connection:
     return Connection(lambda _: Response(200, body=body, wire_fault=wire_fault))
 
 
+@pytest.mark.usefixtures("first_second")
 @pytest.mark.parametrize(
     ("wire_fault", "actions"),
     [
@@ -391,6 +398,7 @@ def test_a_severed_connection_drops_what_it_received() -> None:
     assert asked == [b"/b"]
 
 
+@pytest.mark.usefixtures("first_second")
 def test_a_response_without_body_is_severed_in_its_place() -> None:
     """To HEAD a truncated answer is whole, and garbage is garbage; what promises nothing promises sixteen bytes."""
     head = GET.replace(b"GET", b"HEAD")
@@ -400,6 +408,7 @@ def test_a_response_without_body_is_severed_in_its_place() -> None:
     assert hear(answering(WireFault(sever=Sever.TRUNCATE), b""), GET) == [promising, Close(linger=True)]
 
 
+@pytest.mark.usefixtures("first_second")
 def test_a_late_last_response_ends_the_connection() -> None:
     """As it would have without delay."""
     last = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")

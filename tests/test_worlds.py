@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 import kvfake
 from kvfake.double import Double
 from kvfake.services.mattermost import KV
+from kvfake.world import datafile
 from kvfake.world.backend import Backend, WorldEnded
-from kvfake.world.tokens import TokenIssuer
+from kvfake.world.tokens import MAX_STRANGER_BYTES, MAX_STRANGERS, TokenIssuer
 from kvfake.world.world import World
-from tests.support.doors import DOORS, SocketDoor, opened
+from tests.support.doors import CLIENT_DOORS, DOORS, SocketDoor, opened
 from tests.support.wire import Reply
 
 
@@ -68,6 +71,59 @@ def test_an_unnamed_token_is_an_owner_of_its_own(door: str) -> None:
         assert strict.send("PUT", "/persist/kv/k", bearer("anything"), b'{"value":"v"}').status == 401
 
 
+SET, GET, DELETE = ("PUT", f"{KV}/k", b"1"), ("GET", f"{KV}/k", b""), ("DELETE", f"{KV}/k", b"")
+
+
+@pytest.mark.parametrize("faulty", [False, True], ids=["plain", "with a fault"])
+@pytest.mark.parametrize("profile", ["documented", "plugin-1.2"])
+@pytest.mark.parametrize("door", [door for door in (*DOORS, *CLIENT_DOORS) if door != "site"])  # which writes no header
+def test_an_answer_to_an_unknown_token_names_the_row(door: str, profile: str, faulty: bool) -> None:
+    """In its header and in the journal, under both profiles, also where a fault may strike. The real services refuse the token."""
+    with opened(door, profile=profile) as site:
+        if faulty:
+            site.double.faults.add(status=503, key="another")
+        for row, requests in (
+            ("M11", [SET, GET, DELETE, ("GET", f"{KV}/absent", b"")]),
+            ("P14", [("PUT", "/persist/kv/k", b'{"value":"v"}'), ("GET", "/persist/kv", b""), ("GET", "/persist/kv/absent", b"")]),
+        ):
+            for method, target, body in requests:
+                assert site.send(method, target, bearer("anything"), body).headers["Kvfake-Rows"] == row
+                assert site.double.journal[-1].rows == (row,)
+        site.send(*GET[:2], bearer(site.double.mattermost.token))
+        assert site.double.journal[-1].rows == ()
+
+
+def test_a_refusal_of_an_unknown_token_names_no_row() -> None:
+    """It is not kinder. Another row stands beside that of the token."""
+    with opened("site") as site:
+        for method, target, body in (("PUT", f"{KV}/k", b"{"), ("GET", f"{KV}/a/b/c", b""), ("PUT", "/persist/kv/k", b"{}")):
+            assert "Kvfake-Rows" not in site.send(method, target, bearer("anything"), body).headers
+        for _ in range(2):
+            site.send("PUT", f"{KV}/ABC/k", bearer("anything"), b"1")
+        assert site.double.journal[-1].rows == ("M11", "M15", "M17")
+
+
+def test_what_is_remembered_of_unknown_tokens_is_bounded() -> None:
+    """Also where each request has another token, or a large one. Their owners stay the same."""
+    tokens = kvfake.Double()._backend.own_world.tokens
+    first = tokens.owner_of("mattermost", b"first")
+    for number in range(3 * MAX_STRANGERS):
+        tokens.owner_of("mattermost", b"%d" % number)
+        tokens.owner_of("mattermost", b"%0*d" % (MAX_STRANGER_BYTES + 1, number))
+        assert len(tokens._strangers) <= MAX_STRANGERS
+    assert all(len(token) <= MAX_STRANGER_BYTES for token in tokens._strangers)
+    assert tokens.owner_of("persist", b"first") == first == "anonymous-" + hashlib.sha256(b"first").hexdigest()[:12]
+
+
+def test_a_token_that_was_issued_to_a_stranger_is_known() -> None:
+    """As one that a test reads an app's values with: it is no stranger's any more."""
+    with opened("site") as site:
+        site.send(*SET[:2], bearer("anything"), b"1")
+        token = site.double.mattermost.as_owner(str(site.double.journal[-1].owner)).token
+        reply = site.send(*GET[:2], bearer(token))
+        assert (reply.text, "Kvfake-Rows" in reply.headers) == ("1", False)
+
+
 def test_a_token_of_one_service_is_unknown_to_the_other() -> None:
     """Whether it was named or issued, and strict or not: it is a mistake of the app."""
     with opened("wsgi", token=["mine=app/bot", "yours=project:p"]) as door:
@@ -83,6 +139,27 @@ def test_tokens_of_one_owner_share_values() -> None:
         door.send("PUT", f"{KV}/k", bearer("a"), b"1")
         assert door.send("GET", f"{KV}/k", bearer("b")).text == "1"
         assert door.double.mattermost == {"k": 1}
+
+
+def test_the_token_of_an_owner_is_the_one_that_was_named() -> None:
+    """In the world of a server, so that what is named goes on working after a restart. The first of several; not one that stands in
+    no header, nor one that was named for somebody else since.
+    """
+    double = kvfake.Double(token=["one=app/bot", "two=app/bot", "p=project:project"])
+    assert (double.mattermost.token, double.persist.token) == ("one", "p")
+    assert (double.env["MATTERMOST_BOT_TOKEN"], double.env["BEEPBOOP_TOKEN"]) == ("one", "p")
+    double.token("one", "app/ada")
+    assert double.mattermost.as_user("ada").token == "one"
+    assert len(double.mattermost.token) == 26
+    double.load({"kvfake": 1, "tokens": {"two words": "project:odd", "größe": "project:odd"}})
+    assert len(double.persist.project("odd").token) == 32
+
+
+def test_another_world_issues_tokens_of_its_own() -> None:
+    """They tell which world a request is for; a named one does not."""
+    double = kvfake.Double()
+    world = open_world(double, token=("one=app/bot",))
+    assert double._backend.world_of(world.token("mattermost", "app/bot").encode()) is world
 
 
 def test_a_token_can_be_named_later() -> None:
@@ -109,6 +186,28 @@ def test_the_answer_for_a_missing_key_can_be_chosen(form: str, status: int, body
         assert (reply.status, reply.text) == (status, body)
         door.double.mattermost["k"] = None
         assert door.send("GET", f"{KV}/k", headers).text == "null"
+
+
+def test_a_reset_goes_back_to_the_seed(tmp_path: Path) -> None:
+    """To its values and the moments at which they were set, also where the file has changed or is gone. Its tokens stay; for each
+    world, as often as one likes.
+    """
+    file = tmp_path / "seed.json"
+    data = {"mattermost": {"app/bot": {"": {"k": 1}}}, "persist": {"project": {"k": "v"}}, "tokens": {"t": "app/bot"}}
+    file.write_text(json.dumps({"kvfake": 1, **data}))
+    double = kvfake.Double(seed=file)
+    world = open_world(double, seed=str(file))
+    at_the_start, its_start = double.dump(), datafile.dump(world)
+    file.unlink()
+    for _ in range(2):
+        double.mattermost["k"] = double.mattermost["more"] = 2
+        double.persist.clear()
+        world.store.clear()
+        double.checkpoint()
+        double.reset()
+        world.reset()
+        assert (double.dump(), datafile.dump(world)) == (at_the_start, its_start)
+        assert world.checkpoints == double._backend.own_world.checkpoints == []
 
 
 def test_a_reset_deletes_values_alone() -> None:
@@ -319,6 +418,7 @@ def test_tokens_of_worlds_that_are_long_forgotten() -> None:
         token = issuer.make(service, 1_000_000)
         assert issuer.serial_of(token) == 1_000_000
         assert other.serial_of(token) is None
+        assert issuer.serial_of(token.upper()) is None  # the services know a token in its own letters alone
         assert issuer.serial_of(token[:-1] + (b"b" if token[-1:] != b"b" else b"a")) is None
     for nonsense in (b"", b"1" * 26, b"x" * 32, b"\xff" * 32, b"a" * 25, b"a" * 26, b"a" * 32):
         assert issuer.serial_of(nonsense) is None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader, BytesIO, RawIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
@@ -19,7 +23,10 @@ import kvfake
 from kvfake.contract.checks.expectations import Check
 from kvfake.contract.checks.runner import CHECKS as EVERY_CHECK
 from kvfake.double import Double
+from kvfake.http import connection as connection_module
+from kvfake.http.parser import MAX_BODY_BYTES
 from kvfake.http.router import call_application
+from kvfake.http.wsgi import request_of
 from kvfake.services.mattermost import KV
 from kvfake.services.messages import Request, Response
 from tests.support.doors import TOKENS, SocketDoor, WsgiDoor
@@ -163,3 +170,135 @@ def test_an_application_gets_the_parts_of_a_request() -> None:
             299, (("X", "y"),), b"body/a b/c/d"
         )
     assert closed == [True]
+
+
+# ------------------------------------------------------------------------------------------- bodies, and where they come to an end
+
+
+class Endless:
+    """The input of a server that reads no chunks: whoever reads beyond the body waits for ever."""
+
+    def read(self, size: int = -1) -> bytes:
+        raise AssertionError("nobody knows where this body ends")
+
+
+CHUNKED = {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
+
+
+def answered(double: Double, **environ: Any) -> Reply:
+    """The answer to a set of 1 to the key k, called by a server that passes this."""
+    started: list[Any] = []
+    called = {**WsgiDoor(double).environ("PUT", f"{KV}/k", double.mattermost.headers, b"1"), **environ}
+    body = b"".join(double.wsgi_app(called, lambda status, headers: started.extend([status, headers])))
+    return Reply(int(started[0][:3]), dict(started[1]), body, started[0][4:])
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        {"wsgi.input_terminated": True},  # gunicorn, waitress, werkzeug, gevent, cheroot
+        {},  # uvicorn, hypercorn: the body, whole
+        {"asgi.scope": {}, "wsgi.input": BufferedReader(cast(RawIOBase, BytesIO(b"1")))},  # a2wsgi
+    ],
+    ids=["terminated", "whole", "asgi"],
+)
+def test_a_chunked_body_whose_end_is_known(server: dict[str, Any]) -> None:
+    """Whether the server says so, passes the whole of it, or is a server of ASGI."""
+    double = kvfake.Double()
+    assert answered(double, **CHUNKED, **server).status == 200
+    assert double.mattermost["k"] == 1
+
+
+@pytest.mark.parametrize("length", ["", "1"])
+def test_a_chunked_body_whose_end_is_not_known(length: str) -> None:
+    """As with wsgiref: refused, with the reason; not a byte is read, and nothing is taken for the body."""
+    double = kvfake.Double()
+    refused = answered(double, **{**CHUNKED, "CONTENT_LENGTH": length}, **{"wsgi.input": Endless()})
+    assert refused.status == 411
+    assert "chunked" in refused.json()["error"]
+    assert refused.headers["Content-Length"] == str(len(refused.body))
+    assert "k" not in double.mattermost
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "+1", "1_0", "²"])
+def test_a_length_that_is_no_number(length: str) -> None:
+    """Some servers pass it as it came."""
+    refused = answered(kvfake.Double(), CONTENT_LENGTH=length)
+    assert (refused.status, "Content-Length" in refused.json()["error"]) == (400, True)
+
+
+def test_a_body_that_is_too_long_is_not_kept() -> None:
+    """It is read to its end, for the connection's sake; a byte more than 64 MiB is kept, by which it is seen."""
+
+    class Upload:
+        left = MAX_BODY_BYTES + (5 << 20)
+
+        def read(self, size: int) -> bytes:
+            size = min(size, self.left)
+            self.left -= size
+            return bytes(size)
+
+    upload = Upload()
+    environ = {**WsgiDoor(kvfake.Double()).environ("PUT", "/x", {}, b""), "wsgi.input": upload, "CONTENT_LENGTH": str(upload.left)}
+    request = request_of(environ)
+    assert (upload.left, len(request.body), request.body_error) == (0, MAX_BODY_BYTES + 1, "")
+
+
+def test_cheroot_leaves_an_encoded_slash() -> None:
+    """In PATH_INFO; it parts prefix and key, as behind every other server, and a name with a percent sign stays one."""
+    double = kvfake.Double()
+    assert answered(double, PATH_INFO=f"{KV}/p%2Fb", REQUEST_URI=f"{KV}/p%2Fb").status == 200
+    assert answered(double, PATH_INFO=f"{KV}/p%2Fb", REQUEST_URI=f"{KV}/p%252Fb", CONTENT_LENGTH="0").status == 400
+    assert dict(double.mattermost) == {}
+    assert dict(double.mattermost.with_prefix("p")) == {"b": 1}
+
+
+def test_below_another_application_a_raw_target_says_nothing() -> None:
+    """It begins with the place of the application: the path counts, whatever it looks like."""
+    double = kvfake.Double()
+    environ = WsgiDoor(double).environ("GET", "/persist/kv", double.persist.headers, b"")
+    for raw in ("/chat/persist/kv/%zz", "/persist/kv/%zz"):
+        request = request_of({**environ, "SCRIPT_NAME": "/chat", "RAW_URI": raw})
+        assert request.target == b"/persist/kv"
+
+
+def test_the_server_adds_the_date() -> None:
+    """Every WSGI server does, so the application sends none."""
+    assert "Date" not in answered(kvfake.Double()).headers
+
+
+def test_a_slow_answer_takes_its_time_behind_any_server() -> None:
+    """One that lends no socket gets the body in pieces, over that time."""
+    double = kvfake.Double()
+    double.faults.add(delay={"over": 0.2})
+    environ = WsgiDoor(double).environ("PUT", f"{KV}/k", double.mattermost.headers, b"1")
+    began = time.monotonic()
+    pieces = list(double.wsgi_app(environ, lambda status, headers: None))
+    assert time.monotonic() - began >= 0.18
+    assert len(pieces) > 1
+    assert b"".join(pieces) == b'{"changed":true}\n'
+
+
+def test_a_silence_on_a_lent_socket_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a whole: a client that goes on sending does not prolong it."""
+    monkeypatch.setattr(connection_module, "MAX_HANG_SECONDS", 0.2)
+    double = kvfake.Double()
+    double.faults.add(sever="silence")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        stop = threading.Event()
+        dripping = threading.Thread(target=drip, args=(theirs, stop))
+        dripping.start()
+        began = time.monotonic()
+        with pytest.raises(ConnectionResetError):
+            answered(double, **{"werkzeug.socket": ours})
+        assert 0.15 <= time.monotonic() - began < 5
+        stop.set()
+        dripping.join()
+
+
+def drip(sock: socket.socket, stop: threading.Event) -> None:
+    for _ in range(1000):
+        if stop.wait(0.01):
+            return
+        sock.send(b"x")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -18,22 +19,40 @@ from typing import TYPE_CHECKING, Any
 
 from kvfake.cli.parser import parse
 from kvfake.errors import BIND_ERRORS, CommandError, UsageError, cannot_listen, server_failed
+from kvfake.lines import tell
 from kvfake.settings import COMMAND, PERSIST, PORT_OF_SERVE_ONLY, SERVER, WORLD, command_settings
 
 if TYPE_CHECKING:
     from kvfake.double import ServerDouble
     from kvfake.files import Files
 
-FAILED, INTERRUPTED = 1, 130  # exit codes
+FAILED = 1  # an exit code
 SWITCH_SECONDS = 0.0001
 """How long a thread of this process computes while another waits for the interpreter; a GET gives it up three times. Beside two
 jobs that compute, 99 of 100 GETs took at most 6 ms with this, and 10 ms with 1 ms; the jobs took no longer. Python's own is 5 ms.
 """
 SCOPES = (SERVER, WORLD, COMMAND)
 
+_OPEN_TO_ALL = (
+    "every machine that reaches this one can use this server, and /_kvfake/ gives its tokens to each; --control-token TOKEN "
+    "protects /_kvfake/, --no-control switches it off"
+)
+_PLAIN = re.compile(r"[\w@%+=:,./~*-]*", re.ASCII)
+
+
+def _dotenv(value: str) -> str:
+    """The value as a file of variables has it. Bare where nothing needs quotes: ``docker --env-file`` would take them for a part of
+    it. Libraries read single quotes literally, and escapes in double ones.
+    """
+    if _PLAIN.fullmatch(value):
+        return value
+    return '"' + re.sub(r'(["\\$`])', r"\\\1", value) + '"' if "'" in value else f"'{value}'"
+
+
 _FORMATS: dict[str, Callable[[dict[str, str]], str]] = {
     "sh": lambda env: "".join(f"export {name}={shlex.quote(value)}\n" for name, value in env.items()),
-    "dotenv": lambda env: "".join(f'{name}="{value}"\n' for name, value in env.items()),
+    "dotenv": lambda env: "".join(f"{name}={_dotenv(value)}\n" for name, value in env.items()),
+    "github": lambda env: "".join(f"{name}={value}\n" for name, value in env.items()),  # as $GITHUB_ENV takes it
     "json": lambda env: json.dumps(env, indent=2) + "\n",
 }
 
@@ -50,8 +69,6 @@ def main(argv: list[str] | None = None) -> int:
     except CommandError as failed:
         _complain(str(failed))
         return failed.code
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except OSError as failed:  # of stdout: a command reports all others itself
         if not isinstance(failed, BrokenPipeError):  # then the reader has read enough
             _complain(f"cannot write to stdout: {failed.strerror}")
@@ -60,7 +77,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _complain(text: str) -> None:
-    print(f"kvfake: {text}", file=sys.stderr, flush=True)
+    from kvfake.world.redaction import shown_url
+
+    tell(shown_url(text))
 
 
 def _allow_open_files() -> None:
@@ -77,18 +96,25 @@ def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
     from kvfake.double import ServerDouble
     from kvfake.files import Files
     from kvfake.signals import end_this_process
+    from kvfake.world.hosts import is_loopback
 
+    seed = settings["seed"]
+    if seed is not None and seed == settings["export"] and not os.path.lexists(seed):  # the first time of many
+        settings = {**settings, "seed": None}
     try:
         double = ServerDouble(settings)
     except BIND_ERRORS as failed:
         raise CommandError(f"{cannot_listen(settings, failed)} (--port takes another, --port 0 a free one)") from None
     except ValueError as wrong:  # in the seed
-        raise CommandError(str(wrong)) from None
+        hint = " (with --export of the same file it begins with nothing)" if seed and not os.path.lexists(seed) else ""
+        raise CommandError(f"{wrong}{hint}") from None
     try:
         files = Files(settings["journal"], settings["export"], _complain)
     except OSError as failed:
         double.close()
         raise CommandError(f"cannot write {failed.filename}: {failed.strerror}") from None
+    if settings["control"] and settings["control_token"] is None and not is_loopback(settings["host"]):
+        _complain(_OPEN_TO_ALL)
     if files.journal_file is not None:
         double.backend.listen(files.journal_file.write)
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -104,21 +130,23 @@ def _exit_code(double: ServerDouble, code: int) -> int:
 
 
 def _serve(options: Namespace) -> int:
-    from kvfake.signals import END_SIGNALS, held_signals
+    from kvfake.signals import end_signals, hold_signals
+    from kvfake.world.redaction import shown_url
 
     _allow_open_files()
     double, files = _bind(command_settings(vars(options), scopes=SCOPES))
-    with held_signals(END_SIGNALS), files, double:
+    with files, double:
+        numbers = end_signals()
+        hold_signals(numbers)
         double.server.start()
-        print(f"kvfake is listening on {double.url}", flush=True)
-        signal.sigwait(END_SIGNALS)
+        print(f"kvfake is listening on {shown_url(double.url)}", flush=True)
+        signal.sigwait(numbers)
         double.close()
-        return _exit_code(double, 0 if files.finish(double.dump) else FAILED)
+        return _exit_code(double, 0 if files.finish(double.export) else FAILED)
 
 
 def _run(options: Namespace) -> int:
     from kvfake.cli.running import run
-    from kvfake.signals import END_SIGNALS, held_signals
 
     if not options.words:
         raise UsageError("run: expected a command, as in: kvfake run -- npm test")
@@ -132,11 +160,10 @@ def _run(options: Namespace) -> int:
 
     with files, double:
         code = run(options.words, {**os.environ, **double.env}, start, _complain)
-        with held_signals(END_SIGNALS):
-            double.close()
-            if has_started and not files.finish(double.dump):
-                code = code or FAILED
-            return _exit_code(double, code)
+        double.close()
+        if has_started and not files.finish(double.dump):
+            code = code or FAILED
+        return _exit_code(double, code)
 
 
 def _env(options: Namespace) -> int:
@@ -145,27 +172,32 @@ def _env(options: Namespace) -> int:
 
     with _server_errors(options.url):
         env = environment(options.url, options.control_token)
-    print(_FORMATS[options.format]({**env, **no_proxy(options.url, os.environ)}), end="", flush=True)
+    env |= no_proxy(options.url, os.environ)
+    for name, value in env.items():
+        if not value.isprintable():
+            raise CommandError(f"{name} cannot be printed: expected no line break and no control character in it, got {value!r}")
+    print(_FORMATS[options.format](env), end="", flush=True)
     return 0
 
 
 def _wait(options: Namespace) -> int:
-    from kvfake.http_client import NoAnswer, wait
+    from kvfake.http_client import NoAnswer, NotSendable, wait
 
     try:
         wait(options.url, options.timeout, options.control_token)
     except NoAnswer as why:
-        raise CommandError(f"no kvfake server answered at {options.url} within {options.timeout:g} seconds: {why}") from None
+        within = "" if isinstance(why, NotSendable) else f" within {options.timeout:g} seconds"
+        raise CommandError(f"no kvfake server answered at {options.url}{within}: {why}") from None
     return 0
 
 
 def _values(options: Namespace) -> int:
     if options.service == PERSIST and options.prefix is not None:
         raise UsageError("--prefix: expected none with --service persist")
-    from kvfake.cli.values import COMMANDS
+    from kvfake.cli.values import run
 
     with _server_errors(options.url):
-        COMMANDS[options.command](options, sys.stdout.buffer)
+        run(options, sys.stdout.buffer)
     sys.stdout.buffer.flush()
     return 0
 

@@ -13,12 +13,12 @@ from kvfake import __version__
 from kvfake.settings import BY_NAME, COMMAND, MATTERMOST, PERSIST, REAL, SERVER, TOKEN_OPTIONS, WORLD, Setting, of
 
 DEFAULT_URL = "http://127.0.0.1:8065"
-FORMATS = ("sh", "dotenv", "json")
+FORMATS = ("sh", "dotenv", "github", "json")
 
 _COMMANDS = {  # what each does, in a few words and in some more
     "serve": (
         "serve both services until Ctrl-C",
-        "Serve both services, until Ctrl-C or SIGTERM. The first line on stdout says where.",
+        "Serve both services, until Ctrl-C, SIGTERM or SIGHUP. The first line on stdout says where.",
     ),
     "run": (
         "run a command beside a double of its own",
@@ -105,7 +105,7 @@ def _parser() -> ArgumentParser:
         description="A double of the Mattermost Apps key-value store and of Beep Boop Persist, for tests and for work offline.",
     )
     parser.add_argument("--version", action="version", version=f"kvfake {__version__}")
-    parser.set_defaults(service=None, prefix=None)
+    parser.set_defaults(service=None, prefix=None, as_token=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     add = {name: commands.add_parser(name, help=few, description=more) for name, (few, more) in _COMMANDS.items()}
     for name in ("serve", "run"):
@@ -187,7 +187,9 @@ def _add_server(parser: ArgumentParser) -> None:
 
 def _add_address(parser: ArgumentParser, service: str | None, owner: str, prefix: str) -> None:
     parser.add_argument("--service", choices=(MATTERMOST, PERSIST), default=service, help=f"(default: {service or 'both'})")
-    parser.add_argument("--owner", help=f"app/user for Mattermost, a project's name for Persist (default: {owner})")
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--owner", help=f"app/user for Mattermost, a project's name for Persist (default: {owner})")
+    whose.add_argument("--as-token", metavar="TOKEN", help="the owner of that token, also of one that was not named")
     parser.add_argument("--prefix", help=f"Mattermost's alone (default: {prefix})")
 
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from kvfake.signals import END_SIGNALS, SIGNAL_EXIT_CODE, drop_pending, held_signals
+from kvfake.signals import SIGNAL_EXIT_CODE, drop_pending, hold_signals
 
 if TYPE_CHECKING:
     import subprocess
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 
-_PASSED_ON = (*END_SIGNALS, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _TERMINAL = 0  # the file descriptor of stdin
 
 
@@ -38,26 +38,26 @@ def run(command: list[str], env: Mapping[str, str], serve: Callable[[], None], c
 
     passed_on = [number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
     has_terminal = _has_terminal(os.getpgrp())
-    with held_signals([*passed_on, signal.SIGCHLD]) as mask:
+    mask = hold_signals([*passed_on, signal.SIGCHLD])
 
-        def begin() -> None:  # pragma: no cover - in the forked child, of which exec leaves no record
-            os.setpgid(0, 0)
-            if has_terminal:
-                _give_terminal(os.getpid())
-            drop_pending(passed_on)  # sent to the group while this was in it: they will be passed on
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    def begin() -> None:  # pragma: no cover - in the forked child, of which exec leaves no record
+        os.setpgid(0, 0)
+        if has_terminal:
+            _give_terminal(os.getpid())
+        drop_pending(passed_on)  # sent to the group while this was in it: they will be passed on
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-        try:  # what was handed to this process, such as a shell's <(...), is the command's too; Python's own files are not
-            child = subprocess.Popen(command, env=env, preexec_fn=begin, close_fds=False)
-        except OSError as failed:
-            if has_terminal:
-                _give_terminal(os.getpgrp())
-            complain(f"cannot run {command[0]}: {failed.strerror}")
-            return NOT_FOUND if isinstance(failed, FileNotFoundError) else NOT_EXECUTABLE
-        serve()
-        code = _wait_for(child, passed_on, has_terminal)
-        _pass_terminal(child.pid, os.getpgrp())
-        return code
+    try:  # what was handed to this process, such as a shell's <(...), is the command's too; Python's own files are not
+        child = subprocess.Popen(command, env=env, preexec_fn=begin, close_fds=False)
+    except OSError as failed:
+        if has_terminal:
+            _give_terminal(os.getpgrp())
+        complain(f"cannot run {command[0]}: {failed.strerror}")
+        return NOT_FOUND if isinstance(failed, FileNotFoundError) else NOT_EXECUTABLE
+    serve()
+    code = _wait_for(child, passed_on, has_terminal)
+    _pass_terminal(child.pid, os.getpgrp())
+    return code
 
 
 def _wait_for(child: subprocess.Popen[bytes], passed_on: Collection[int], has_terminal: bool) -> int:
@@ -66,12 +66,23 @@ def _wait_for(child: subprocess.Popen[bytes], passed_on: Collection[int], has_te
         if number != signal.SIGCHLD:
             os.kill(child.pid, number)  # it may have ended, and is there until it was waited for
             continue
-        which, status = os.waitpid(child.pid, os.WNOHANG | os.WUNTRACED)
-        if which and not os.WIFSTOPPED(status):
-            child.returncode = os.waitstatus_to_exitcode(status)
-            return child.returncode if child.returncode >= 0 else SIGNAL_EXIT_CODE - child.returncode
-        if which and has_terminal:
-            _stop_and_go_on(child.pid)
+        for which, status in _changed_children():
+            if which == child.pid and not os.WIFSTOPPED(status):
+                child.returncode = os.waitstatus_to_exitcode(status)
+                return child.returncode if child.returncode >= 0 else SIGNAL_EXIT_CODE - child.returncode
+            if which == child.pid and has_terminal:
+                _stop_and_go_on(child.pid)
+
+
+def _changed_children() -> Iterator[tuple[int, int]]:
+    """Process and status of each child that has ended or stopped. Besides the command these are orphans, which the first process of
+    a container inherits; whoever has waited for one has removed it.
+    """
+    while True:
+        which, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
+        if not which:
+            return
+        yield which, status
 
 
 def _stop_and_go_on(child: int) -> None:

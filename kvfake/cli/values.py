@@ -1,7 +1,7 @@
 """The commands that show and change the values of a running server.
 
-Law: options in, bytes out. It reads and sends files of values at ``/_kvfake/data``, and has no other way to a value. Words of the
-command line are bytes, which need not be UTF-8.
+Law: options in, bytes out. It reads and sends files of values at ``/_kvfake/data``, and has no other way to a value; it asks at
+``/_kvfake/owner`` whose a token is. Words of the command line are bytes, which need not be UTF-8.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
+from kvfake.cli.parser import DEFAULT_URL
 from kvfake.errors import CommandError
 from kvfake.files import write_whole
 from kvfake.http.parser import MAX_BODY_BYTES
@@ -25,7 +28,7 @@ from kvfake.services.jsontext import dump_json
 from kvfake.world.datafile import leaves, members, text_of
 from kvfake.world.world import BOT, PROJECT
 
-_DATA = "/_kvfake/data"
+_DATA, _OWNER = "/_kvfake/data", "/_kvfake/owner"
 _TIMEOUT_SECONDS = 60.0
 _MAX_RESPONSE_BYTES = 1 << 30
 _STANDARD = "-"  # stdin, stdout
@@ -42,7 +45,7 @@ def _dump(options: Namespace, out: BinaryIO) -> None:
         out.write(text_of(data).encode())
         return
     try:
-        write_whole(options.file, text_of(data))
+        write_whole(options.file, text_of(data), silence=float("inf"))
     except OSError as failed:
         raise CommandError(f"cannot write {options.file}: {failed.strerror}") from None
 
@@ -60,12 +63,19 @@ def _load(options: Namespace, out: BinaryIO) -> None:
 
 def _ls(options: Namespace, out: BinaryIO) -> None:
     service = options.service or (mattermost.NAME if options.prefix is not None else None)
-    named = {"service": service, "owner": options.owner, "prefix": options.prefix}
-    found = _values(_file_of_values(options, {name: _text(value) for name, value in named.items() if value is not None}))
+    owners = [(service, options.owner)]
+    if options.as_token is not None:
+        owners = [(name, options.owners[name]) for name in _OWNERS if name in options.owners and service in (None, name)]
+        if not owners:
+            raise CommandError(f"{service or 'the server'} does not know that token")
     begins = os.fsencode(options.begins)
-    for address in sorted(found):
-        if address[-1].startswith(begins):
-            out.write(b"\t".join(map(_shown, address)) + b"\n")
+    for name, owner in owners:
+        prefix = None if name == persist.NAME else options.prefix
+        named = {"service": name, "owner": owner, "prefix": prefix}
+        found = _values(_file_of_values(options, {name: _text(value) for name, value in named.items() if value is not None}))
+        for address in sorted(found):
+            if address[-1].startswith(begins):
+                out.write(b"\t".join(map(_shown, address)) + b"\n")
 
 
 # -------------------------------------------------------------------------------------------------------------- one value
@@ -97,7 +107,7 @@ def _del(options: Namespace, out: BinaryIO) -> None:
         raise CommandError(_missing(options, *missing))
 
 
-COMMANDS: dict[str, Callable[[Namespace, BinaryIO], None]] = {
+_COMMANDS: dict[str, Callable[[Namespace, BinaryIO], None]] = {
     "dump": _dump,
     "load": _load,
     "ls": _ls,
@@ -105,6 +115,14 @@ COMMANDS: dict[str, Callable[[Namespace, BinaryIO], None]] = {
     "set": _set,
     "del": _del,
 }
+
+
+def run(options: Namespace, out: BinaryIO) -> None:
+    """Run the command that the options name. Raises `CommandError`, and what `control_request` raises."""
+    options.path, options.owners = "", _OWNERS
+    if options.as_token is not None:
+        _find_owner(options)
+    _COMMANDS[options.command](options, out)
 
 
 # ------------------------------------------------------------------------------------------------------------- addresses
@@ -119,12 +137,53 @@ def _address(options: Namespace, key: str) -> dict[str, str]:
 
 
 def _owner(options: Namespace) -> str:
-    return _OWNERS[options.service] if options.owner is None else str(options.owner)
+    if options.owner is not None:
+        return str(options.owner)
+    if options.service not in options.owners:
+        raise CommandError(f"{options.service} does not know that token")
+    return str(options.owners[options.service])
+
+
+def _find_owner(options: Namespace) -> None:
+    """Set whose ``--as-token`` is for each service that knows it, and the path of its world."""
+    answer = _ask(options, _OWNER, "POST", json.dumps({"token": _text(options.as_token)}).encode())
+    try:
+        options.path = str(answer["path"])
+        options.owners = {str(service): str(owner) for service, owner in answer["owners"].items() if owner is not None}
+    except (LookupError, AttributeError):
+        raise NoAnswer(NOT_KVFAKE) from None
 
 
 def _missing(options: Namespace, *keys: str) -> str:
-    below = f" below the prefix {options.prefix!r}" if options.prefix else ""
-    return f"{options.service} has no {', no '.join(map(repr, keys))} of {_owner(options)}{below}"
+    text = f"{options.service} has no {', no '.join(map(repr, keys))} of {_of_whom(_owner(options), options.prefix or '')}"
+    return text + _elsewhere(options, keys[0])
+
+
+def _of_whom(owner: str, prefix: str) -> str:
+    return owner + (f" below the prefix {prefix!r}" if prefix else "")
+
+
+def _elsewhere(options: Namespace, key: str) -> str:
+    """Where else in that world a key of that name lies, and the command that takes it; empty where there is none."""
+    found: list[tuple[bytes, ...]] = []
+    with suppress(NoAnswer):  # the error is that the key is missing
+        found = sorted(_values(_file_of_values(options, {"key": _text(key)})))
+    if not found:
+        return ""
+    service, owner, prefix, _ = (part.decode("utf-8", "surrogateescape") for part in found[0])
+    words = ["kvfake", "get"]
+    url = options.url.rstrip("/") + options.path
+    for flag, value, default in (
+        ("--url", url, os.environ.get("KVFAKE_URL") or DEFAULT_URL),
+        ("--service", service, mattermost.NAME),
+        ("--owner", owner, _OWNERS[service]),
+        ("--prefix", prefix, ""),
+    ):
+        words += [flag, value] if value != default else []
+    command = shlex.join([*words, *(["--"] if key.startswith("-") else []), key])
+    others = f" ({len(found) - 1} more: kvfake ls)" if len(found) > 1 else ""
+    where = ("" if service == options.service else f"{service}: ") + _of_whom(owner, prefix)
+    return f"; {where} has one{others}" + (f": {command}" if command.isprintable() else "")
 
 
 def _text(word: str) -> str:
@@ -142,9 +201,12 @@ def _shown(part: bytes) -> bytes:
 
 
 def _request(options: Namespace, query: Mapping[str, str], method: str = "GET", body: bytes = b"") -> dict[str, Any]:
-    path = f"{_DATA}?{urlencode(query, errors='surrogateescape', quote_via=quote)}" if query else _DATA
+    return _ask(options, f"{_DATA}?{urlencode(query, errors='surrogateescape', quote_via=quote)}" if query else _DATA, method, body)
+
+
+def _ask(options: Namespace, path: str, method: str, body: bytes = b"") -> dict[str, Any]:
     how: dict[str, Any] = {"method": method, "body": body, "token": options.control_token, "limit": _MAX_RESPONSE_BYTES}
-    return control_request(options.url, path, _TIMEOUT_SECONDS, **how)
+    return control_request(options.url, options.path + path, _TIMEOUT_SECONDS, **how)
 
 
 def _file_of_values(options: Namespace, query: Mapping[str, str]) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from kvfake.contract import DIFFERENT, write_text
 from kvfake.contract.attribution import Difference, Elsewhere, Past, mismatches
 from kvfake.contract.recorded_state import Place, RecordedState, Step, Value, is_done, label_of, values_after
 from kvfake.contract.recording import Recording, read
-from kvfake.contract.redaction import printable
-from kvfake.http.in_process import sent_body
+from kvfake.http.connection import sent_body
 from kvfake.http.router import Router
+from kvfake.lines import printable
 from kvfake.services import mattermost
 from kvfake.services.facts import ROWS
 from kvfake.services.messages import Operation, Response
@@ -91,7 +91,7 @@ class Replay:
         request = step.exchange.request
         response = self._router.answer(request, self._base)
         assert isinstance(response, Response)  # no store's answer is a job
-        response = response.replace(body=sent_body(request, response))
+        response = response.replace(body=sent_body(request.method, response))
         lines = mismatches(step.exchange, response)
         return Difference(step, response, lines, self._past, self._where) if lines else None
 

@@ -54,7 +54,7 @@ def _named(ids: list[str]) -> list[Row]:
 def _row_text(row: Row, tests: list[str], columns: int) -> str:
     details = {"source": [row.source], "documented": [row.documented], "plugin-1.2": [row.plugin]}
     if row.mark is not None:
-        details["marked"] = [f"{FIDELITY_HEADER}: {row.mark} on a reply kinder than the plugin's; the journal names it too"]
+        details["marked"] = [f"{FIDELITY_HEADER}: {row.mark} on a reply kinder than the service's; the journal names it too"]
     details["shown by"] = tests
     text = _wrapped(f"{row.id:{_ID_COLUMNS}}", row.sentence, columns)
     for label, items in details.items():

@@ -17,15 +17,16 @@ from urllib.parse import quote_from_bytes
 
 from kvfake.contract.checks import client as checks_client
 from kvfake.contract.checks.client import ContractClient
-from kvfake.contract.redaction import Redactor
 from kvfake.contract.verify import check_store
 from kvfake.http_client import HttpClient, site_client
+from kvfake.lines import printable
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Request, Response
 from kvfake.settings import TOKEN_OPTIONS
 from kvfake.stores import Entry, Namespace
 from kvfake.world.clock import Clock, microseconds
 from kvfake.world.journal import IncomingRequest
+from kvfake.world.redaction import Redactor, shortened
 from kvfake.world.tokens import TokenIssuer, TokenTable
 from kvfake.world.world import APP, BOT, PROJECT, World
 
@@ -43,6 +44,7 @@ _CALLERS = {
 _HOLDER = {BOT_TOKEN: "bot", USER_TOKEN: "user", PROJECT_TOKEN: "project"}
 _CREDENTIALS = (b"authorization", b"cookie", b"x-csrf-token", b"x-requested-with")  # M10, M26
 _SETTING_METHODS = ("PUT", "POST")
+_MAX_SHOWN_CHARACTERS = 200  # of an answer
 _NO_ANSWER = 502  # with this status or a higher one the server may have done what the request says
 _UNSUPPORTED_SETTINGS = {
     "token": "the real service knows its own tokens alone",
@@ -101,6 +103,7 @@ class LiveTokens(TokenTable):
     def __init__(self, backend: LiveBackend, issuer: TokenIssuer, serial: int) -> None:
         super().__init__(issuer, serial)
         self._backend, self._unused = backend, dict(backend.tokens)
+        self._redactor.learn(token.encode() for token in backend.tokens.values())
         self._assign(mattermost.NAME, BOT, BOT_TOKEN)
         self._assign(persist.NAME, PROJECT, PROJECT_TOKEN)
 
@@ -164,7 +167,7 @@ class LiveExecutor:
             response = self._upstream.forward(Request("DELETE", target, dict(credentials)), target)
             if response.status >= 300 and may_be_there:
                 left = f"{len(self._created)} keys may be left"
-                raise LiveServerError(f"{left}: DELETE {_redacted(target)} was answered {_shown(response)}")
+                raise LiveServerError(f"{left}: {_answered('DELETE', target, response, self._tokens)}")
             with self._lock:
                 self._created.pop((target, credentials), None)
 
@@ -180,7 +183,7 @@ class LiveStore:
         is_mattermost = namespace[0] == mattermost.NAME
         if response.status == 404 or (is_mattermost and response.body in mattermost.MISSING_BODIES):
             return None
-        return Entry(response.body, 0) if is_mattermost else _entry(response)
+        return Entry(response.body, 0) if is_mattermost else _entry(response, self._tokens)
 
     def set(self, namespace: Namespace, key: bytes, entry: Entry) -> None:
         is_mattermost = namespace[0] == mattermost.NAME
@@ -199,7 +202,7 @@ class LiveStore:
         response = self._send("GET", namespace, persist.API.encode() + b"/persist/kv" + query)
         keys = _json(response)
         if not isinstance(keys, list):
-            raise LiveServerError(f"expected a list of keys, got {_shown(response)}")
+            raise LiveServerError(f"expected a list of keys, got {_shown(response, self._tokens)}")
         return sorted(str(key).encode("utf-8", "surrogateescape") for key in keys)
 
     def count(self, namespace: Namespace) -> int:
@@ -227,7 +230,7 @@ class LiveStore:
         headers = {b"authorization": b"Bearer " + token, b"content-type": b"application/json"}
         response = self._executor.send(Request(method, target, headers, body), target)
         if response.status not in expected:
-            raise LiveServerError(f"{method} {_redacted(target)} was answered {_shown(response)}")
+            raise LiveServerError(_answered(method, target, response, self._tokens))
         return response
 
 
@@ -259,13 +262,13 @@ def _target(namespace: Namespace, key: bytes) -> bytes:
     return mattermost.KV.encode() + b"/" + below + quoted
 
 
-def _entry(response: Response) -> Entry:
+def _entry(response: Response, tokens: TokenTable) -> Entry:
     record = _json(response)
     try:
         updated = datetime.fromisoformat(record["updated"].replace("Z", "+00:00"))
         return Entry(record["value"].encode(), microseconds(updated))
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise LiveServerError(f"expected a record of Persist's, got {_shown(response)}") from None
+        raise LiveServerError(f"expected a record of Persist's, got {_shown(response, tokens)}") from None
 
 
 def _json(response: Response) -> Any:
@@ -275,12 +278,14 @@ def _json(response: Response) -> Any:
         return None
 
 
-def _shown(response: Response) -> str:
-    return f"{response.status} {response.body[:200].decode('utf-8', 'backslashreplace').strip()!r}"
+def _answered(method: str, target: bytes, response: Response, tokens: TokenTable) -> str:
+    shown = tokens.redactor().shown_target(target).decode("utf-8", "backslashreplace")
+    return f"{method} {shown} was answered {_shown(response, tokens)}"
 
 
-def _redacted(target: bytes) -> str:
-    return mattermost.redact_query(target).decode("utf-8", "backslashreplace")
+def _shown(response: Response, tokens: TokenTable) -> str:
+    text = tokens.redactor().redact_message(response.body).decode("utf-8", "backslashreplace").strip()
+    return f"{response.status} {shortened(printable(text), _MAX_SHOWN_CHARACTERS)!r}"
 
 
 # ------------------------------------------------------------------------------------------------------------- of a session

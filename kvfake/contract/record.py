@@ -15,7 +15,6 @@ from functools import partial
 from kvfake import __version__
 from kvfake.contract.checks.client import ContractClient
 from kvfake.contract.recording import RecordingWriter, is_beside
-from kvfake.contract.redaction import Redactor
 from kvfake.contract.verify import no_store_reason
 from kvfake.double import address_of
 from kvfake.errors import BIND_ERRORS, UNREACHABLE, CommandError, UsageError, cannot_listen, server_failed
@@ -24,10 +23,12 @@ from kvfake.http.parser import split_absolute
 from kvfake.http.router import incomplete_body
 from kvfake.http.server import Server
 from kvfake.http_client import HttpClient, site_client
+from kvfake.lines import tell
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import JSON, Job, Request, Response, error_response
 from kvfake.settings import PORT_OF_SERVE_ONLY, REAL, SERVER, command_settings
-from kvfake.signals import END_SIGNALS, end_this_process, held_signals
+from kvfake.signals import end_signals, end_this_process, hold_signals
+from kvfake.world.redaction import Redactor
 
 FAILED = 1
 HEALTH = b"/_kvfake/health"
@@ -76,22 +77,23 @@ def command(options: Namespace) -> int:
     except BIND_ERRORS as failed:
         raise CommandError(f"{cannot_listen(settings, failed)} (--port takes another)") from None
     try:
-        recording = RecordingWriter(options.output, upstream.url, _complain)
+        recording = RecordingWriter(options.output, upstream.url, tell)
     except OSError as failed:
         server.stop()
         raise CommandError(f"cannot write {options.output}: {failed.strerror}") from None
     proxy = RecordingProxy(upstream, recording)
     server.on_failure = end_this_process
-    with held_signals(END_SIGNALS):
-        server.start()
-        sys.stdout.write(f"kvfake is listening on {address_of(settings['host'], server.port)}\n")
-        sys.stdout.flush()
-        signal.sigwait(END_SIGNALS)
-        server.stop()
-        recording.close()
-        if server.failure is not None:
-            raise server_failed(server.failure)
-        return 0 if recording.is_whole else FAILED
+    numbers = end_signals()
+    hold_signals(numbers)
+    server.start()
+    sys.stdout.write(f"kvfake is listening on {address_of(settings['host'], server.port)}\n")
+    sys.stdout.flush()
+    signal.sigwait(numbers)
+    server.stop()
+    recording.close()
+    if server.failure is not None:
+        raise server_failed(server.failure)
+    return 0 if recording.is_whole else FAILED
 
 
 def check_store(upstream: HttpClient) -> None:
@@ -104,8 +106,3 @@ def check_store(upstream: HttpClient) -> None:
             if not reasons[-1]:
                 return
     raise CommandError(f"{upstream.url} {reasons[0]}", UNREACHABLE)
-
-
-def _complain(text: str) -> None:
-    sys.stderr.write(f"kvfake: {text}\n")
-    sys.stderr.flush()

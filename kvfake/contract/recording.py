@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from kvfake.contract import UNREACHABLE
-from kvfake.contract.redaction import LABEL, Redactor
 from kvfake.errors import CommandError
 from kvfake.files import LineFile
 from kvfake.services import go, mattermost, persist
 from kvfake.services.jsontext import type_name
 from kvfake.services.messages import Request, Response
+from kvfake.world.redaction import Redactor, label
 
 MARK = "kvfake_recording"
 VERSION = 1
@@ -75,8 +75,8 @@ class RecordingWriter(LineFile):
     def __init__(self, path: str, against: str, complain: Callable[[str], None]) -> None:
         paths = {mattermost.NAME: mattermost.KV, persist.NAME: [path.decode() for path in persist.PATHS]}
         self._header = json.dumps({MARK: VERSION, "against": against, "services": paths}) + "\n"
-        super().__init__(path, complain, private=True, first=self._header)
-        self._redactor = Redactor(replacement=LABEL)
+        super().__init__(path, complain, first=self._header)
+        self._redactor = Redactor(replacement=label)
         self._exchange_lock = Lock()
         self._count = 0
 

@@ -27,14 +27,15 @@ from kvfake.contract.checks.client import (
     token_option,
 )
 from kvfake.contract.checks.runner import CHECKS, DIFFERS, NOT_SEEN, NOT_VERIFIABLE, probe, run_checks
-from kvfake.contract.redaction import Redactor, shortened
 from kvfake.contract.verify_report import Report
 from kvfake.errors import CommandError, UsageError
 from kvfake.http_client import ClientRequest, HttpClient, site_client
+from kvfake.lines import printable
 from kvfake.services import mattermost, persist
 from kvfake.services.facts import ROWS
 from kvfake.settings import BY_NAME, PROFILES, REAL, SERVER, TOKEN_OPTIONS, WORLD, command_settings, of, resolve
 from kvfake.signals import DeferredSignals, Interrupted
+from kvfake.world.redaction import Redactor, shortened
 
 _ROLES = {mattermost.NAME: (BOT, USER, PLAIN_USER), persist.NAME: (PROJECT, OTHER_PROJECT)}
 """Whose tokens are used for a service; the first token must be given. Mattermost's store refuses `PLAIN_USER`."""
@@ -45,6 +46,7 @@ _HINTS = {
 }
 _SETTINGS_OF_REAL = tuple(setting.name for setting in of(REAL))
 _UNREAD = frozenset(BY_NAME) - {"profile", *_SETTINGS_OF_REAL}
+_TOKEN_NAMES = tuple(flag[2:].replace("-", "_") for flag in TOKEN_OPTIONS)
 _PROFILE_OF_A_REAL_SERVER = "plugin-1.2"
 _GATEWAY_ERRORS = (502, 503, 504)
 _MAX_SHOWN_CHARACTERS = 200
@@ -100,7 +102,7 @@ class _Verification:
         self._options, self._tokens, self._profile = options, tokens, profile
         self._http = site_client(url, options.timeout, options.ca_file, bool(options.insecure))
         is_own = options.against is None
-        self._redactor = Redactor(tokens.values())
+        self._redactor = Redactor([*tokens.values(), *filter(None, map(vars(options).get, _TOKEN_NAMES))])
         self._report = Report(options.service, None if is_own else self._http.url, self._redactor)
         self._client = ContractClient(self._http, tokens, may_be_malformed=is_own or options.raw)
 
@@ -110,7 +112,7 @@ class _Verification:
             try:
                 self._check(signals)
             except CommandError as failed:
-                self._report.stopped = str(failed)
+                self._report.stopped = self._redactor.redact(str(failed))
             except Interrupted as interrupted:
                 return interrupted.code
             finally:
@@ -199,7 +201,7 @@ def _takes_a_value(client: ContractClient, service: str, who: str) -> bool:
 
 
 def _shown(text: str, redactor: Redactor) -> str:
-    return shortened(redactor.redact(text), _MAX_SHOWN_CHARACTERS)
+    return shortened(printable(redactor.redact_text(text)), _MAX_SHOWN_CHARACTERS)
 
 
 def no_store_reason(http: HttpClient, response: CheckResponse, hint: str, redactor: Redactor) -> str:

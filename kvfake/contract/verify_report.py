@@ -13,7 +13,8 @@ from xml.etree import ElementTree as ET
 
 from kvfake.contract.checks.client import CheckResponse
 from kvfake.contract.checks.runner import DIFFERS, HOLDS, NOT_SEEN, Finding, Verdict
-from kvfake.contract.redaction import HIDDEN, Redactor, shortened
+from kvfake.lines import printable
+from kvfake.world.redaction import HIDDEN, Redactor, shortened
 
 _MAX_SENTENCE_CHARACTERS = 90
 _MAX_CHARACTERS = 240  # of a header, a target, a body
@@ -32,6 +33,7 @@ class Report:
 
     def __init__(self, service: str, against: str | None, redactor: Redactor) -> None:
         self.service, self.against, self._redact = service, against, redactor.redact
+        self._redactor = redactor
         self.profile: str | None = None
         self.verdicts: list[Verdict] = []
         self.stopped: str | None = None
@@ -82,7 +84,7 @@ class Report:
         return f"{finding.check.title}: {shortened(why, _MAX_WHY_CHARACTERS)}"
 
     def _bytes(self, data: bytes) -> str:
-        text = self._redact(repr(data)[1:])
+        text = self._redact(repr(self._redactor.redact_message(data))[1:])
         if len(text) <= _MAX_MISMATCH_BODY_CHARACTERS:
             return text
         return f"{text[:_MAX_MISMATCH_BODY_CHARACTERS]}{text[0]}{HIDDEN} ({len(data)} bytes)"
@@ -109,10 +111,13 @@ class Report:
         }
 
     def _headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        return {self._cut(name): self._cut(value) for name, value in headers.items()}
+        return {self._cut(name): self._cut(self._header(name, value)) for name, value in headers.items()}
+
+    def _header(self, name: str, value: str) -> str:
+        return self._redactor.header(name.lower().encode(), value.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
     def _cut(self, text: str) -> str:
-        return shortened(self._redact(text), _MAX_CHARACTERS)
+        return shortened(printable(self._redactor.redact_text(text)), _MAX_CHARACTERS)
 
     def _body(self, body: bytes) -> str:
         shown = self._cut(body.decode("utf-8", "backslashreplace"))

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 from werkzeug.exceptions import Forbidden, HTTPException, MethodNotAllowed, NotFound, Unauthorized
 from werkzeug.routing import Map, Rule
@@ -19,6 +17,7 @@ from werkzeug.wrappers import Response
 from kvfake.control.handlers import ControlRequest
 from kvfake.control.routes import PATHS, ROUTES, ControlRoute
 from kvfake.services.jsontext import json_text
+from kvfake.services.messages import NOSNIFF
 from kvfake.world.backend import Backend
 
 _RULES = Map(
@@ -29,55 +28,14 @@ _RULES = Map(
 )
 _BY_OPERATION_ID = {route.operation_id: route for route in ROUTES}
 _OPEN_PATHS = {route.path for route in ROUTES if route.is_open}
-_WILDCARDS = ("0.0.0.0", "::")  # a server that is bound to one of these can be reached at every address of the machine
-
-
-class AllowedHosts:
-    """The names of one server. Requests for other hosts and from pages of other origins are refused.
-
-    A page of a foreign site can make a browser send requests here. The browser still sends the true ``Origin``, and a ``Host`` that
-    names the foreign site even where that name now resolves to a loopback address (DNS rebinding).
-    """
-
-    def __init__(self, bound: str, names: Iterable[str]) -> None:
-        """Allow ``bound``, the address that the server is bound to, ``names``, and every loopback address."""
-        self._is_everywhere = bound in _WILDCARDS
-        self._names = {name.lower() for name in (*names, bound, "localhost")}
-
-    def refusal(self, host: str, origin: str) -> str | None:
-        """Why a request with these headers may not use control; ``None`` where it may."""
-        if not self._includes(_split(f"//{host}").hostname or ""):
-            return (
-                f"Host is {host!r}: expected a name of this server ({', '.join(sorted(self._names))}, a loopback address); "
-                "--allow-host NAME adds one"
-            )
-        if origin and _split(origin).netloc.lower() != host.lower():
-            return f"Origin is {origin!r}: expected none, or this server's own ({host})"
-        return None
-
-    def _includes(self, name: str) -> bool:
-        if name in self._names:
-            return True
-        try:
-            address = ip_address(name)
-        except ValueError:
-            return False
-        return address.is_loopback or self._is_everywhere
-
-
-def _split(url: str) -> SplitResult:
-    """Split the URL; all its parts are empty where it cannot be parsed."""
-    try:
-        return urlsplit(url)
-    except ValueError:
-        return urlsplit("")
+_FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")  # what a page may send anywhere, unasked
 
 
 class Control:
     """The WSGI application of one server. With a ``token`` every request must bring it, except for open paths."""
 
-    def __init__(self, backend: Backend, hosts: AllowedHosts, token: str | None) -> None:
-        self._backend, self._hosts, self._token = backend, hosts, token
+    def __init__(self, backend: Backend, token: str | None) -> None:
+        self._backend, self._token = backend, token
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = ControlRequest(environ, self._backend)
@@ -92,7 +50,10 @@ class Control:
         return response(environ, start_response)
 
     def _respond(self, request: ControlRequest) -> Response:
-        reason = self._hosts.refusal(request.headers.get("Host", ""), request.headers.get("Origin", ""))
+        host, origin, site = (request.headers.get(name, "") for name in ("Host", "Origin", "Sec-Fetch-Site"))
+        reason = self._backend.hosts.refusal(host, origin, site)
+        if reason is None and origin and request.mimetype in _FORM_TYPES:
+            reason = f"a page sent a body of the type {request.mimetype}, as a form does: expected application/json"
         if reason is not None:
             raise Forbidden(reason)
         if request.path.rstrip("/") not in _OPEN_PATHS and not self._has_token(request):
@@ -121,4 +82,4 @@ def _match(request: ControlRequest) -> tuple[ControlRoute, Mapping[str, Any]]:
 
 
 def _json(status: int, payload: Mapping[str, Any]) -> Response:
-    return Response(json_text(payload), status, content_type="application/json")
+    return Response(json_text(payload), status, [NOSNIFF], content_type="application/json")

@@ -22,10 +22,10 @@ from kvfake.services.go import BadEscape, quoted, unescape
 from kvfake.services.jsontext import type_name
 from kvfake.settings import WORLD, from_keywords, of
 from kvfake.world import datafile
-from kvfake.world.backend import SERVICES, Backend, WorldEnded
+from kvfake.world.backend import SERVICES, WORLD_MARK, Backend, WorldEnded
 from kvfake.world.datafile import DataError, parse
 from kvfake.world.faults import FUNCTIONS, Fault, FaultArguments
-from kvfake.world.matching import from_json, to_json
+from kvfake.world.matching import Matcher, from_json, to_json
 from kvfake.world.routes import Route
 from kvfake.world.world import APP, BOT, PROJECT, World
 
@@ -35,6 +35,7 @@ MAX_WORLDS = 100_000  # a world takes a few kilobytes of memory
 WORLD_FIELDS = tuple(setting.name for setting in of(WORLD) if setting.name != "seed")  # seed names a file of this machine
 FAULT_FIELDS = tuple(name for name in FaultArguments._fields if name not in FUNCTIONS)
 ROUTE_FIELDS = ("method", "path", "status", "json", "body", "headers")
+OWNER_FIELDS = ("token",)
 CLOCK_FIELDS = ("resume", "freeze", "move_to", "shift")  # carried out in this order, so that a frozen clock is what is moved
 
 _FLAGS = ("resume", "freeze")
@@ -120,6 +121,23 @@ def environment(request: ControlRequest) -> Payload:
     return request.world.env
 
 
+def find_owner(request: ControlRequest) -> Payload:
+    """Whose a token is, in the world that a request with it belongs to."""
+    token = request.read_object(*OWNER_FIELDS).get("token")
+    data = token.encode("utf-8", "ignore") if isinstance(token, str) else b""  # a lone surrogate stands in no header
+    if not data:
+        raise BadRequest(f"token: expected a text that is not empty, got {type_name(token)}")
+    world, path = request.world, ""
+    if world is request.backend.own_world:
+        try:
+            world = request.backend.world_of(data)
+        except WorldEnded as ended:
+            raise Gone(f"the token is of the world {ended}, which has ended") from None
+        if world is not request.world:
+            path = WORLD_MARK + world.id
+    return {"world": world.id, "path": path, "owners": {service: world.tokens.owner_of(service, data) for service in SERVICES}}
+
+
 def reset(request: ControlRequest) -> Payload:
     request.world.reset()
     return {"reset": request.world.id}
@@ -150,7 +168,7 @@ def show_world(request: ControlRequest) -> Payload:
 def end_world(request: ControlRequest) -> Payload:
     world = _world_of_path(request)
     if world is request.backend.own_world:
-        raise Conflict("the server's own world ends with the server; POST /_kvfake/reset empties it")
+        raise Conflict("the server's own world ends with the server; POST /_kvfake/reset takes it back to its beginning")
     request.backend.end(world)
     return {"ended": request.path_values["id"]}
 
@@ -218,7 +236,7 @@ def export_values(request: ControlRequest) -> Payload:
     if request.world is not own:
         raise Conflict(f"{path} is for the server's own world; GET /_kvfake/data shows this one")
     try:
-        write_whole(path, datafile.text_of(datafile.dump(own)))
+        write_whole(path, datafile.text_of(datafile.export(own)))
     except OSError as error:
         raise InternalServerError(f"cannot write {path}: {error.strerror or error}") from None
     return {"written": path}
@@ -289,17 +307,14 @@ def show_journal(request: ControlRequest) -> Payload:
         except ValueError:
             raise BadRequest(f"{name}: expected a whole number, got {query[name]!r}") from None
     since = query.pop("since", 0)
-    with world.lock:
-        exchanges = [exchange for exchange in world.journal.filter(**query) if exchange.number > since]
-        dropped, seen = world.journal.dropped, world.journal.seen
-    return {"exchanges": [exchange.to_dict(world.tokens.redact) for exchange in exchanges], "dropped": dropped, "seen": seen}
+    matcher = Matcher(**query)
+    exchanges, dropped, seen, _ = world.journal.snapshot()
+    found = [exchange for exchange in exchanges if exchange.number > since and matcher.matches(exchange)]
+    return {"exchanges": [exchange.to_dict() for exchange in found], "dropped": dropped, "seen": seen}
 
 
 def clear_journal(request: ControlRequest) -> Payload:
-    with request.world.lock:
-        count = len(request.world.journal)
-        request.world.journal.clear()
-    return {"forgotten": count}
+    return {"forgotten": request.world.journal.clear()}
 
 
 # --------------------------------------------------------------------------------------------------------------------- clock

@@ -97,6 +97,12 @@ _JOURNAL_QUERY: Mapping[str, Schema] = {
     "since": {**_INTEGER, "description": "Those with a greater number."},
 }
 _HEALTH = object_schema(status={"const": "ok"}, kvfake=_TEXT, url=_TEXT, profile={"enum": list(BY_NAME["profile"].choices)})
+_OWNER_OF_SERVICE: Schema = {"type": ["string", "null"], "description": "Null where the service does not know the token."}
+_OWNER = object_schema(
+    world={**_TEXT, "description": "The id of the world that a request with the token belongs to."},
+    path={**_TEXT, "description": "The path of that world below this address: nothing, or /~ID."},
+    owners=object_schema(**dict.fromkeys(SERVICES, _OWNER_OF_SERVICE)),
+)
 _WORLDS = object_schema(worlds=array_schema(object_schema(id=_TEXT, address=_TEXT)))
 _REMOVED = object_schema(removed=_COUNT)
 _DROPPED: Schema = {**_COUNT, "description": "Older ones that made room."}
@@ -108,9 +114,13 @@ ROUTES = (
     ControlRoute("/health", "GET", handlers.health, "health", "Say what answers here", _HEALTH, "It needs no token.", is_open=True),
     ControlRoute("/env", "GET", handlers.environment, "environment", "Show the variables with which an app finds the world",
                  ref("Environment")),
-    ControlRoute("/reset", "POST", handlers.reset, "reset", "Forget values, faults, journal and checkpoints",
+    ControlRoute("/owner", "POST", handlers.find_owner, "findOwner", "Find whose a token is", _OWNER,
+                 "The token is in the body, because URLs are written to logs.", refusals=(410,),
+                 body=RequestBody(object_schema(token={**_TEXT, "minLength": 1}), "The token.")),
+    ControlRoute("/reset", "POST", handlers.reset, "reset", "Go back to the beginning",
                  object_schema(reset={**_TEXT, "description": "The world's id."}),
-                 "The clock is the machine's again; tokens, neighbours and settings stay.", query={}),
+                 "The values are those of the seed, or none; faults, journal and checkpoints are gone; the clock is the machine's. "
+                 "Tokens, neighbours and settings stay.", query={}),
     ControlRoute("/worlds", "GET", handlers.list_worlds, "listWorlds", "List the worlds", _WORLDS),
     ControlRoute("/worlds", "POST", handlers.open_world, "openWorld", "Open a world", ref("World"),
                  "It shares nothing with others, and ends when it is deleted.", refusals=(409, 429), status=201,

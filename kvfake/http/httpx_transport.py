@@ -15,7 +15,8 @@ import anyio.to_thread
 import h11
 import httpx
 
-from kvfake.http.in_process import RequestBuilder, next_bytes, reason_and_headers, sent_body, wait_for_job, wire_actions
+from kvfake.http.connection import sent_body
+from kvfake.http.in_process import RequestBuilder, next_bytes, reason_and_headers, wait_for_job, wire_actions
 from kvfake.http.router import Router
 from kvfake.services.messages import Request, Response
 
@@ -61,8 +62,8 @@ def _timeout(request: httpx.Request) -> Any:
 def _steps(incoming: Request, response: Response, timeout: float | None) -> Iterator[Any]:
     """The seconds to wait until the response begins, in one or more steps, and then the response."""
     if response.wire_fault is None:
-        reason, headers = reason_and_headers(response)
-        stream, extensions = httpx.ByteStream(sent_body(incoming, response)), {"reason_phrase": reason}
+        reason, headers = reason_and_headers(incoming, response)
+        stream, extensions = httpx.ByteStream(sent_body(incoming.method, response)), {"reason_phrase": reason}
         yield httpx.Response(response.status, headers=headers, stream=stream, extensions=extensions)
     else:
         events = _events(incoming, response, timeout)

@@ -12,10 +12,23 @@ from functools import lru_cache
 from queue import Empty, SimpleQueue
 from threading import Thread
 
-from kvfake.http.connection import WITHOUT_LENGTH, Action, Hang, Reset, Wait, apply_wire_fault, message_of, reason_phrase
+from kvfake.http.connection import (
+    Action,
+    Hang,
+    Reset,
+    Wait,
+    apply_wire_fault,
+    date,
+    final_headers,
+    message_of,
+    reason_phrase,
+    sent_body,
+    sent_length,
+)
 from kvfake.http.workers import run_job
-from kvfake.services.messages import FIDELITY_HEADER, Headers, Job, Request, Response, WireFault
-from kvfake.world.journal import redact_headers
+from kvfake.services.messages import Headers, Job, RedactedHeaders, Request, Response, WireFault
+from kvfake.world.clock import machine_time
+from kvfake.world.redaction import BY_NAME
 
 HeaderLines = Sequence[tuple[str | bytes, str | bytes]]
 
@@ -26,24 +39,26 @@ class RequestBuilder:
     """
 
     def __init__(self) -> None:
-        self._last: tuple[HeaderLines, dict[bytes, bytes], dict[bytes, bytes]] = ([], {}, {})
+        self._last: tuple[HeaderLines, dict[bytes, bytes], RedactedHeaders] = ([], {}, RedactedHeaders())
 
     def request(self, method: str, target: bytes, lines: HeaderLines, body: bytes) -> Request:
         last, headers, redacted = self._last
         if lines != last:
             headers = _merged(lines)
-            redacted = redact_headers(headers)
+            redacted = BY_NAME.headers(headers)
             self._last = lines, headers, redacted
         return Request(method, target, headers, body, "", redacted)
 
 
 def _merged(lines: HeaderLines) -> dict[bytes, bytes]:
     headers: dict[bytes, bytes] = {}
-    for name, value in [(_bytes(name).lower(), _bytes(value)) for name, value in lines]:
-        if name not in headers:
-            headers[name] = value.strip(b" \t")
-        elif name == b"cookie":
-            headers[name] += b"; " + value
+    cookies: list[bytes] = []
+    for name, value in [(_bytes(name).lower(), _bytes(value).strip(b" \t")) for name, value in lines]:
+        if name == b"cookie":
+            cookies.append(value)
+        headers.setdefault(name, value)
+    if len(cookies) > 1:
+        headers[b"cookie"] = b"; ".join(cookies)
     return headers
 
 
@@ -61,30 +76,23 @@ def wait_for_job(job: Job, timeout: float | None) -> Response:
         raise TimeoutError("timed out") from None
 
 
-def reason_and_headers(response: Response) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+def reason_and_headers(request: Request, response: Response) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     """The text after the status, and the headers as they are sent."""
-    reason, headers = _without_length(response.status, response.headers, response.rows)
-    if response.status in WITHOUT_LENGTH:
-        return reason, headers
-    return reason, [*headers, (b"Content-Length", b"%d" % len(response.body))]
+    reason, headers = _without_length(response.status, response.headers, response.rows, int(machine_time()))
+    length = sent_length(request.method, response)
+    return reason, headers if length is None else [*headers, (b"Content-Length", b"%d" % length)]
 
 
 @lru_cache(maxsize=512)
-def _without_length(status: int, headers: Headers, rows: tuple[str, ...]) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    if rows:
-        headers = (*headers, (FIDELITY_HEADER, ", ".join(rows)))
+def _without_length(status: int, headers: Headers, rows: tuple[str, ...], second: int) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    headers = final_headers(headers, rows, date(second))
     return reason_phrase(status).encode(), [(name.encode(), value.encode("latin-1")) for name, value in headers]
-
-
-def sent_body(request: Request, response: Response) -> bytes:
-    """The body as it is sent: none to a HEAD."""
-    return b"" if request.method == "HEAD" or response.status in WITHOUT_LENGTH else response.body
 
 
 def wire_actions(request: Request, response: Response, keep_alive: bool) -> tuple[Action, ...]:
     """The actions with which a server sends the response, or carries out its wire fault."""
-    body = sent_body(request, response)
-    message = message_of(response, body, keep_alive)
+    body = sent_body(request.method, response)
+    message = message_of(request.method, response, body, keep_alive)
     return apply_wire_fault(response.wire_fault or WireFault(), message, body, response.body)
 
 

@@ -19,8 +19,8 @@ from urllib3.connection import HTTPConnection
 from urllib3.response import HTTPResponse
 from urllib3.util.request import body_to_chunks
 
-from kvfake.http.connection import Action
-from kvfake.http.in_process import RequestBuilder, next_bytes, reason_and_headers, sent_body, wait_for_job, wire_actions
+from kvfake.http.connection import Action, sent_body
+from kvfake.http.in_process import RequestBuilder, next_bytes, reason_and_headers, wait_for_job, wire_actions
 from kvfake.http.router import Router
 from kvfake.services.messages import Job, Request, Response
 
@@ -58,9 +58,9 @@ def _body(request: requests.PreparedRequest) -> bytes:
 
 
 def _whole(incoming: Request, response: Response) -> HTTPResponse:
-    reason, headers = reason_and_headers(response)
+    reason, headers = reason_and_headers(incoming, response)
     return HTTPResponse(
-        io.BytesIO(sent_body(incoming, response)),
+        io.BytesIO(sent_body(incoming.method, response)),
         HTTPHeaderDict([(name.decode(), value.decode("latin-1")) for name, value in headers]),
         response.status,
         version=11,

@@ -15,9 +15,9 @@ from typing import Any
 from kvfake.errors import CONTROL_OFF, log_exception
 from kvfake.http.parser import MAX_BODY_BYTES, split_absolute
 from kvfake.services import go, mattermost, persist
-from kvfake.services.mattermost import redact_query
 from kvfake.services.messages import UNEXPECTED, Job, Lane, Request, Response, error_response
 from kvfake.world.backend import WORLD_MARK, Backend, WorldEnded
+from kvfake.world.redaction import BY_NAME
 from kvfake.world.routes import Application, forwarded_response
 from kvfake.world.world import World
 
@@ -50,9 +50,22 @@ class Router:
     def answer(self, request: Request, base: bytes = b"") -> Response | Job:
         """The response, or a job that makes it. ``base`` is the path of the site on its host, encoded."""
         try:
-            return self._answer(request, base)
+            world, expected = self._locate(request, base)
+            path = request.path
+            if expected:
+                return self._not_found(request, world or self._backend.own_world, expected)
+            if path.startswith(_MATTERMOST):
+                return self._backend.answer(mattermost, request, world)
+            if path.startswith(_PERSIST):
+                return self._backend.answer(persist, request, world)
+            if _is_control(path):
+                if self._control is None:
+                    return error_response(404, CONTROL_OFF)
+                lane = Lane.HEALTH if path == _HEALTH else Lane.CONTROL
+                return Job(partial(_call_control, self._control, request, world or self._backend.own_world), lane)
+            return self._answer_unusual(request, world)
         except WorldEnded as ended:
-            target = redact_query(request.target).decode("utf-8", "backslashreplace")
+            target = BY_NAME.shown_target(request.target).decode("utf-8", "backslashreplace")
             self._backend.note_request_after_end(f"{request.method} {target} (world {ended})")
             return error_response(410, f"the world {ended} has ended: nothing of this request was done")
         except go.BadEscape:
@@ -62,7 +75,28 @@ class Router:
             log_exception()
             return UNEXPECTED
 
-    def _answer(self, request: Request, base: bytes) -> Response | Job:
+    def body_bytes(self, request: Request) -> int:
+        """How many bytes of the body whoever answers the request reads (`kvfake.http.connection.BodyBytes`). Sets the location."""
+        try:
+            world, expected = self._locate(request, b"")
+            decoded = go.unescape(request.path)
+            owner = world or self._backend.world_of(mattermost.token(request))
+        except (WorldEnded, go.BadEscape):
+            return 0
+        clean = go.clean(decoded) if decoded[:1] == b"/" else decoded
+        if expected:
+            return 0
+        if decoded.startswith(_PERSIST):
+            return persist.body_bytes(request)
+        if clean.startswith(_MATTERMOST):
+            return mattermost.body_bytes(request)
+        is_answered = _is_control(request.path) or owner.routes.routes or owner.routes.mounts or owner.settings["fallback"]
+        return MAX_BODY_BYTES + 1 if is_answered else 0
+
+    def _locate(self, request: Request, base: bytes) -> tuple[World | None, str]:
+        """Set the location on the request; returns the world that the address names, and what was expected in place of the path, if
+        nothing lies there. Raises `WorldEnded`.
+        """
         path, _, query = request.target.partition(b"?")
         world, expected = self._root, ""
         if path[:1] != b"/":
@@ -81,18 +115,7 @@ class Router:
             else:
                 base, path = base + b"/" + mark, slash + rest
         request.base, request.path, request.query = base, path, query
-        if expected:
-            return self._not_found(request, world or self._backend.own_world, expected)
-        if path.startswith(_MATTERMOST):
-            return self._backend.answer(mattermost, request, world)
-        if path.startswith(_PERSIST):
-            return self._backend.answer(persist, request, world)
-        if path == CONTROL or path.startswith(CONTROL + b"/"):
-            if self._control is None:
-                return error_response(404, CONTROL_OFF)
-            lane = Lane.HEALTH if path == _HEALTH else Lane.CONTROL
-            return Job(partial(_call_control, self._control, request, world or self._backend.own_world), lane)
-        return self._answer_unusual(request, world)
+        return world, expected
 
     def _answer_unusual(self, request: Request, world: World | None) -> Response | Job:
         """Answer for a path that belongs to a service only after it is decoded and cleaned, or that something else answers."""
@@ -103,6 +126,10 @@ class Router:
             return self._unmatched(request, owner, go.BAD_REQUEST)
         if decoded.startswith(_PERSIST):
             return self._backend.answer(persist, request, world)
+        answer = partial(self._answer_decoded, request, world, owner, decoded)
+        return Job(partial(_answer_at_once, answer)) if owner.routes.takes_long(len(decoded)) else answer()
+
+    def _answer_decoded(self, request: Request, world: World | None, owner: World, decoded: bytes) -> Response | Job:
         clean = go.clean(decoded) if decoded[:1] == b"/" else decoded
         if not clean.startswith(_MATTERMOST):
             found = self._answer_without_service(request, owner, decoded)
@@ -165,6 +192,16 @@ class Router:
             response = error_response(500, f"unexpected error in {name}: its traceback is on stderr")
         self._backend.record_other(world, service, request, response, began)
         return response
+
+
+def _is_control(path: bytes) -> bool:
+    return path == CONTROL or path.startswith(CONTROL + b"/")
+
+
+def _answer_at_once(answer: Callable[[], Response | Job]) -> Response:
+    """The response, also where it takes a job, which is done here."""
+    found = answer()
+    return found() if isinstance(found, Job) else found
 
 
 def _call_control(control: Callable[[], Application], request: Request, world: World) -> Response:
@@ -237,4 +274,4 @@ def call_application(app: Application, request: Request, base: bytes, path: byte
         if close is not None:
             close()
     status, headers = started
-    return forwarded_response(status, headers, b"".join(written))
+    return forwarded_response(request.method, status, headers, b"".join(written))

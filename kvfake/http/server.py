@@ -25,14 +25,7 @@ from kvfake.fork import keep_from_children
 from kvfake.http.connection import SO_LINGER_RESET, Action, Close, Connection, Hang, Reset, Wait, Yield, message_of
 from kvfake.http.poller import READ, WRITE, Poller, Timers
 from kvfake.http.workers import WorkerPool
-from kvfake.services.mattermost import redact_query
 from kvfake.services.messages import UNEXPECTED, Job, Response
-
-
-def log_request(method: str, target: bytes, status: int, size: int) -> None:
-    """Write a line to stderr: method, target without tokens, status, bytes of the response's body."""
-    print(f"{method} {redact_query(target).decode('ascii', 'backslashreplace')} {status} {size}", file=sys.stderr, flush=True)
-
 
 MAX_CONNECTIONS = 10_000
 """Open at a time; fewer where the process may open fewer files, of which connections take three quarters at most. Over it, and
@@ -72,7 +65,6 @@ _MAX_FAILURES = 20  # of the loop itself, one after the other, before it gives u
 _FAILURE_PAUSE_SECONDS = 0.05
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _DATA = (bytes, memoryview)
-_BROKEN: tuple[Action, ...] = (message_of(UNEXPECTED, UNEXPECTED.body, keep_alive=False), Close(linger=True))
 
 
 class _Peer:
@@ -246,7 +238,7 @@ class Server:
             if peer.is_lingering or peer.pending or peer not in self._peers:  # no answer can follow
                 self._drop(peer)
             else:
-                self._carry_out(peer, _BROKEN)
+                self._carry_out(peer, (message_of("GET", UNEXPECTED, UNEXPECTED.body, keep_alive=False), Close(linger=True)))
         except BaseException:
             log_exception()
             self._drop(peer)

@@ -26,7 +26,8 @@ _FIELD = re.compile(r"^- ([a-z0-9.-]+): ", re.MULTILINE)
 
 class Row(NamedTuple):
     """One fact of a service. ``documented`` and ``plugin`` say what the two profiles do, where the sentence leaves it open or they
-    differ. ``mark`` is the row that a reply names in which ``documented`` was kinder than the plugin, if there is one.
+    differ. ``mark`` is the row that a reply names which was kinder than the service, if there is one: under ``documented``, or,
+    where both do the same, in a world that is not strict.
     """
 
     id: str

@@ -20,6 +20,7 @@ PLUGINS = b"/plugins/"
 APPS = "/plugins/com.mattermost.apps"
 KV = APPS + "/api/v1/kv"  # M01
 COOKIE = b"MMAUTHTOKEN"  # model.SessionCookieToken
+UNKNOWN_TOKEN_ROW = "M11"  # named by an answer to a token that is accepted though it is not known
 CSRF_MARK = "csrf-"  # M26: what it really is cannot be known from outside
 
 MAX_VALUE_BYTES = 8192  # M14: httpin.MaxKVStoreValueLength
@@ -122,6 +123,19 @@ def read(request: Request, owner: str | None) -> Operation:
     if not go.json_valid(request.body):
         raise Refusal(NOT_JSON)
     return Operation(verb, owner, namespace(owner, prefix), key, request.body)
+
+
+def body_bytes(request: Request) -> int:
+    """How many bytes of the body the plugin reads: those of a set up to one more than the limit, before it looks at anything else
+    (M23); of another request none.
+    """
+    if _VERBS.get(request.method) != "set":
+        return 0
+    try:
+        _route(request)
+    except Refusal:
+        return 0
+    return MAX_VALUE_BYTES + 1
 
 
 def _route(request: Request) -> tuple[bytes, bytes]:

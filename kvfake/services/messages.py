@@ -17,9 +17,17 @@ if TYPE_CHECKING:
 
 Headers = tuple[tuple[str, str], ...]
 JSON: Headers = (("Content-Type", "application/json"),)
+NOSNIFF = ("X-Content-Type-Options", "nosniff")
 
 FIDELITY_HEADER = "Kvfake-Rows"
 """Names the rows of `kvfake.services.facts` in which an answer was kinder than the service."""
+
+
+class RedactedHeaders(dict[bytes, bytes]):
+    """The headers of a request without credentials. ``size`` is what they take in memory, about, in bytes."""
+
+    __slots__ = ("size",)
+    size: int
 
 
 class Request(Record):
@@ -33,12 +41,13 @@ class Request(Record):
     """
 
     __slots__ = ("base", "body", "body_error", "headers", "method", "path", "query", "redacted_headers", "target")
+    may_be_secret = ("body", "headers", "path", "query", "redacted_headers", "target")
     method: Final[str]
     target: Final[bytes]
     headers: Final[dict[bytes, bytes]]
     body: Final[bytes]
     body_error: Final[str]
-    redacted_headers: Final[dict[bytes, bytes] | None]
+    redacted_headers: Final[RedactedHeaders | None]
 
     def __init__(
         self,
@@ -47,7 +56,7 @@ class Request(Record):
         headers: dict[bytes, bytes],
         body: bytes = b"",
         body_error: str = "",
-        redacted_headers: dict[bytes, bytes] | None = None,
+        redacted_headers: RedactedHeaders | None = None,
         base: bytes = b"",
         path: bytes = b"",
         query: bytes = b"",
@@ -131,6 +140,7 @@ class Response(Record):
     """
 
     __slots__ = ("body", "close", "headers", "rows", "status", "wire_fault")
+    may_be_secret = ("body", "headers")
     status: Final[int]
     headers: Final[Headers]
     body: Final[bytes]
@@ -183,8 +193,8 @@ class Refusal(Exception):
 
 
 def error_response(status: int, text: str) -> Response:
-    """What kvfake itself answers where no service does: a JSON object with ``error``."""
-    return Response(status, JSON, json.dumps({"error": text}, ensure_ascii=False).encode())
+    """What kvfake itself answers where no service does: a JSON object with ``error``, which no browser takes for anything else."""
+    return Response(status, (*JSON, NOSNIFF), json.dumps({"error": text}, ensure_ascii=False).encode())
 
 
 UNEXPECTED = error_response(500, "unexpected error in kvfake: its traceback is on stderr")

@@ -22,6 +22,7 @@ API = "/api/v1"  # P01
 _API, _PERSIST = API.encode(), b"/persist"
 PATHS = (_API + _PERSIST, _PERSIST)  # P01: the official client's tests use a base with no path
 
+UNKNOWN_TOKEN_ROW = "P14"  # named by an answer to a token that is accepted though it is not known
 MAX_VALUE_BYTES = 262_144  # P09: 256 Kb of UTF-8
 MAX_BODY_BYTES = 2 * 1024 * 1024  # P14
 MAX_MGET_KEYS = 10_000  # P14
@@ -88,6 +89,11 @@ def read(request: Request, owner: str | None) -> Operation:
     if not key:
         _refuse("the key is empty: expected /persist/kv/<key>")
     return Operation(verb, owner, where, key, _value(request) if verb == "set" else b"")
+
+
+def body_bytes(request: Request) -> int:
+    """How many bytes of the body are read: those of a set or an mget, up to one more than the limit."""
+    return MAX_BODY_BYTES + 1 if request.method in ("PUT", "POST") else 0
 
 
 def _prefix(query: bytes) -> bytes:

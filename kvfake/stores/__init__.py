@@ -14,7 +14,7 @@ Guarantees that every store gives, and that its users rely on:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from typing import Final
@@ -31,6 +31,8 @@ class Record:
     """
 
     __slots__: tuple[str, ...] = ()
+    may_be_secret: ClassVar[tuple[str, ...]] = ()
+    """The fields of which `repr` shows no more than their length."""
 
     def replace(self, **changes: Any) -> Self:
         """A copy with these fields changed."""
@@ -40,7 +42,11 @@ class Record:
         return type(self) is type(other) and all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
+        return f"{type(self).__name__}({', '.join(f'{name}={self._shown(name)}' for name in self.__slots__)})"
+
+    def _shown(self, name: str) -> str:
+        value = getattr(self, name)
+        return f"<{len(value)}>" if value and name in self.may_be_secret else repr(value)
 
 
 Namespace = tuple[str, str, bytes]

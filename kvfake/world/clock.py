@@ -17,11 +17,15 @@ FIRST = datetime(1, 1, 1, tzinfo=timezone.utc)
 LAST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 
-# Not time.monotonic where there is another way: freezegun may have replaced it already. Users hold it in a class attribute, as
-# freezegun also replaces what modules hold.
+# Not time.monotonic and time.time where there is another way: freezegun may have replaced them already. Users hold the first in a
+# class attribute, as freezegun also replaces what modules hold.
 machine_seconds: Callable[[], float] = (
     partial(time.clock_gettime, time.CLOCK_MONOTONIC) if hasattr(time, "clock_gettime") else time.monotonic
 )
+machine_time: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_REALTIME) if hasattr(time, "clock_gettime") else partial(time.time)
+)
+"""Seconds since 1970, which freezegun does not move."""
 
 
 def microseconds(moment: datetime) -> int:

@@ -22,6 +22,7 @@ from kvfake.services.jsontext import dump_json, json_text, load_json, type_name,
 from kvfake.settings import parse_owner
 from kvfake.stores import Entry, Namespace
 from kvfake.world.clock import microseconds, moment_from_text
+from kvfake.world.redaction import beginning
 from kvfake.world.world import World
 
 VERSION = 1
@@ -63,9 +64,17 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"the name {name!r} stands twice in one object")
+            shown = _shown_token(name) if _is_owner(value) else repr(name)
+            raise ValueError(f"the name {shown} stands twice in one object")
         found[name] = value
     return found
+
+
+def _is_owner(value: object) -> bool:
+    """Whether the name of this value may be a token."""
+    with suppress(ValueError):
+        return isinstance(value, str) and bool(parse_owner(value))
+    return False
 
 
 def text_of(data: Mapping[str, Any]) -> str:
@@ -107,7 +116,14 @@ def errors_at(*place: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, RecursionError) as wrong:
-        raise DataError(f"{' / '.join(map(_shown, place)) or 'the data'}: {wrong}") from None
+        shown = [*map(_shown, place)]
+        if place[:1] == ("tokens",):
+            shown[1:] = map(_shown_token, place[1:])
+        raise DataError(f"{' / '.join(shown) or 'the data'}: {wrong}") from None
+
+
+def _shown_token(token: str) -> str:
+    return beginning(token.encode("utf-8", "replace")).decode("utf-8", "replace") if token else '""'
 
 
 def _shown(name: str) -> str:
@@ -144,8 +160,21 @@ def dump(
         if not is_exact:
             _put(data, base64.b64encode(entry.value).decode(), "raw", *place)
     if tokens:
-        data["tokens"] = {token: owners[0] if len(owners) == 1 else owners for token, owners in tokens.items()}
+        data["tokens"] = _owners_by_token(tokens)
     return data
+
+
+def export(world: World) -> dict[str, Any]:
+    """The document of all values and of every token that the world knows, also of those that it issued: a world that begins with it
+    knows them again.
+    """
+    with world.lock:
+        data, tokens = dump(world), world.tokens.added(with_issued=True)
+    return {**data, "tokens": _owners_by_token(tokens)} if tokens else data
+
+
+def _owners_by_token(tokens: Mapping[str, list[str]]) -> dict[str, str | list[str]]:
+    return {token: owners[0] if len(owners) == 1 else owners for token, owners in tokens.items()}
 
 
 def entries(

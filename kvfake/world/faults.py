@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvfake.fork import new_lock
 from kvfake.services import mattermost, persist
-from kvfake.services.messages import Response, Sever, Wire, WireFault
-from kvfake.world.matching import Matcher, Wanted, in_python
+from kvfake.services.messages import Lane, Response, Sever, Wire, WireFault
+from kvfake.world.matching import MAX_STEPS_IN_LOOP, Matcher, Wanted, in_python
+from kvfake.world.redaction import BY_NAME
 from kvfake.world.routes import WITHOUT_BODY, checked_headers, checked_number, encoded_body, merged_headers
 
 if TYPE_CHECKING:
@@ -165,6 +166,8 @@ class Fault:
         checked_number("rate", arguments.rate, float, 0, 1)
         self.calls_functions = arguments.when is not None or arguments.before is not None
         """Whether it calls a function of the user's, which may take its time."""
+        self.size = self._matcher.size
+        """How many steps a character of a request costs at most."""
         self._matched = 0  # requests so far
 
     def matches(self, request: IncomingRequest) -> bool:
@@ -215,8 +218,8 @@ class Fault:
         self.remove()
 
     def __str__(self) -> str:
-        """Its arguments, as they would be written in Python."""
-        return ", ".join(f"{name}={in_python(value)}" for name, value in self.arguments.given.items())
+        """Its arguments, as they would be written in Python, without what goes by the name of a secret."""
+        return BY_NAME.redact_text(", ".join(f"{name}={in_python(value)}" for name, value in self.arguments.given.items()))
 
     def __repr__(self) -> str:
         return f"<fault {self}: {self.hits} hits>"
@@ -294,13 +297,21 @@ class Faults:
             self.active = (*self.active, fault)
         return fault
 
+    def lane(self, request: IncomingRequest) -> Lane | None:
+        """The lane of the job that answers the request; ``None`` where a server's loop can wait for `match` and the fault."""
+        if any(fault.calls_functions for fault in self.active):
+            return Lane.OTHER
+        steps = request.characters * sum(fault.size for fault in self.active)
+        return Lane.SERVICE if steps > MAX_STEPS_IN_LOOP else None
+
     def match(self, request: IncomingRequest) -> Fault | None:
         """The fault that strikes the request, its hit counted."""
         struck: Fault | None = None
         matching = [fault for fault in self.active if fault.matches(request)]  # without the lock: ``when`` may use the world
         with self._lock:
+            active = set(self.active) if matching else ()
             for fault in matching:
-                if fault in self.active and fault.count_match() and struck is None:
+                if fault in active and fault.count_match() and struck is None:
                     struck = fault
             if struck is not None:
                 struck.hits += 1

@@ -1,7 +1,7 @@
 """The journal of one world: a bounded record of its exchanges (a request and its response), and questions about it.
 
-Law: it records, shows and compares, and decides nothing. No token stays in it: credentials are cut short before an exchange is
-recorded.
+Law: it records, shows and compares, and decides nothing. The credentials of a request are cut short before it is recorded; what
+else is secret is redacted when an exchange is read, so nothing that is shown holds it. Every question is answered from one moment.
 """
 
 from __future__ import annotations
@@ -9,24 +9,25 @@ from __future__ import annotations
 import base64
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
-from kvfake.services.mattermost import redact_query
-from kvfake.services.messages import Operation, Request, Response
+from kvfake.errors import log_exception
+from kvfake.services.messages import JSON, Operation, RedactedHeaders, Request, Response
 from kvfake.world.matching import Matcher, Wanted
-from kvfake.world.tokens import shortened
+from kvfake.world.redaction import BY_NAME, HIDDEN, MAX_HEADERS_BYTES, Redactor, cut_headers, header_bytes
 
 if TYPE_CHECKING:
     from threading import RLock
 
-MAX_BYTES = 16 * 1024 * 1024  # of all exchanges together
+MAX_BYTES = 16 * 1024 * 1024  # of the exchanges of one world, as `Exchange.size` and `header_bytes` count them
+MAX_TOTAL_BYTES = 256 * 1024 * 1024  # of all worlds of one server
+EXCHANGE_BYTES = 600  # of an exchange, beside its bodies and texts: a tuple, a response, their parts, a place in the journal
+KEY_BYTES = 50  # of a key of an mget, beside its characters
+_SETTLE_BYTES = 4096  # by so much a journal may have grown before the server's total knows it
+_PARTS_THAT_FIT = 8  # of an exchange that is larger than its journal may be, each part is cut to this part of the bound
 _MAX_SHOWN_EXCHANGES = 5  # in the message of an assertion
-
-_AUTHORIZATION = b"authorization"
-_HIDDEN_HEADERS = (b"cookie", b"x-csrf-token")
-_SCHEMES = (b"bearer", b"token", b"basic")
-_HIDDEN = b"..."
 
 
 class Message(NamedTuple):
@@ -35,17 +36,22 @@ class Message(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
 
+    def __repr__(self) -> str:
+        """Without what may be secret."""
+        return f"<{len(self.headers)} headers, a body of {len(self.body)} bytes>"
+
     def json(self) -> Any:
         return json.loads(self.body)
 
 
 _Recorded = tuple[
     int, int, str | None, str | None, bytes | None, tuple[bytes, ...], str | None, str,
-    Mapping[bytes, bytes], bytes, bytes, bytes, Response, float, object,
+    RedactedHeaders, bytes, bytes, bytes, Response, float, object,
 ]  # fmt: skip
 """What is kept of an exchange: number, size, service, verb, key, keys, owner, method, headers, body, path, query, response,
 duration, fault. A plain tuple, the cheapest thing to make: one is made for every request, and most are never read.
 """
+_HEADERS: Final = 8  # the place of the headers in it
 
 
 class _RequestFields:
@@ -62,9 +68,9 @@ class _RequestFields:
 
     @property
     def path(self) -> str:
-        """Below the world's address, with its query, as it was sent. The value of an ``access_token`` is hidden."""
-        target = self._path + b"?" + self._query if self._query else self._path
-        return redact_query(target).decode("utf-8", "backslashreplace")
+        """Below the world's address, with its query, as it was sent. What the query names a token or a secret is hidden."""
+        target = self._path + b"?" + BY_NAME.redact_message(self._query) if self._query else self._path
+        return target.decode("utf-8", "backslashreplace")
 
     @property
     def key(self) -> str | None:
@@ -82,7 +88,7 @@ class _RequestFields:
         return Message(headers, self._body)
 
     def __repr__(self) -> str:
-        return f"<{self.method} {self.path} by {self.owner}>"
+        return BY_NAME.redact(f"<{self.method} {self.path} by {self.owner}>")
 
 
 class IncomingRequest(_RequestFields):
@@ -91,7 +97,7 @@ class IncomingRequest(_RequestFields):
     ``key`` and ``owner`` are ``None`` where the request was refused before they were known.
     """
 
-    __slots__ = ("message", "operation")
+    __slots__ = ("_decoded_keys", "message", "operation")
 
     def __init__(self, service: str | None, operation: Operation | None, owner: str | None, request: Request) -> None:
         verb, key, keys = (None, None, ()) if operation is None else (operation.verb, operation.key, operation.keys)
@@ -99,19 +105,33 @@ class IncomingRequest(_RequestFields):
             service, verb, key, keys, owner, request.method, request.headers, request.body, request.path, request.query
         )
         self.operation, self.message = operation, request
+        self._decoded_keys: tuple[str, ...] | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Decoded once: every fault looks at them, and an mget may have many."""
+        if self._decoded_keys is None:
+            self._decoded_keys = super().keys
+        return self._decoded_keys
+
+    @property
+    def characters(self) -> int:
+        """How many characters a field that a fault looks at has at most."""
+        keys = len(self._body) if self.verb == "mget" else len(self._key or b"")
+        return max(keys, len(self.method), len(self.owner or ""))
 
 
 class Exchange(_RequestFields):
-    """A request and its answer, as the journal keeps them. The fields are those of `IncomingRequest`, without tokens. ``number``
-    counts the exchanges of its world; ``duration`` is in seconds, with a fault's delay; ``size`` is that of bodies and keys, in
-    bytes, as they are kept.
+    """A request and its answer, as the journal keeps them. The fields are those of `IncomingRequest`; messages, and what it says of
+    itself, are without tokens. ``number`` counts the exchanges of its world; ``duration`` is in seconds, with a fault's delay;
+    ``size`` is what it takes in memory, about, in bytes, without the headers of its request.
     """
 
-    __slots__ = ("_recorded", "_response", "duration", "fault", "number", "size")
+    __slots__ = ("_recorded", "_redactor", "_response", "duration", "fault", "number", "size")
 
-    def __init__(self, recorded: _Recorded) -> None:
+    def __init__(self, recorded: _Recorded, redactor: Callable[[], Redactor]) -> None:
         super().__init__(*recorded[2:12])
-        self._recorded = recorded
+        self._recorded, self._redactor = recorded, redactor
         self.number, self.size = recorded[:2]
         self._response, self.duration, self.fault = recorded[12:]
 
@@ -137,60 +157,62 @@ class Exchange(_RequestFields):
         return self._response.rows
 
     @property
+    def request(self) -> Message:
+        return self._message(self._headers.items(), self._body)
+
+    @property
     def response(self) -> Message:
         if self._is_unanswered:
             return Message({}, b"")
-        return Message({name.lower(): value for name, value in self._response.headers}, self._response.body)
+        headers = [(name.lower().encode("latin-1"), _latin_1(value)) for name, value in self._response.headers]
+        return self._message(headers, self._response.body)
+
+    def _message(self, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> Message:
+        """The body of an operation of a store is a user's value: there only tokens are hidden."""
+        redactor = self._redactor()
+        shown = {name.decode("latin-1"): redactor.header(name, value).decode("latin-1") for name, value in headers}
+        if self.verb is not None:
+            return Message(shown, redactor.redact_bytes(body))
+        is_plain = shown.get("content-encoding", "identity").strip().lower() == "identity"  # else nobody can see what is in it
+        return Message(shown, redactor.redact_message(body) if is_plain else HIDDEN.encode())
 
     @property
     def _is_unanswered(self) -> bool:
         wire_fault = self._response.wire_fault
         return wire_fault is not None and wire_fault.is_unanswered
 
-    def to_dict(self, redact: Callable[[str], str] = str) -> dict[str, Any]:
-        """What JSON can hold, in whole characters. ``redact`` takes tokens out of a text."""
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold, in whole characters."""
+        redactor = self._redactor()
         return {
             "number": self.number,
             "service": self.service,
             "verb": self.verb,
             "method": self.method,
-            "path": redact(self.path),
-            "key": None if self.key is None else redact(_characters(self.key)),
+            "path": redactor.without_tokens(self.path),
+            "key": None if self.key is None else redactor.without_tokens(_characters(self.key)),
             "owner": self.owner,
             "status": self.status,
-            "request": _message_to_dict(self.request, redact),
-            "response": _message_to_dict(self.response, redact),
-            "fault": None if self.fault is None else redact(_characters(str(self.fault))),
+            "request": _message_to_dict(self.request),
+            "response": _message_to_dict(self.response),
+            "fault": None if self.fault is None else redactor.redact_text(_characters(str(self.fault))),
             "rows": list(self.rows),
             "duration": round(self.duration, 6),
         }
 
     def __repr__(self) -> str:
-        return f"<{self.method} {self.path} by {self.owner}: {self.status or 'no answer'}>"
+        return self._redactor().redact(f"<{self.method} {self.path} by {self.owner}: {self.status or 'no answer'}>")
 
 
-def redact_headers(headers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """The headers of a request, with every token cut short. Of ``Authorization`` a known scheme and the beginning of the token stay
-    (`shortened`).
-    """
-    redacted = dict(headers)
-    for name in _HIDDEN_HEADERS:
-        if name in redacted:
-            redacted[name] = _HIDDEN
-    if _AUTHORIZATION in redacted:
-        scheme, _, token = redacted[_AUTHORIZATION].partition(b" ")
-        redacted[_AUTHORIZATION] = scheme + b" " + shortened(token) if scheme.lower() in _SCHEMES else _HIDDEN
-    return redacted
-
-
-def _message_to_dict(message: Message, redact: Callable[[str], str]) -> dict[str, Any]:
-    text = redact(_text(message.body))
+def _message_to_dict(message: Message) -> dict[str, Any]:
     try:
-        text.encode()
-        body = {"body": text}
-    except UnicodeEncodeError:
-        body = {"body_base64": base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()}
-    return {"headers": {name: redact(value) for name, value in message.headers.items()}, **body}
+        return {"headers": message.headers, "body": message.body.decode()}
+    except UnicodeDecodeError:
+        return {"headers": message.headers, "body_base64": base64.b64encode(message.body).decode()}
+
+
+def _latin_1(text: str) -> bytes:
+    return text.encode("latin-1", "backslashreplace")
 
 
 def _text(data: bytes) -> str:
@@ -202,23 +224,95 @@ def _characters(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+class JournalTotal:
+    """The journals of one server, which have a bound together. Over it the largest give up their oldest exchanges.
+
+    Its lock is taken inside that of a world; of another world's lock it only tries whether it is free.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._journals: dict[int, Journal] = {}
+        self._bytes = 0
+
+    def add(self, journal: Journal) -> None:
+        with self._lock:
+            self._journals[id(journal)] = journal
+            journal.total = self
+
+    def remove(self, journal: Journal) -> None:
+        """It counts no more: its world has ended."""
+        with self._lock:
+            if self._journals.pop(id(journal), None) is not None:
+                self._bytes -= journal.settled
+                journal.total, journal.settled = None, 0
+
+    def settle(self, journal: Journal) -> None:
+        """Count what the journal has now. The caller holds its lock."""
+        with self._lock:
+            if journal.total is self:
+                self._count(journal)
+                if self._bytes > MAX_TOTAL_BYTES:
+                    self._shrink(journal)
+
+    def _count(self, journal: Journal) -> None:
+        self._bytes += journal.bytes - journal.settled
+        journal.settled = journal.bytes
+
+    def _shrink(self, own: Journal) -> None:
+        """A sixteenth is given up at once, so that this is seldom done. A journal gives up at most its older half, unless the locks
+        of all others are taken.
+        """
+        excess = self._bytes - MAX_TOTAL_BYTES * 15 // 16
+        for journal in sorted(self._journals.values(), key=lambda one: one.settled, reverse=True):
+            if excess > 0 and journal.lock.acquire(blocking=False):
+                try:
+                    excess -= journal.give_up(min(excess, journal.bytes // 2))
+                    self._count(journal)
+                finally:
+                    journal.lock.release()
+        if self._bytes > MAX_TOTAL_BYTES:
+            own.give_up(self._bytes - MAX_TOTAL_BYTES)
+            self._count(own)
+
+
+class Snapshot(NamedTuple):
+    """What a journal held at one moment. ``are_all``: none that came is missing."""
+
+    exchanges: list[Exchange]
+    dropped: int
+    seen: int
+    are_all: bool
+
+
 class Journal(Sequence[Exchange]):
     """The exchanges of one world, oldest first. It is bounded: ``dropped`` counts the oldest, which were dropped for newer ones."""
 
-    __slots__ = ("_bytes", "_forgotten", "_listener", "_lock", "_max_body_bytes", "_max_exchanges", "_records", "is_on", "seen")
+    __slots__ = (
+        "_forgotten", "_large_bytes", "_listener", "_max_body_bytes", "_max_bytes", "_max_exchanges", "_records", "_redactor",
+        "bytes", "is_on", "lock", "seen", "settled", "total",
+    )  # fmt: skip
 
-    def __init__(self, max_exchanges: int, max_body_bytes: int, lock: RLock) -> None:
-        """``lock`` is the world's; the caller of `record` holds it."""
-        self._max_exchanges, self._max_body_bytes, self._lock = max_exchanges, max_body_bytes, lock
+    def __init__(
+        self, max_exchanges: int, max_body_bytes: int, lock: RLock, redactor: Callable[[], Redactor] = lambda: BY_NAME
+    ) -> None:
+        """``lock`` is the world's; the caller of `record` holds it. ``redactor`` gives the one that knows the world's tokens."""
+        self._max_exchanges, self._max_body_bytes, self.lock, self._redactor = max_exchanges, max_body_bytes, lock, redactor
+        self._large_bytes = MAX_BYTES // 2  # of one exchange
+        self._max_bytes = max(MAX_BYTES, max_exchanges * EXCHANGE_BYTES)  # whoever asks for a million small exchanges gets them
         self._records: deque[_Recorded] = deque()
-        self._bytes = 0
+        self.bytes = 0  # of all exchanges; the headers that requests of one connection share count once
         self._forgotten = 0  # how many were cleared or rolled back, and so do not count as dropped
         self.seen = 0  # how many were ever recorded
         self.is_on = max_exchanges > 0
         self._listener: Callable[[Exchange], None] | None = None
+        self.total: JournalTotal | None = None
+        self.settled = 0  # how many of the bytes the total knows
 
     def listen(self, listener: Callable[[Exchange], None]) -> None:
-        """Call the listener with every exchange from now on, also where none is kept."""
+        """Call the listener with every exchange from now on, also where none is kept. It must not block; what it raises is
+        written to stderr.
+        """
         self._listener, self.is_on = listener, True
 
     def record(
@@ -231,27 +325,79 @@ class Journal(Sequence[Exchange]):
         duration: float,
         fault: object = None,
     ) -> None:
-        """Keep an exchange, without tokens. The caller holds the world's lock."""
-        body, records, number = request.body, self._records, self.seen + 1
-        headers, size = request.redacted_headers or redact_headers(request.headers), len(body) + len(response.body)
+        """Keep an exchange. The caller holds the world's lock."""
+        body, path, query, records, number = request.body, request.path, request.query, self._records, self.seen + 1
+        headers, size = request.redacted_headers or BY_NAME.headers(request.headers), len(body) + len(response.body)
         verb, key, keys = (None, None, ()) if operation is None else (operation.verb, operation.key, operation.keys)
         if size > self._max_body_bytes:
-            body, response = body[: self._max_body_bytes], response.replace(body=response.body[: self._max_body_bytes])
+            body, response = self._cut(body, self._max_body_bytes), self._with_cut_body(response, self._max_body_bytes)
             size = len(body) + len(response.body)
+        size += EXCHANGE_BYTES + 2 * len(path) + len(query)  # a key is a part of the path
+        if response.headers is not JSON:
+            size += header_bytes(response.headers)
         if keys:
-            size += sum(map(len, keys))
-        query = redact_query(b"?" + request.query)[1:] if request.query else b""
+            size += sum(map(len, keys)) + KEY_BYTES * len(keys)
+        if size > self._large_bytes:
+            body, path, query, response = self._fitted(body, path, query, response)
+            size = EXCHANGE_BYTES + sum(map(len, (body, path, path, query, response.body, *keys)))
+            size += header_bytes(response.headers) + KEY_BYTES * len(keys)
         record: _Recorded = (
             number, size, service, verb, key, keys, owner, request.method,
-            headers, body, request.path, query, response, duration, fault,
+            headers, body, path, query, response, duration, fault,
         )  # fmt: skip
+        if not records or records[-1][_HEADERS] is not headers:
+            size += headers.size
         records.append(record)
         self.seen = number
-        self._bytes += size
+        self.bytes = size = self.bytes + size
         if self._listener is not None:
-            self._listener(Exchange(record))
-        while len(records) > self._max_exchanges or self._bytes > MAX_BYTES:
-            self._bytes -= records.popleft()[1]
+            try:
+                self._listener(Exchange(record, self._redactor))
+            except Exception:  # the answer does not depend on who listens
+                log_exception()
+        if len(records) > self._max_exchanges:
+            self._drop(records.popleft(), 0)
+        if size > self._max_bytes:
+            self.give_up(self.bytes - self._max_bytes)
+        if size - self.settled > _SETTLE_BYTES:
+            self._settle()
+
+    def _drop(self, record: _Recorded, neighbour: int) -> None:
+        """Count a record no more that was taken out, with its headers unless the one that was beside it shares them."""
+        self.bytes -= record[1]
+        if not self._records or self._records[neighbour][_HEADERS] is not record[_HEADERS]:
+            self.bytes -= record[_HEADERS].size
+
+    def give_up(self, size: int) -> int:
+        """Drop the oldest exchanges, so many bytes of them or a little more. Returns how many. The caller holds the lock."""
+        before = self.bytes
+        while self._records and before - self.bytes < size:
+            self._drop(self._records.popleft(), 0)
+        return before - self.bytes
+
+    def _cut(self, body: bytes, length: int) -> bytes:
+        return body if len(body) <= length else self._redactor().cut(body, length)
+
+    def _with_cut_body(self, response: Response, length: int) -> Response:
+        return response if len(response.body) <= length else response.replace(body=self._cut(response.body, length))
+
+    def _fitted(self, body: bytes, path: bytes, query: bytes, response: Response) -> tuple[bytes, bytes, bytes, Response]:
+        """The parts of a large exchange, cut so that it is smaller than the bound of its journal. (The service bounds the keys.)"""
+        length = MAX_BYTES // _PARTS_THAT_FIT
+        if header_bytes(response.headers) > MAX_HEADERS_BYTES:
+            response = response.replace(headers=tuple(cut_headers(response.headers, str)))
+        body, path, query = (self._cut(part, length) for part in (body, path, query))
+        return body, path, query, self._with_cut_body(response, length)
+
+    # ------------------------------------------------------------------------------------------------------------ one moment
+
+    def snapshot(self) -> Snapshot:
+        """What it holds now."""
+        with self.lock:
+            records, seen = list(self._records), self.seen
+            dropped = seen - self._forgotten - len(records)
+        exchanges = [Exchange(record, self._redactor) for record in records]
+        return Snapshot(exchanges, dropped, seen, self._max_exchanges > 0 and not dropped)
 
     @overload
     def __getitem__(self, place: int) -> Exchange: ...
@@ -259,40 +405,54 @@ class Journal(Sequence[Exchange]):
     def __getitem__(self, place: slice) -> list[Exchange]: ...
     def __getitem__(self, place: int | slice) -> Exchange | list[Exchange]:
         if isinstance(place, slice):
-            return [Exchange(record) for record in list(self._records)[place]]
-        return Exchange(self._records[place])
+            return self.snapshot().exchanges[place]
+        with self.lock:
+            return Exchange(self._records[place], self._redactor)
 
     def __iter__(self) -> Iterator[Exchange]:
-        return map(Exchange, list(self._records))
+        return iter(self.snapshot().exchanges)
 
     def __len__(self) -> int:
-        return len(self._records)
+        with self.lock:
+            return len(self._records)
 
     def since(self, seen: int) -> list[Exchange]:
         """The exchanges after the first ``seen``, as far as they are still kept."""
         return [exchange for exchange in self if exchange.number > seen]
 
+    @property
+    def dropped(self) -> int:
+        """How many older exchanges were dropped for newer ones."""
+        with self.lock:
+            return self.seen - self._forgotten - len(self._records)
+
     def mark(self) -> tuple[int, int]:
         """For `rollback`."""
-        return self.seen, self.dropped + len(self)
+        with self.lock:
+            return self.seen, self.seen - self._forgotten
 
     def rollback(self, mark: tuple[int, int]) -> None:
         """Forget the exchanges after the mark. Older ones that were dropped for them stay dropped."""
         seen, count = mark
-        with self._lock:
+        with self.lock:
             while self._records and self._records[-1][0] > seen:
-                self._bytes -= self._records.pop()[1]
+                self._drop(self._records.pop(), -1)
             self._forgotten = self.seen - len(self) - min(self.dropped, count - len(self))
+            self._settle()
 
-    def clear(self) -> None:
-        with self._lock:
+    def clear(self) -> int:
+        """Forget every exchange. Returns how many there were."""
+        with self.lock:
+            count = len(self._records)
             self._records.clear()
-            self._bytes, self._forgotten = 0, self.seen
+            self.bytes, self._forgotten = 0, self.seen
+            self._settle()
+        return count
 
-    @property
-    def dropped(self) -> int:
-        """How many older exchanges were dropped for newer ones."""
-        return self.seen - self._forgotten - len(self._records)
+    def _settle(self) -> None:
+        total = self.total
+        if total is not None:
+            total.settle(self)
 
     # ------------------------------------------------------------------------------------------------------- questions
 
@@ -319,22 +479,21 @@ class Journal(Sequence[Exchange]):
         self._check(Matcher(method=method, **wanted), 0)
 
     def _check(self, matcher: Matcher, times: int | None) -> None:
-        exchanges = list(self)
+        exchanges, dropped, _, are_all = self.snapshot()
         found = [exchange for exchange in exchanges if matcher.matches(exchange)]
-        are_all = self._max_exchanges > 0 and not self.dropped
         if found if times is None else are_all and len(found) == times:
             return
         lines = [f"expected {_times(times)} with {str(matcher) or 'anything'}"]
         lines[0] += f"; there were {len(found)} of {len(exchanges)} exchanges"
         if not are_all:
-            lines[0] += f" ({f'{self.dropped} older ones were dropped' if self.dropped else 'journal_exchanges=0 keeps none'})"
+            lines[0] += f" ({f'{dropped} older ones were dropped' if dropped else 'journal_exchanges=0 keeps none'})"
         lines += [f"  {exchange!r}" for exchange in found[:_MAX_SHOWN_EXCHANGES]]
         if times is None or len(found) < times:
             missed = [(mismatches, exchange) for exchange in exchanges if (mismatches := matcher.mismatches(exchange))]
             missed.sort(key=lambda pair: len(pair[0]))
             lines += ["the nearest misses:"] if missed else []
             lines += [f"  {exchange!r}: {'; '.join(mismatches)}" for mismatches, exchange in missed[:_MAX_SHOWN_EXCHANGES]]
-        raise AssertionError("\n".join(lines))
+        raise AssertionError("\n".join(map(self._redactor().redact, lines)))
 
 
 def _times(times: int | None) -> str:

@@ -99,7 +99,7 @@ class Values(MutableMapping[str, Value]):
                 self._world.store.delete(self._namespace, key)
 
     def __repr__(self) -> str:
-        values = repr(dict(self.raw.items()))
+        values = self._world.tokens.redactor().without_tokens(repr(dict(self.raw.items())))
         return values if self._codec is BYTES else f"<{type(self).__name__} {values}>"
 
 

@@ -9,11 +9,14 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import JSON, Headers, Response
-from kvfake.world.matching import Wanted, checked_value, in_python
+from kvfake.world.matching import MAX_CHARACTERS, MAX_STEPS_IN_LOOP, Wanted, checked_value, in_python, linear
+
+if TYPE_CHECKING:
+    from kvfake.world.patterns import LinearPattern
 
 MAX_ROUTES = 1000
 RESERVED_PATHS = (mattermost.KV, *(path.decode() for path in persist.PATHS), "/_kvfake", "/~")
@@ -56,15 +59,17 @@ def encoded_json(value: Any) -> bytes:
         raise ValueError(f"body: expected bytes, a text, or what JSON can hold: {wrong}") from None
 
 
-def checked_headers(headers: Any, defaults: Headers) -> Headers:
-    """The headers that a user gave, and those of ``defaults`` that they do not name."""
+def checked_headers(headers: Any, defaults: Headers, has_length: bool = False) -> Headers:
+    """The headers that a user gave, and those of ``defaults`` that they do not name. ``has_length``: they may say how long
+    the body is that a GET would bring.
+    """
     if headers is None:
         return defaults
     if not isinstance(headers, Mapping):
         raise ValueError(f"headers: expected names and values, got {headers!r}")
     for name, value in headers.items():
         _check_header(name, value)
-        if name.lower() in FRAMING_HEADERS:
+        if name.lower() in FRAMING_HEADERS and not (has_length and _is_length(name, value)):
             raise ValueError(f"headers: {name} says how a message ends, which is not for a user to say")
     return merged_headers(defaults, tuple(headers.items()))
 
@@ -80,29 +85,41 @@ def merged_headers(headers: Headers, more: Headers) -> Headers:
     return tuple(pair for pair in headers if pair[0].lower() not in names) + more
 
 
-def forwarded_response(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Response:
-    """What another program answered, as it can be sent on. ``ValueError`` for what cannot."""
+def forwarded_response(method: str, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Response:
+    """What another program answered to a request with that method, as it can be sent on. ``ValueError`` for what cannot. The answer
+    to a HEAD keeps its length, which is that of what a GET would bring.
+    """
     checked_number("status", status, int, 200, 599)
-    headers = tuple(headers)
+    has_length = method == "HEAD" and not body
+    kept: list[tuple[str, str]] = []
     for name, value in headers:
         _check_header(name, value)
-    return Response(status, tuple((name, value) for name, value in headers if name.lower() not in FRAMING_HEADERS), body)
+        if name.lower() not in FRAMING_HEADERS or (has_length and _is_length(name, value)):
+            kept.append((name, value))
+    return Response(status, tuple(kept), body)
+
+
+def _is_length(name: str, value: str) -> bool:
+    return name.lower() == "content-length" and value.isdecimal()
 
 
 # -------------------------------------------------------------------------------------------------------------- the table
 
 
 class Route(NamedTuple):
-    """One response. ``method`` is ``None`` for any; ``path`` is exact, or a pattern that must match the whole path."""
+    """One response. ``method`` is ``None`` for any; ``path`` is exact, or a pattern that must match the whole path, in its first
+    `MAX_CHARACTERS`; ``pattern`` is that pattern as it is matched.
+    """
 
     method: str | None
     path: Wanted
     response: Response
+    pattern: LinearPattern | None
 
     def matches(self, method: str, path: str) -> bool:
         if self.method not in (None, method):
             return False
-        return self.path.fullmatch(path) is not None if isinstance(self.path, re.Pattern) else path == self.path
+        return path == self.path if self.pattern is None else self.pattern.fullmatch(path[:MAX_CHARACTERS])
 
     def __str__(self) -> str:
         return f"{self.method or 'any method'} {self.path if isinstance(self.path, str) else in_python(self.path)}"
@@ -132,10 +149,15 @@ class Routes:
         content = (encoded_body(body)[0] if json is None else encoded_json(json)) or b""
         if content and status in WITHOUT_BODY:
             raise ValueError(f"status: an answer of {status} has no body")
-        response = Response(status, checked_headers(headers, content_type), content)
-        route = Route(method.upper() if method else None, path, response)
-        if isinstance(checked_value("path", path), str):
+        method = method.upper() if method else None
+        response = Response(status, checked_headers(headers, content_type, method == "HEAD" and not content), content)
+        pattern: LinearPattern | None = None
+        path = checked_value("path", path)
+        if isinstance(path, re.Pattern):
+            pattern = linear("path", path)
+        else:
             _check_path(path)
+        route = Route(method, path, response, pattern)
         others = [other for other in self.routes if other[:2] != route[:2]]
         if len(others) >= MAX_ROUTES:
             raise ValueError(f"there are {MAX_ROUTES} routes: mount a WSGI application instead")
@@ -153,6 +175,10 @@ class Routes:
     def clear(self) -> None:
         """Remove everything."""
         self.routes, self.mounts = (), {}
+
+    def takes_long(self, characters: int) -> bool:
+        """Whether `response_for` may take longer than the loop of a server can wait, for a path of so many characters."""
+        return characters * sum(route.pattern.size for route in self.routes if route.pattern) > MAX_STEPS_IN_LOOP
 
     def response_for(self, method: str, path: str) -> Response | None:
         """The single response for the path, which is decoded."""

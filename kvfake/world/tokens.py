@@ -3,19 +3,25 @@
 Law: the one place where tokens are kept. It knows no service's rules: a token is bytes, an owner is a text.
 
 A token is known to one service. It is *added* (a user named its owner), *issued* (made here, for an owner of one world), or, where
-the world is not strict, *unknown*: then its owner is ``anonymous-`` and a digest of the token.
+the world is not strict, *unknown*: then its owner is a `Stranger`, called ``anonymous-`` and a digest of the token.
 """
 
 from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from kvfake.settings import MATTERMOST, PERSIST, PROJECT_MARK, parse_owner, parse_token
+from kvfake.world.redaction import Redactor, beginning
+
+MAX_STRANGERS = 1000  # unknown tokens whose owner is remembered, so that it is not computed for each request
+MAX_STRANGER_BYTES = 256  # of a token whose owner is remembered
+OWN_SERIAL = 0  # of a server's own world; the worlds that are opened later count from 1
 
 _RANDOM_BYTES, _SERIAL_BYTES, _CHECK_BYTES = 8, 4, 4
-_SHOWN_BYTES, _MIN_BYTES_TO_SHOW = 4, 12  # of a token
 
 
 class TokenIssuer:
@@ -55,38 +61,67 @@ def in_base_32(token: bytes) -> bytes:
     return base64.b32encode(token)[:26].lower()
 
 
+class Stranger(str):
+    """The owner of an unknown token, in a world that is not strict. The real services know no such owner."""
+
+    __slots__ = ()
+
+
+_IN_A_HEADER = re.compile(rb"[!-~]+")  # what every client can send as a token
+
+
 class TokenTable:
     """The tokens that one world knows."""
 
-    __slots__ = ("_issued", "_issuer", "_owners", "_serial", "_strict")
+    __slots__ = ("_added", "_issued", "_issuer", "_owners", "_redacted", "_redactor", "_serial", "_strangers", "_strict")
 
     def __init__(self, issuer: TokenIssuer, serial: int, added: Iterable[str] = (), strict: bool = False) -> None:
         """``added`` are texts ``TOKEN=OWNER``; a ``strict`` world knows no other tokens than those and its own."""
         self._issuer, self._serial, self._strict = issuer, serial, strict
         self._owners: dict[bytes, dict[str, str]] = {}  # token: service: owner
+        self._added: dict[tuple[str, str], bytes] = {}  # service and owner: the first token that was added for it
         self._issued: dict[tuple[str, str], bytes] = {}  # service and owner: the token that was issued
+        self._redactor, self._redacted = Redactor(replacement=beginning), 0  # and how many tokens it knows
+        self._strangers: dict[bytes, Stranger] = {}
         for text in added:
             self.add(*parse_token(text))
 
     def add(self, token: str, owner: str) -> None:
         """Make a token known. ``owner`` is ``app/user``, ``/user`` or ``project:NAME``; ``ValueError`` for anything else."""
         service, name = parse_owner(owner)
-        self._owners.setdefault(token.encode(), {})[service] = name
+        data = token.encode()
+        self._owners.setdefault(data, {})[service] = name
+        if _IN_A_HEADER.fullmatch(data):
+            self._added.setdefault((service, name), data)
 
-    def added(self) -> dict[str, list[str]]:
-        """The tokens that were added, each with its owners in the form that `add` takes."""
-        added = {
-            token.decode(): sorted(
-                PROJECT_MARK + owner if service == PERSIST else owner
-                for service, owner in owners.items()
-                if self._issued.get((service, owner)) != token
-            )
-            for token, owners in list(self._owners.items())
-        }
-        return {token: owners for token, owners in added.items() if owners}
+    def added(self, with_issued: bool = False) -> dict[str, list[str]]:
+        """The tokens that were added, each with its owners in the form that `add` takes; on request also those that were issued to
+        an owner in that form.
+        """
+        found: dict[str, list[str]] = {}
+        for token, owners in list(self._owners.items()):
+            names = sorted(self._nameable(token, owners, with_issued))
+            if names:
+                found[token.decode()] = names
+        return found
+
+    def _nameable(self, token: bytes, owners: dict[str, str], with_issued: bool) -> Iterator[str]:
+        for service, owner in owners.items():
+            name = PROJECT_MARK + owner if service == PERSIST else owner
+            if self._issued.get((service, owner)) != token:
+                yield name
+            elif with_issued:
+                with suppress(ValueError):  # of an owner that no setting can name: a stranger
+                    parse_owner(name)
+                    yield name
 
     def issue(self, service: str, owner: str) -> bytes:
-        """The token of that owner, made at the first call."""
+        """The token of that owner. In a server's own world a token that was added for it; else one that is made at the first
+        call, and that tells its world.
+        """
+        added = self._added.get((service, owner)) if self._serial == OWN_SERIAL else None
+        if added is not None and self.owner_of(service, added) == owner:
+            return added
         token = self._issued.get((service, owner))
         if token is None:
             token = self._issuer.make(service, self._serial)
@@ -95,7 +130,7 @@ class TokenTable:
 
     def _set_issued(self, service: str, owner: str, token: bytes) -> None:
         self._issued[service, owner] = token
-        self._owners.setdefault(token, {})[service] = owner
+        self._owners.setdefault(token, {})[service] = str(owner)  # the owner of a known token is no `Stranger`
 
     def owner_of(self, service: str, token: bytes) -> str | None:
         """The owner, or ``None`` for a token that is missing or not known to the service."""
@@ -104,21 +139,26 @@ class TokenTable:
             return known.get(service)
         if self._strict or not token:
             return None
+        return self._strangers.get(token) or self._stranger(token)
+
+    def _stranger(self, token: bytes) -> Stranger:
         import hashlib  # it loads OpenSSL: a server may never need it
 
-        return "anonymous-" + hashlib.sha256(token).hexdigest()[:12]
+        stranger = Stranger("anonymous-" + hashlib.sha256(token).hexdigest()[:12])
+        if len(token) <= MAX_STRANGER_BYTES:
+            if len(self._strangers) >= MAX_STRANGERS:
+                self._strangers.clear()
+            self._strangers[token] = stranger
+        return stranger
 
     def knows(self, token: bytes) -> bool:
         """Whether the token was added or issued here, for either service."""
         return token in self._owners
 
-    def redact(self, text: str) -> str:
-        """The text, with every token of this table cut short."""
-        for token in sorted(self._owners, key=len, reverse=True):
-            text = text.replace(token.decode(), shortened(token).decode())
-        return text
-
-
-def shortened(token: bytes) -> bytes:
-    """What may be shown of a token: its beginning, where the rest is too long to guess."""
-    return (token[:_SHOWN_BYTES] if len(token) >= _MIN_BYTES_TO_SHOW else b"") + b"..."
+    def redactor(self) -> Redactor:
+        """A redactor that knows every token of this table."""
+        if self._redacted < len(self._owners):
+            tokens = list(self._owners)
+            self._redactor.learn(tokens[self._redacted :])
+            self._redacted = len(tokens)
+        return self._redactor

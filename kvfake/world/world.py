@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from kvfake.fork import new_lock
 from kvfake.services import mattermost, persist
-from kvfake.stores import Store
+from kvfake.stores import Entry, Namespace, Store
 from kvfake.stores.memory import MAX_CHECKPOINTS, MemoryStore
 from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults, FaultsState
@@ -71,18 +71,33 @@ class World:
         self.store: Store = MemoryStore() if store is None else store
         self.clock = Clock() if clock is None else clock
         self.faults = Faults()
-        self.journal = Journal(settings["journal_exchanges"], settings["journal_body_bytes"], self.lock)
+        self.journal = Journal(settings["journal_exchanges"], settings["journal_body_bytes"], self.lock, tokens.redactor)
         self.routes = Routes()
         self.profiles: dict[str, Any] = {
             mattermost.NAME: mattermost.profile(settings["profile"], settings["mattermost_missing"]),
             persist.NAME: None,
         }
         self._checkpoints: dict[int, _Checkpoint] = {}
+        self._seed: dict[Namespace, dict[bytes, Entry]] = {}
+
+    def keep_seed(self) -> None:
+        """The values are those of the seed: `reset` brings them back, also where the file has changed since."""
+        store = self.store
+        with self.lock:
+            self._seed = {
+                space: {key: entry for key in store.keys(space) if (entry := store.get(space, key)) is not None}
+                for space in store.namespaces()
+            }
 
     def reset(self) -> None:
-        """Forget values, faults, journal and checkpoints; the clock is the machine's again. Tokens, routes and settings stay."""
+        """The values are those of the seed again, or none; faults, journal and checkpoints are gone; the clock is the machine's.
+        Tokens, routes and settings stay.
+        """
         with self.lock:
             self.store.clear()
+            for space, entries in self._seed.items():
+                for key, entry in entries.items():
+                    self.store.set(space, key, entry)
             self.faults.clear()
             self.journal.clear()
             self.clock.resume()

@@ -28,7 +28,7 @@ def _case(test: str) -> str:
 def _table_line(row: Row) -> str:
     marked = "" if row.mark is None else f"; the reply names {row.mark}"
     documented = "" if row.documented == SAME else row.documented + marked
-    plugin = "" if row.plugin == SAME else row.plugin
+    plugin = "" if row.plugin == SAME else row.plugin + (marked if row.plugin == row.documented else "")
     cells = (row.id, row.sentence, row.source, documented, plugin)
     return "| " + " | ".join(cell.replace("``", "`").replace("|", r"\|") for cell in cells) + " |"
 

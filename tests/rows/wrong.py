@@ -121,6 +121,14 @@ def is_delete(request: Request) -> bool:
     return request.method == "DELETE" and is_kv(request)
 
 
+def is_bot(request: Request) -> bool:
+    return request.headers.get(b"authorization") == b"Bearer bot-token"
+
+
+def is_plain_user(request: Request) -> bool:
+    return request.headers.get(b"authorization") == b"Bearer plain-user-token"
+
+
 def without(request: Request, *names: bytes) -> Request:
     return request.replace(headers={name: value for name, value in request.headers.items() if name not in names})
 
@@ -349,7 +357,7 @@ def no_app_403(request: Request, response: Response) -> Response:
 
 @hears("M12", "a user of no app may ask")
 def no_app_may(request: Request) -> Request:
-    if request.headers.get(b"authorization") == b"Bearer plain-user-token":
+    if is_plain_user(request):
         return with_header(request, b"authorization", b"Bearer user-token")
     return request
 
@@ -597,28 +605,84 @@ def size_last(request: Request) -> Request:
     return request.replace(body=b"1") if is_set(request) and b"authorization" not in request.headers else request
 
 
-@hears("M23", "the prefix is looked at before who asks")
+def has_long_prefix(request: Request) -> bool:
+    return re.search(rb"/kv/[A-Za-z-]{3,}/", request.target) is not None
+
+
+def by_bot(request: Request) -> Request:
+    return with_header(request, b"authorization", b"Bearer bot-token")
+
+
+@hears("M23", "the prefix of a set is looked at before who asks")
 def prefix_first(request: Request) -> Request:
-    is_long = re.search(rb"/kv/[A-Za-z-]{3,}/", request.target)
-    return with_header(request, b"authorization", b"Bearer bot-token") if is_long else request
+    return by_bot(request) if is_set(request) and has_long_prefix(request) else request
 
 
-@hears("M23", "JSON is looked at before who asks")
+@hears("M23", "the prefix of a get or a delete is looked at before whether somebody asks")
+def prefix_before_token(request: Request) -> Request:
+    is_it = not is_set(request) and has_long_prefix(request) and b"authorization" not in request.headers
+    return by_bot(request) if is_it else request
+
+
+@hears("M23", "the prefix of a get or a delete is looked at before a user of no app")
+def prefix_before_app(request: Request) -> Request:
+    return by_bot(request) if not is_set(request) and has_long_prefix(request) and is_plain_user(request) else request
+
+
+@hears("M23", "the prefix is looked at before JSON")
+def prefix_before_json(request: Request) -> Request:
+    is_small = is_set(request) and len(request.body) <= 8192
+    return request.replace(body=b"1") if is_small and has_long_prefix(request) and is_bot(request) else request
+
+
+@says("M23", "the prefix of a set is not looked at")
+def no_prefix_of_a_set(request: Request, response: Response) -> Response:
+    return CHANGED if is_set(request) and response.body.startswith(b"prefix ") else response
+
+
+@says("M23", "the prefix of a get or a delete is not looked at")
+def no_prefix_of_a_get(request: Request, response: Response) -> Response:
+    is_it = request.method in ("GET", "DELETE") and response.body.startswith(b"prefix ")
+    return response.replace(status=200, body=b"{}") if is_it else response
+
+
+@says("M23", "who asks is looked at before the path of a get or a delete")
+def path_last(request: Request, response: Response) -> Response:
+    is_it = request.method in ("GET", "DELETE") and b"authorization" not in request.headers
+    return response.replace(status=401) if is_it and response.status == 404 else response
+
+
+@hears("M23", "JSON is looked at before a token that is not known")
+def json_before_token(request: Request) -> Request:
+    is_unknown = request.headers.get(b"authorization", b"").endswith(UNKNOWN.encode())
+    return by_bot(request) if is_set(request) and not go.json_valid(request.body) and is_unknown else request
+
+
+@hears("M23", "JSON is looked at before whether somebody asks")
 def json_first(request: Request) -> Request:
     is_bad = is_set(request) and not go.json_valid(request.body)
-    return with_header(request, b"authorization", b"Bearer bot-token") if is_bad else request
+    return by_bot(request) if is_bad and b"authorization" not in request.headers else request
 
 
 @hears("M23", "what is no JSON is told before a user of no app")
 def json_before_app(request: Request) -> Request:
-    is_plain = request.headers.get(b"authorization") == b"Bearer plain-user-token"
-    return with_header(request, b"authorization", b"Bearer bot-token") if is_plain else request
+    return by_bot(request) if is_set(request) and is_plain_user(request) else request
+
+
+@hears("M23", "a user of no app is told before the size")
+def size_after_app(request: Request) -> Request:
+    return request.replace(body=b"1") if is_set(request) and is_plain_user(request) and len(request.body) > 8192 else request
 
 
 @hears("M23", "the size is looked at before the path")
 def size_first(request: Request) -> Request:
     is_large = is_set(request) and len(request.body) > 8192
     return request.replace(target=b"/plugins/com.mattermost.apps/api/v1/kv/x") if is_large else request
+
+
+@hears("M23", "the size is looked at before the method")
+def size_before_method(request: Request) -> Request:
+    return request.replace(method="PUT") if request.method == "PATCH" and len(request.body) > 8192 else request
 
 
 @hears("M24", "JSON is what Python's json loads")
@@ -671,15 +735,33 @@ def characters(request: Request) -> Request:
     return request.replace(target=request.target.replace(b"/%C3%A9/", b"/%C3%A9%C3%A9/").replace(b"%E2%82%AC/", b"e/x/"))
 
 
+@hears("M26", "a cookie does not count for a get")
+def no_cookie(request: Request) -> Request:
+    return without(request, b"cookie") if request.method == "GET" else request
+
+
 @hears("M26", "a cookie is enough")
 def cookie_is_enough(request: Request) -> Request:
-    return with_header(request, b"x-requested-with", b"XMLHttpRequest") if b"x-csrf-token" not in request.headers else request
+    is_alone = b"x-csrf-token" not in request.headers and b"x-requested-with" not in request.headers
+    return with_header(request, b"x-requested-with", b"XMLHttpRequest") if is_alone else request
+
+
+@hears("M26", "any X-Requested-With will do")
+def any_requested(request: Request) -> Request:
+    is_other = request.headers.get(b"x-requested-with", b"").lower() not in (b"", b"xmlhttprequest")
+    return with_header(request, b"x-requested-with", b"XMLHttpRequest") if is_other else request
+
+
+@hears("M26", "X-Requested-With is known in any case")
+def requested_in_any_case(request: Request) -> Request:
+    is_it = request.headers.get(b"x-requested-with", b"").lower() == b"xmlhttprequest"
+    return with_header(request, b"x-requested-with", b"XMLHttpRequest") if is_it else request
 
 
 @hears("M26", "any CSRF token will do")
 def any_csrf(request: Request) -> Request:
     cookie = re.search(rb"MMAUTHTOKEN=([^;]*)", request.headers.get(b"cookie", b""))
-    is_sent = cookie and b"x-csrf-token" in request.headers
+    is_sent = b"x-csrf-token" in request.headers and b"x-requested-with" not in request.headers
     return with_header(request, b"x-csrf-token", b"csrf-" + cookie[1]) if cookie and is_sent else request
 
 

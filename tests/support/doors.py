@@ -219,7 +219,8 @@ def serving(double: Double, wrong: Any = None, wrong_wire: Any = None) -> Iterat
     answer: Handler = double._router.answer
     if wrong is not None:
         answer = wrong(answer)
-    connect = (lambda: wrong_wire(answer)) if wrong_wire is not None else (lambda: Connection(answer))
+    reads = double._router.body_bytes
+    connect = (lambda: wrong_wire(answer)) if wrong_wire is not None else (lambda: Connection(answer, None, reads))
     server = Server(connect, "127.0.0.1", 0)
     server.start()
     door = SocketDoor(double, server.port)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+_DATE = re.compile(rb"Date: [A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT\r\n")
 KEPT = ("Content-Type", "X-Content-Type-Options", "Location", "Allow")
 
 
@@ -27,6 +29,11 @@ class Reply(NamedTuple):
 
     def json(self) -> Any:
         return json.loads(self.body)
+
+
+def without_date(answers: bytes) -> bytes:
+    """The answers without their ``Date``, to compare them with others of another second."""
+    return _DATE.sub(b"", answers)
 
 
 def chunks(body: bytes, size: int = 1000) -> bytes:
