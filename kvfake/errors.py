@@ -7,10 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing import TextIO
 
 
 class CommandError(Exception):
@@ -51,31 +47,8 @@ def log_exception() -> None:
     and never waits: what serves others goes on, also when stderr is closed, or is a pipe that nobody reads.
     """
     with suppress(BaseException):
-        import sys
         import traceback
 
-        _write_at_once(sys.stderr, traceback.format_exc())
+        from kvfake.lines import write_to_stderr
 
-
-def _write_at_once(stream: TextIO, text: str) -> None:
-    """Write what the stream takes without waiting. What stands for a file, as where tests capture it, never waits, nor does a file
-    on disk: it is written through the stream itself.
-    """
-    import os
-    import select
-    import stat
-
-    try:
-        descriptor = stream.fileno()
-        mode = os.fstat(descriptor).st_mode
-    except (OSError, ValueError):  # io.UnsupportedOperation is both
-        mode = stat.S_IFREG
-    if stat.S_ISREG(mode):
-        stream.write(text)
-        stream.flush()
-        return
-    poll = select.poll()
-    poll.register(descriptor, select.POLLOUT)
-    rest = text.encode("utf-8", "backslashreplace")
-    while rest and any(event & select.POLLOUT for _, event in poll.poll(0)):  # POSIX: then a pipe takes PIPE_BUF bytes at least
-        rest = rest[os.write(descriptor, rest[: select.PIPE_BUF]) :]
+        write_to_stderr(traceback.format_exc(), seconds=0)

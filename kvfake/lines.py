@@ -114,13 +114,17 @@ def printable(text: str) -> str:
 
 def tell(text: str, seconds: float = MAX_END_SECONDS) -> None:
     """Write ``kvfake:`` and the text to stderr, on one line. It waits so many seconds for a reader at most, and raises nothing."""
-    line = f"kvfake: {printable(text)}\n"
+    write_to_stderr(f"kvfake: {printable(text)}\n", seconds)
+
+
+def write_to_stderr(text: str, seconds: float) -> None:
+    """Write the text, as much of it as can be written with waits of so many seconds at most. It raises nothing."""
     with suppress(Exception):  # where stderr is gone there is nobody to tell
         fd = stderr_descriptor()
         if fd is None:
-            sys.stderr.write(line)
+            sys.stderr.write(text)
         else:
-            write_all(fd, line.encode(sys.stderr.encoding, "backslashreplace"), seconds)
+            write_all(fd, text.encode(sys.stderr.encoding, "backslashreplace"), seconds)
 
 
 def stderr_descriptor() -> int | None:

@@ -110,6 +110,9 @@ def test_a_child_finds_everything_whole_beside_threads_that_write() -> None:
             for number in range(20):
                 double.persist[str(number)] = "v"
             double.persist.clear()
+
+    def roll_back() -> None:
+        while not has_ended:
             double.rollback(double.checkpoint())
 
     def story() -> object:
@@ -117,7 +120,7 @@ def test_a_child_finds_everything_whole_beside_threads_that_write() -> None:
         listed = list(double.persist)
         return len(listed) == len(double.persist) and all(double.persist[key] == "v" for key in listed)
 
-    threads = [threading.Thread(target=write) for _ in range(3)]
+    threads = [threading.Thread(target=work) for work in (write, write, roll_back)]
     for thread in threads:
         thread.start()
     try:
