@@ -452,6 +452,19 @@ def filter_bytes(actions: tuple[Action, ...]) -> list[bytes]:
     return [action for action in actions if isinstance(action, bytes)]
 
 
+def test_http_1_0() -> None:
+    """It needs no Host, knows no chunks, and ends unless the client asks otherwise; then the answer says so."""
+    old = b"GET /a HTTP/1.0\r\n\r\n"
+    actions = hear(Connection(echo), old + GET)
+    assert said(actions).startswith(b"HTTP/1.0 200 OK\r\n")
+    assert (b"Connection" in said(actions), bodies(actions)) == (False, [b"GET /a  "])
+    kept = hear(Connection(echo), old.replace(b"\r\n\r\n", b"\r\nConnection: Keep-Alive, close\r\n\r\n") + GET)
+    assert b"\r\nConnection: keep-alive\r\n" in said(kept)
+    assert len(bodies(kept)) == 2
+    chunked = old.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: x\r\nTrailer: Trailer\r\nContent-Length: 1\r\n\r\nb")
+    assert bodies(hear(Connection(echo), chunked)) == [b"GET /a b "]
+
+
 @pytest.mark.parametrize("target", [b"x:80", b"mailto:a@b", b"http://\xc3\xa9/a", b"http://x/a", b"x:/a"])
 def test_absolute_targets(target: bytes) -> None:
     """Of every form that Go takes: a scheme, and an authority, a path, or anything else."""

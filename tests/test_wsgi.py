@@ -279,22 +279,27 @@ def test_a_slow_answer_takes_its_time_behind_any_server() -> None:
     assert b"".join(pieces) == b'{"changed":true}\n'
 
 
-def test_a_silence_on_a_lent_socket_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a whole: a client that goes on sending does not prolong it."""
-    monkeypatch.setattr(connection_module, "MAX_HANG_SECONDS", 0.2)
+@pytest.mark.parametrize("client", ["silent", "dripping", "gone"])
+def test_a_silence_on_a_lent_socket_has_a_bound(client: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a whole: a client that goes on sending does not prolong it, and one that ends its side ends it."""
+    monkeypatch.setattr(connection_module, "MAX_HANG_SECONDS", 0.2 if client != "gone" else 60)
     double = kvfake.Double()
     double.faults.add(sever="silence")
     ours, theirs = socket.socketpair()
+    stop = threading.Event()
+    dripping = threading.Thread(target=drip, args=(theirs, stop))
     with ours, theirs:
-        stop = threading.Event()
-        dripping = threading.Thread(target=drip, args=(theirs, stop))
-        dripping.start()
+        if client == "dripping":
+            dripping.start()
+        elif client == "gone":
+            theirs.shutdown(socket.SHUT_WR)
         began = time.monotonic()
         with pytest.raises(ConnectionResetError):
             answered(double, **{"werkzeug.socket": ours})
-        assert 0.15 <= time.monotonic() - began < 5
+        assert (0.15 if client != "gone" else 0) <= time.monotonic() - began < 10
         stop.set()
-        dripping.join()
+        if client == "dripping":
+            dripping.join()
 
 
 def drip(sock: socket.socket, stop: threading.Event) -> None:

@@ -165,9 +165,10 @@ def _carry_out(lent: socket.socket, actions: Iterable[Action]) -> None:
                 time.sleep(action.seconds)
             elif isinstance(action, Hang):
                 end = _Machine.seconds() + action.seconds
-                lent.settimeout(action.seconds)
-                while lent.recv(_DRAIN_READ_BYTES):
-                    lent.settimeout(max(0.001, end - _Machine.seconds()))
+                while (left := end - _Machine.seconds()) > 0:
+                    lent.settimeout(left)
+                    if not lent.recv(_DRAIN_READ_BYTES):
+                        break
             elif isinstance(action, Reset):
                 _reset(lent)
             else:
