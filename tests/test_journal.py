@@ -437,6 +437,17 @@ def test_what_was_cleared_or_has_ended_counts_no_more(monkeypatch: pytest.Monkey
         assert [(len(world.journal), world.journal.dropped) for world in (ended, cleared, last)] == [(61, 0), (0, 0), (60, 0)]
 
 
+def test_an_exchange_that_is_recorded_while_its_world_ends_counts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever records it settles with a total that knows the journal no more."""
+    monkeypatch.setattr(journal_module, "MAX_TOTAL_BYTES", 1_000_000)
+    total = JournalTotal()
+    ended = filled(total, 60, 10_000)
+    total.remove(ended)
+    total.settle(ended)
+    last = filled(total, 60, 10_000)
+    assert (len(ended), len(last), last.dropped) == (60, 60, 0)
+
+
 # ------------------------------------------------------------------------------------------------------------- one moment
 
 

@@ -26,7 +26,8 @@ CUT_HEADER = "kvfake-cut"
 """Says how many headers of a message were not kept."""
 
 _SHOWN_BYTES, _MIN_BYTES_TO_SHOW = 4, 12  # of a token
-_MANY_TEXTS = 16  # from here on one pass over the text finds them all
+_FEW_TEXTS, _MANY_TEXTS = 16, 256
+"""From that many on (the fewer, the shorter the data) one pass over the data costs less than a search for each of the texts."""
 _CUT_MARGIN_BYTES = 4096  # a token at the place of a cut is found if it is written in as many bytes
 
 SECRET_NAMES = {  # how the names of secrets end, in lower case and in every spelling; and where they are met
@@ -292,7 +293,7 @@ class _Texts:
 
     def spans(self, data: bytes, since: int) -> Iterator[tuple[int, int, bytes]]:
         """Start, end and replacement of each text that was added ``since``."""
-        if len(self._order) - since <= _MANY_TEXTS:
+        if len(self._order) - since <= min(_MANY_TEXTS, max(_FEW_TEXTS, len(data) // 16)):
             for text in self._order[since:]:
                 if len(text) >= MIN_HIDDEN_BYTES:
                     yield from ((start, start + len(text), self._found[text][1]) for start in _places(data, text))
