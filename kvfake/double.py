@@ -213,7 +213,7 @@ class ServerDouble(Double):
 
     def open(self, settings: dict[str, Any]) -> Double:
         """A double with a world of its own on this server. ``settings`` are a world's, and were checked."""
-        return WorldDouble(self.backend, self._router, settings, self._log)
+        return WorldDouble(self.backend, self._router, settings)
 
     def export(self) -> dict[str, Any]:
         """What `dump` has, and the tokens that were issued: another server that begins with it knows them, too."""
@@ -230,8 +230,8 @@ class ServerDouble(Double):
 class WorldDouble(Double):
     """A double with a world on the server of another double."""
 
-    def __init__(self, backend: Backend, router: Router, settings: dict[str, Any], log: RequestLog | None) -> None:
-        self._backend, self._world, self._log = backend, backend.open(settings), log
+    def __init__(self, backend: Backend, router: Router, settings: dict[str, Any]) -> None:
+        self._backend, self._world = backend, backend.open(settings)
         self._router = router.with_root(self._world)
 
     @property
@@ -240,8 +240,6 @@ class WorldDouble(Double):
 
     def close(self) -> None:
         self._backend.end(self._world)
-        if self._log is not None:
-            self._log.flush()  # so that pytest shows the lines with the test that they belong to
 
 
 def start(**settings: Any) -> Double:

@@ -18,7 +18,17 @@ from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from kvfake.lines import MAX_END_SECONDS, LineWriter, descriptor_of, open_to_write, stderr_descriptor, tell, write_all, write_some
+from kvfake.lines import (
+    MAX_END_SECONDS,
+    LineWriter,
+    descriptor_of,
+    is_captured,
+    open_to_write,
+    stderr_descriptor,
+    tell,
+    write_all,
+    write_some,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,19 +49,15 @@ class RequestLog:
         """``redactor`` gives the one that knows the tokens by now."""
         self._encode = partial(_log_line, redactor)
         self._lines = LineWriter(self._encode, _write_to_stderr, note=_log_note)
-        self._is_read = True
 
     def __call__(self, method: str, target: bytes, status: int, size: int) -> None:
         """Log a response with that status and that many bytes of body, to a request for the target."""
         line = (method, target, status, size)
-        if stderr_descriptor() is None:  # in memory
-            _write_to_stderr(memoryview(self._encode(line)), 0)
+        if is_captured():  # at once, so that the line stands with the test that it belongs to
+            with suppress(OSError):
+                _write_to_stderr(memoryview(self._encode(line)), 0)
         else:
             self._lines.add(line, len(target) + _LOG_LINE_BYTES)
-
-    def flush(self) -> None:
-        """Wait until the lines of all responses so far are written, unless they were not in time before: nobody reads them."""
-        self._is_read = self._is_read and self._lines.flush()
 
     def close(self) -> None:
         self._lines.close()

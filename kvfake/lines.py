@@ -135,6 +135,14 @@ def stderr_descriptor() -> int | None:
         return None
 
 
+def is_captured() -> bool:
+    """Whether stderr is a test's, in memory, or a file without a name, as pytest has it; or closed. Then nobody is waited for."""
+    try:
+        return os.fstat(sys.stderr.fileno()).st_nlink == 0
+    except (AttributeError, OSError, ValueError):
+        return True
+
+
 # --------------------------------------------------------------------------------------------------------------------- lines
 
 
@@ -183,16 +191,9 @@ class LineWriter:
                     self._thread = thread
                 self._queue.append((line, size))
                 self._bytes += size
-                self._changed.notify_all()
+                self._changed.notify()
         except Exception:  # no memory, no thread
             self._drop(1)
-
-    def flush(self, seconds: float = MAX_END_SECONDS) -> bool:
-        """Wait until what was added is written, at most so long; whether it is."""
-        if self._is_forked:
-            return False
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._queue and not self._in_hand, seconds)
 
     def close(self, seconds: float = MAX_END_SECONDS) -> bool:
         """Write what waits, for so many seconds at most; what was not written then is missing. Later lines are ignored. Returns
@@ -203,7 +204,7 @@ class LineWriter:
         with self._changed:
             thread, has_ended = self._thread, self._end is not None
             self._end = self._end or _now() + seconds
-            self._changed.notify_all()
+            self._changed.notify()
         if thread is None and not has_ended:
             self._run()
         elif thread is not None:
@@ -235,7 +236,6 @@ class LineWriter:
         while True:
             with self._changed:
                 self._in_hand = 0
-                self._changed.notify_all()
                 self._changed.wait_for(lambda: self._queue or self._end is not None)
                 taken = [self._queue.popleft() for _ in range(min(len(self._queue), _MAX_LINES_AT_ONCE))]
                 self._bytes -= sum(size for _, size in taken)
