@@ -40,6 +40,14 @@ def test_every_key_of_several_counts(keys: tuple[bytes, ...], mismatches: list[s
     assert Matcher(key="x").matches(asked("mget", keys=keys)) == (not mismatches)
 
 
+def test_what_is_not_there_matches_no_pattern() -> None:
+    """A request without a token has no owner, and one that was refused no key: not even the empty pattern matches these."""
+    nobody = IncomingRequest("persist", None, None, Request("GET", b"/p", {}, path=b"/p"))
+    for name in ("owner", "key", "verb"):
+        assert not Matcher(**{name: re.compile("")}).matches(nobody)
+        assert Matcher(**{name: re.compile("")}).mismatches(nobody) == [f"{name} is None, not re.compile('')"]
+
+
 @pytest.mark.parametrize(("value", "shown"), [("text", "'text'"), (200, "200"), (re.compile("a'b"), 're.compile("a\'b")')])
 def test_expected_values_are_shown_as_python_writes_them(value: Any, shown: str) -> None:
     """A pattern by what it was made of."""

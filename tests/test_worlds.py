@@ -424,6 +424,37 @@ def test_tokens_of_worlds_that_are_long_forgotten() -> None:
         assert issuer.serial_of(nonsense) is None
 
 
+def test_a_reset_leaves_nothing_of_what_a_test_did() -> None:
+    """Neither values nor faults nor exchanges nor marks, and the clock runs with the machine's; tokens and routes stay."""
+    with opened("wsgi") as one:
+        double = one.double
+        headers = double.mattermost.headers
+        one.send("PUT", f"{KV}/k", headers, b"1")
+        double.faults.add(status=503, times=None)
+        double.clock.freeze()
+        double.clock.move_to("2016-12-31T23:59:59Z")
+        double.respond("GET", "/routed", body="here")
+        mark = double.checkpoint()
+        double.reset()
+        assert (double.holdings(), list(double.faults), list(double.journal)) == ([], [], [])
+        assert (double.clock.is_frozen, double.clock.time.year > 2016) == (False, True)
+        with pytest.raises(ValueError, match="there are: none"):
+            double.rollback(mark)
+        assert one.send("GET", "/routed").text == "here"
+        assert one.send("PUT", f"{KV}/k", headers, b"1").status == 200
+
+
+def test_the_world_of_another_server_was_never_here() -> None:
+    """A server that was started again at the same address cannot say that it has ended: 404, not 410."""
+    with opened("wsgi") as one:
+        ended = open_world(one.double)
+        one.double._backend.end(ended)
+        serial = ended.id.partition("-")[2]
+        assert one.send("GET", f"/~{ended.id}{KV}/k").status == 410
+        reply = one.send("GET", f"/~another-{serial}{KV}/k")
+        assert (reply.status, reply.json()) == (404, {"error": "nothing lies here: expected /~ID of a world that was opened here"})
+
+
 def test_ended_worlds_are_not_remembered() -> None:
     """A thousand worlds later nothing is left of them but their number."""
     backend = Backend("http://x", kvfake.Double()._backend.own_world.settings)

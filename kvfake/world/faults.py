@@ -104,7 +104,7 @@ class FaultAction:
 
     def response(self, response: Response | None, service: ModuleType) -> Response:
         """What goes out in place of the service's ``response``, which is ``None`` where the service was not called."""
-        if self._status is not None and (response is None or not self.answers_as_if_done):
+        if self._status is not None and not self.answers_as_if_done:
             response = service.error_for(self._status, _REASONS.get(self._status, f"status {self._status}"))
         elif response is None:
             response = Response(500, body=_GARBAGE)
