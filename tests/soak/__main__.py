@@ -24,8 +24,8 @@ class Section(NamedTuple):
 
 SECTIONS = {
     "machines": Section(machines.run, 0.08),
-    "load": Section(load.run, 0.5),
-    "streams": Section(streams.run, 0.1),
+    "load": Section(load.run, 0.45),
+    "streams": Section(streams.run, 0.15),
     "fairness": Section(fairness.run, 0.16),
     "connections": Section(connections.run, 0.05),
     "lives": Section(lives.run, 0.08),

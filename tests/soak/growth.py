@@ -18,7 +18,7 @@ def run(minutes: float) -> Iterator[Row]:
     if not files:
         yield Row("dimensions of what comes from outside", "no tests/test_growth*.py here", "none fails", True)
         return
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
+    command = [sys.executable, "-m", "pytest", "-q", *files]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if ended.returncode:
         sys.stderr.write(ended.stdout)
