@@ -63,9 +63,9 @@ def read(path: str | os.PathLike[str]) -> object:
     return parse(Path(path).read_bytes(), os.fspath(path))
 
 
-def text_of(data: Mapping[str, Any]) -> str:
+def text_of(data: Mapping[str, Any], pause: Pause = no_pause) -> str:
     """The text of a document: indented, with names sorted, but inside a value they keep the order in which it was stored."""
-    return json_text({name: _sorted(data[name], 4 if name == "raw" else 3) for name in sorted(data)})
+    return json_text({name: _sorted(data[name], 4 if name == "raw" else 3) for name in sorted(data)}, pause)
 
 
 def _sorted(data: Any, levels: int) -> Any:
