@@ -232,6 +232,22 @@ def test_journal_faults_and_routes_work_before_the_real_server(real: Double, pyt
     assert nothing_is_left(real)
 
 
+def test_a_project_is_emptied_where_a_test_says_so(real: Double, pytester: pytest.Pytester) -> None:
+    """All of it, also what others have put there: that is what ``clear()`` means."""
+    result = run_against(
+        pytester,
+        real,
+        """
+        def test_clear(kvfake):
+            kvfake.persist["k"] = "v"
+            kvfake.persist.clear()
+            assert list(kvfake.persist) == []
+        """,
+    )
+    result.assert_outcomes(passed=1)
+    assert list(project_of(real)) == []
+
+
 @pytest.mark.parametrize(
     ("power", "reason"),
     [
@@ -240,6 +256,7 @@ def test_journal_faults_and_routes_work_before_the_real_server(real: Double, pyt
         ("kvfake.clock.shift(1)", "clock cannot be set"),
         ("kvfake.checkpoint()", "no checkpoints"),
         ("kvfake._world.store.rollback(1)", "no checkpoints"),
+        ("kvfake._world.store.snapshot(('persist', 'project', b''))", "not show all values of one moment"),
         ("list(kvfake.mattermost)", "no request lists Mattermost's keys"),
         ("kvfake.dump()", "no request lists whose values there are"),
         ("kvfake.token('another', 'app/bot')", "knows its own tokens alone"),

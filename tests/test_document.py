@@ -94,6 +94,18 @@ def test_a_value_that_is_too_long_or_wrong_is_refused(value: bytes, words: str) 
     assert str(refused.value).startswith(f"x: {words}")
 
 
+def test_blanks_are_passed_over_however_many() -> None:
+    """Between any two parts of a document."""
+    parts = [b"", b"{", b'"kvfake"', b":", b"1", b"}", b""]
+    assert parse((b" \t\n\r" * 50_000).join(parts), "x") == {"kvfake": 1}
+
+
+def test_a_byte_order_mark_is_no_column() -> None:
+    """The place of an error is that in the text."""
+    with pytest.raises(DataError, match=r"^x: line 1, column 6: Expecting ':' delimiter$"):
+        parse(b'\xef\xbb\xbf{"a" 1}', "x")
+
+
 def test_a_document_with_too_many_names_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """They would take more memory than their bytes."""
     assert MAX_NAMES == 2_000_000

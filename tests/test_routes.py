@@ -160,6 +160,22 @@ HEADERS = "headers: expected a name, and a value of Latin-1 on one line, got"
 PATHS = "path: expected one that begins with / and has no query, got"
 
 
+def test_a_json_that_is_nested_too_deep_is_refused() -> None:
+    """In words, not with the error of a stack that is full."""
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(ValueError, match=r"^body: expected bytes, a text, or what JSON can hold: .*recursion"):
+        kvfake.Double().respond("GET", "/a", json=deep)
+
+
+def test_a_body_may_have_half_a_character() -> None:
+    """It is sent as the bytes that stand for it: a test may want an answer that is no UTF-8."""
+    with opened("site") as door:
+        door.double.respond("GET", "/a", body="a\ud800")
+        assert door.send("GET", "/a").body == b"a\xed\xa0\x80"
+
+
 @pytest.mark.parametrize(
     ("method", "path", "answer", "words"),
     [

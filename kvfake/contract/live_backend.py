@@ -53,6 +53,7 @@ _UNSUPPORTED_SETTINGS = {
 }
 _CLOCK = "the real service's clock cannot be set"
 _CHECKPOINTS = "the real service has no checkpoints"
+_SNAPSHOTS = "the real service does not show all values of one moment"
 
 
 class Unsupported(Exception):
@@ -212,8 +213,7 @@ class LiveStore:
         self._backend.refuse("no request lists whose values there are")
 
     def snapshot(self, namespace: Namespace) -> Iterator[tuple[bytes, Entry]]:
-        found = [(key, self.get(namespace, key)) for key in self.keys(namespace)]
-        return iter([(key, entry) for key, entry in found if entry is not None])
+        self._backend.refuse(_SNAPSHOTS)
 
     def drop(self, namespace: Namespace) -> Dropped:
         return Dropped(sum(self.delete(namespace, key) for key in self.keys(namespace)))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from json.encoder import JSONEncoder, encode_basestring
 from typing import Any
 
@@ -97,24 +96,33 @@ def dump_json(value: Any) -> bytes:
 # --------------------------------------------------------------------------------------------------------- texts for people
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_TOKENS_OF_A_PIECE = 5000  # a millisecond or two
+_CHARACTERS_OF_A_PIECE = 65_536  # a millisecond or two, if they are of many short values
 
 
 def json_pieces(data: Mapping[str, Any], pause: Pause = no_pause) -> Iterator[bytes]:
     """JSON for people and programs, a piece at a time: indented, in whatever language, a lone surrogate as its escape."""
-    tokens = JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2).iterencode(data)
-    while piece := "".join(islice(tokens, _TOKENS_OF_A_PIECE)):
-        try:
-            yield piece.encode()
-        except UnicodeEncodeError:
-            yield _SURROGATE.sub(lambda lone: f"\\u{ord(lone[0]):04x}", piece).encode()
-        pause()
-    yield b"\n"
+    piece: list[str] = []
+    length = 0
+    for token in JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2).iterencode(data):
+        piece.append(token)
+        length += len(token)
+        if length > _CHARACTERS_OF_A_PIECE:
+            yield _encoded("".join(piece))
+            piece, length = [], 0
+            pause()
+    yield _encoded("".join(piece) + "\n")
 
 
-def json_text(data: Mapping[str, Any]) -> str:
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub(lambda lone: f"\\u{ord(lone[0]):04x}", text).encode()
+
+
+def json_text(data: Mapping[str, Any], pause: Pause = no_pause) -> str:
     """The same as one text."""
-    return b"".join(json_pieces(data)).decode()
+    return b"".join(json_pieces(data, pause)).decode()
 
 
 def discard(data: dict[str, Any], pause: Pause) -> None:

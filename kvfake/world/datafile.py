@@ -64,9 +64,9 @@ def read(path: str | os.PathLike[str]) -> object:
     return parse(Path(path).read_bytes(), os.fspath(path))
 
 
-def text_of(data: Mapping[str, Any]) -> str:
+def text_of(data: Mapping[str, Any], pause: Pause = no_pause) -> str:
     """The text of a document: indented, with names sorted, but inside a value they keep the order in which it was stored."""
-    return json_text({name: _sorted(data[name], 4 if name == "raw" else 3) for name in sorted(data)})
+    return json_text({name: _sorted(data[name], 4 if name == "raw" else 3) for name in sorted(data)}, pause)
 
 
 def _sorted(data: Any, levels: int) -> Any:
@@ -172,11 +172,11 @@ def dump(
     return data
 
 
-def export(world: World) -> dict[str, Any]:
+def export(world: World, pause: Pause = no_pause) -> dict[str, Any]:
     """The document of all values and of every token that the world knows, also of those that it issued: a world that begins with it
     knows them again.
     """
-    data, tokens = dump(world), world.tokens.added(with_issued=True)
+    data, tokens = dump(world, pause=pause), world.tokens.added(with_issued=True)
     return {**data, "tokens": _owners_by_token(tokens)} if tokens else data
 
 
