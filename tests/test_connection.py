@@ -205,7 +205,7 @@ def test_another_expectation_is_refused() -> None:
     """With 417, and the connection ends: nobody knows whether a body follows."""
     for version in (b"1.1", b"1.0"):
         actions = hear(Connection(echo), WAITING[:-1].replace(b"100-continue", b"a-miracle").replace(b"1.1", version))
-        assert said(actions).startswith(b"HTTP/" + version + b" 417 Expectation Failed\r\n")
+        assert said(actions).startswith(b"HTTP/" + version + b" 417 Expectation Failed\r\nConnection: close\r\n")
         assert actions[-1] == Close(linger=True)
 
 

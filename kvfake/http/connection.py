@@ -385,20 +385,23 @@ def message_of(response: Response, body: bytes, keep_alive: bool, is_old: bool =
     """The bytes of the response to a request with that method, with that body. ``is_old``: to an HTTP/1.0 request. Its date is the
     machine's time, and not that of a world's clock.
     """
-    start = _start(response.status, response.headers, response.rows, keep_alive, is_old, int(machine_time()))
+    connection = ""
+    if keep_alive and is_old:
+        connection = "keep-alive"
+    elif not keep_alive and (response.close or not is_old):
+        connection = "close"
+    start = _start(response.status, response.headers, response.rows, connection, is_old, int(machine_time()))
     length = len(body) or sent_length(method, response)
     return start + b"\r\n" if length is None else b"%bContent-Length: %d\r\n\r\n%b" % (start, length, body)
 
 
 @lru_cache(maxsize=512)
-def _start(status: int, headers: Headers, rows: tuple[str, ...], keep_alive: bool, is_old: bool, second: int) -> bytes:
+def _start(status: int, headers: Headers, rows: tuple[str, ...], connection: str, is_old: bool, second: int) -> bytes:
     """The status line and the headers, but for Content-Length."""
     lines = [f"HTTP/1.{0 if is_old else 1} {status} {reason_phrase(status)}"]
     lines += [f"{name}: {value}" for name, value in final_headers(headers, rows, date(second))]
-    if keep_alive and is_old:
-        lines.append("Connection: keep-alive")
-    elif not keep_alive and not is_old:
-        lines.append("Connection: close")
+    if connection:
+        lines.append(f"Connection: {connection}")
     return "\r\n".join([*lines, ""]).encode("latin-1")
 
 
