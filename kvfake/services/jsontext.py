@@ -64,6 +64,13 @@ def json_string(text: bytes) -> bytes:
     return encode_basestring(text.decode()).encode()
 
 
+def json_string_parts(text: bytes) -> tuple[bytes, ...]:
+    """The same in parts, where a text that needs no escapes is itself one."""
+    if not any(escaped in text for escaped in _ESCAPED):
+        return b'"', text, b'"'
+    return (encode_basestring(text.decode()).encode(),)
+
+
 # ------------------------------------------------------------------------------------------------------------ stored values
 
 

@@ -7,16 +7,15 @@ those of `kvfake.services.facts`. The service was never published: where its doc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache, partial
-from itertools import islice, starmap
 from json.encoder import encode_basestring
 from math import inf
 from typing import NoReturn
 
 from kvfake.services import go
-from kvfake.services.jsontext import json_string, read_object, type_name
+from kvfake.services.jsontext import json_string, json_string_parts, read_object, type_name
 from kvfake.services.messages import JSON, Operation, Pause, Refusal, Request, Response, Write
 from kvfake.stores import Entry, Namespace, StoreReader
 
@@ -190,30 +189,49 @@ def answer(operation: Operation, store: StoreReader, profile: object, moment: in
         keys = store.keys(where, key)
         if len(keys) <= _ITEMS_OF_A_PIECE:
             return _ok(b"[%b]" % b",".join([_key(key) for key in keys]))
-        return partial(_write_array, map(_key, keys), _ITEMS_OF_A_PIECE, inf)
+        return partial(_write_array, _pieces_of_keys(keys), inf)
     entries = [(key, store.get(where, key)) for key in operation.keys]
     size = sum([len(entry.value) for _, entry in entries if entry is not None])
     if size > MAX_MGET_ANSWER_BYTES:  # no value is shorter in JSON
         return _MGET_TOO_LARGE
     if len(entries) <= _ITEMS_OF_A_PIECE and size <= _BYTES_OF_A_PIECE:
         return _ok(b"[%b]" % b",".join([_found(key, entry) for key, entry in entries]))
-    items_of_a_piece = max(1, min(_ITEMS_OF_A_PIECE, len(entries) * _BYTES_OF_A_PIECE // (size or 1)))
-    return partial(_write_array, starmap(_found, entries), items_of_a_piece, MAX_MGET_ANSWER_BYTES)
+    return partial(_write_array, _pieces_of_records(entries, size), MAX_MGET_ANSWER_BYTES)
 
 
-def _write_array(items: Iterator[bytes], items_of_a_piece: int, most_bytes: float, pause: Pause) -> Response:
-    """The array of these items; `_MGET_TOO_LARGE` where it would have more than so many bytes."""
-    pieces: list[bytes] = []
+def _write_array(pieces: Iterator[Sequence[bytes]], most_bytes: float, pause: Pause) -> Response:
+    """The array of the items in these pieces, each after a comma; `_MGET_TOO_LARGE` where it would have more bytes than allowed."""
+    parts: list[bytes] = [b"["]
     length = 1
-    while piece := list(islice(items, items_of_a_piece)):
-        length += sum(map(len, piece)) + len(piece)
+    for piece in pieces:
+        length += sum(map(len, piece))
         if length > most_bytes:
             return _MGET_TOO_LARGE
-        pieces += piece if items_of_a_piece < _ITEMS_OF_A_PIECE else (b",".join(piece),)  # not what is large: it would be copied
+        parts += piece
         pause()
-    pieces[0] = b"[" + pieces[0]
-    pieces[-1] += b"]"  # not around all: that would copy a large answer once more
-    return _ok(b",".join(pieces))
+    parts[1] = parts[1][1:]
+    parts.append(b"]")
+    return _ok(b"".join(parts))
+
+
+def _pieces_of_keys(keys: list[bytes]) -> Iterator[Sequence[bytes]]:
+    for start in range(0, len(keys), _ITEMS_OF_A_PIECE):
+        yield (b"," + b",".join([_key(key) for key in keys[start : start + _ITEMS_OF_A_PIECE]]),)
+
+
+def _pieces_of_records(entries: list[tuple[bytes, Entry | None]], size: int) -> Iterator[Sequence[bytes]]:
+    """``size`` is that of all values. Where they are large they are not copied: the whole answer does that once."""
+    count = max(1, min(_ITEMS_OF_A_PIECE, len(entries) * _BYTES_OF_A_PIECE // (size or 1)))
+    for start in range(0, len(entries), count):
+        some = entries[start : start + count]
+        if count == _ITEMS_OF_A_PIECE:
+            yield (b"," + b",".join([_found(key, entry) for key, entry in some]),)
+            continue
+        parts: list[bytes] = []
+        for key, entry in some:
+            parts.append(b",")
+            parts += (b"null",) if entry is None else _record_in_parts(key, entry)
+        yield parts
 
 
 def _found(key: bytes, entry: Entry | None) -> bytes:
@@ -227,6 +245,12 @@ def _ok(body: bytes) -> Response:
 def _record(key: bytes, entry: Entry) -> bytes:
     parts = (b'{"key":', _key(key), b',"value":', json_string(entry.value), b',"updated":"', updated(entry.updated).encode(), b'"}')
     return b"".join(parts)  # formatting copies a large value twice
+
+
+def _record_in_parts(key: bytes, entry: Entry) -> tuple[bytes, ...]:
+    """The same, and the value is not copied where it need not be."""
+    value = json_string_parts(entry.value)
+    return b'{"key":', _key(key), b',"value":', *value, b',"updated":"', updated(entry.updated).encode(), b'"}'
 
 
 def _key(key: bytes) -> bytes:
