@@ -107,12 +107,9 @@ def test_nothing_is_lost_or_mixed_under_load(operations: int) -> None:
 GENEROUS_P99_SECONDS, GENEROUS_HEALTH_SECONDS = 0.25, 2.0  # of any machine; those of docs/reliability.md are measured by the soak
 SMALL = 0.02  # of the size that the soak has
 QUICK = ("mget of 10,000 keys", "pipeline without end", "slow reader")  # the others take long together
-NOT_YET = ("pattern of a fault", "silent fallback, 64 times", "load of 60 MiB of [],[],...", "bodies of 64 MiB of tiny chunks")
 
 
-@pytest.mark.parametrize(
-    "attack", [name if name in QUICK else pytest.param(name, marks=pytest.mark.once) for name in ATTACKS if name not in NOT_YET]
-)
+@pytest.mark.parametrize("attack", [name if name in QUICK else pytest.param(name, marks=pytest.mark.once) for name in ATTACKS])
 def test_one_client_does_not_keep_others_waiting(attack: str) -> None:
     """While it does the worst that it may, another's GET and the health are answered soon. The best of three tries counts: others
     may need the machine, too.

@@ -23,7 +23,6 @@ from tests.support.model import MATTERMOST, PERSIST, Address, Answer, Asked, Fau
 from tests.support.wire import Reply, Wire
 
 WAYS_IN = ("wsgi", "socket", "httpx", "requests")
-RESET_GOES_BACK_TO_THE_SEED = False  # true once `reset` does
 
 NAMED = {
     token: (PERSIST if ":" in owner else MATTERMOST, owner.removeprefix("project:"))
@@ -262,8 +261,7 @@ class Truth(RuleBasedStateMachine):
         world.journal.clear()
         self.control(world.id, "POST", "/clock", {"freeze": True, "move_to": 1})
         world.now = SECOND
-        if RESET_GOES_BACK_TO_THE_SEED:
-            self.seed(world.id)
+        self.seed(world.id)
 
     # ----------------------------------------------------------------------------------------------------------- the powers
 
