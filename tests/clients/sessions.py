@@ -35,7 +35,8 @@ class RequestsSession:
     def ask(self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | Iterable[bytes] = b"") -> Reply:
         with self._session.request(method, url, headers=headers, data=body, stream=True, timeout=30) as response:
             raw: Any = response.raw
-            self.connections.add(raw.connection.sock.getsockname())
+            if _is_kept(response.headers):
+                self.connections.add(raw.connection.sock.getsockname())
             return Reply(response.status_code, response.text)
 
 
@@ -46,7 +47,8 @@ class HttpxSession:
 
     def ask(self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | Iterable[bytes] = b"") -> Reply:
         response = self._client.request(method, url, headers=headers, content=body)
-        self.connections.add(response.extensions["network_stream"].get_extra_info("client_addr"))
+        if _is_kept(response.headers):
+            self.connections.add(response.extensions["network_stream"].get_extra_info("client_addr"))
         return Reply(response.status_code, response.text)
 
 
@@ -58,8 +60,14 @@ class AsyncHttpxSession:
     def ask(self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | Iterable[bytes] = b"") -> Reply:
         content = body if isinstance(body, bytes) else _slowly(body)
         response = self._loop.run_until_complete(self._client.request(method, url, headers=headers, content=content))
-        self.connections.add(response.extensions["network_stream"].get_extra_info("client_addr"))
+        if _is_kept(response.headers):
+            self.connections.add(response.extensions["network_stream"].get_extra_info("client_addr"))
         return Reply(response.status_code, response.text)
+
+
+def _is_kept(headers: Mapping[str, str]) -> bool:
+    """Whether the connection goes on: a client may have closed it already, and then it has no address."""
+    return headers.get("Connection") != "close"
 
 
 async def _slowly(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:

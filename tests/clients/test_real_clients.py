@@ -261,7 +261,7 @@ class TestPythonSessions:
     @pytest.mark.parametrize("kib", [100, 3 * 1024])
     @pytest.mark.parametrize("in_chunks", [False, True], ids=["whole", "in chunks"])
     def test_goes_on_after_a_refused_upload(self, double: Double, session: Session, kib: int, in_chunks: bool) -> None:
-        """What is too large is read to its end and refused; the next request of the session is answered."""
+        """What is too large is refused, much of it before its end; the next request of the session is answered."""
         url, headers = double.mattermost.url_for("my-key"), double.mattermost.headers
         parts = [b'"', *[b"x" * 1024] * kib, b'"']
 
