@@ -209,7 +209,11 @@ def _is_control(path: bytes) -> bool:
 def _call_control(control: Callable[[], Application], request: Request, world: World) -> Response:
     try:
         return incomplete_body(request) or call_application(
-            control(), request, _decoded_base(request) + CONTROL, go.unescape(request.path[len(CONTROL) :]), {"kvfake.world": world}
+            control(),
+            request,
+            _decoded_base(request) + CONTROL,
+            go.unescape(request.path[len(CONTROL) :]),
+            {"kvfake.world": world, "kvfake.body": request.body},
         )
     except go.BadEscape as bad:
         return error_response(400, f"bad percent-encoding in the path: {go.quoted(bad.args[0])}")
