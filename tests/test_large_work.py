@@ -20,6 +20,7 @@ from kvfake.world import datafile
 from kvfake.world.backend import MAX_BODY_BYTES_IN_LOOP
 from kvfake.world.pauses import Pauses
 from kvfake.world.world import World
+from tests.support.doors import WsgiDoor
 from tests.support.process import PATIENCE_SECONDS
 
 TOKEN = "project-token"
@@ -61,6 +62,18 @@ def test_a_large_list_is_written_outside_of_the_loop(double: Double) -> None:
     assert not double.journal
     assert json.loads(response_of(answer).body) == keys
     assert [(exchange.verb, exchange.status, exchange.owner) for exchange in double.journal] == [("list", 200, "first")]
+
+
+def test_a_large_answer_to_an_unknown_token_names_the_row() -> None:
+    """As every answer does to one whom the real service does not know."""
+    double = kvfake.Double()
+    stranger = {"Authorization": "Bearer a-token-of-nobody"}
+    wsgi = WsgiDoor(double)
+    for number in range(1234):
+        wsgi.send("PUT", f"{KV}/{number}", stranger, b'{"value":"v"}')
+    answer = wsgi.send("GET", KV, stranger)
+    assert len(answer.json()) == 1234
+    assert answer.headers["Kvfake-Rows"] == "P14"
 
 
 @pytest.mark.parametrize(("count", "value"), [(1001, "v"), (300, "v" * 2000), (500, "v" * 600)])

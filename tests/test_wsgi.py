@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader, BytesIO, RawIOBase
 from pathlib import Path
 from typing import Any, cast
@@ -279,7 +279,7 @@ def test_a_slow_answer_takes_its_time_behind_any_server() -> None:
     assert b"".join(pieces) == b'{"changed":true}\n'
 
 
-@pytest.mark.parametrize("client", ["silent", "dripping", "gone"])
+@pytest.mark.parametrize("client", ["silent", "dripping", "flooding", "gone"])
 def test_a_silence_on_a_lent_socket_has_a_bound(client: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a whole: a client that goes on sending does not prolong it, and one that ends its side ends it."""
     monkeypatch.setattr(connection_module, "MAX_HANG_SECONDS", 0.2 if client != "gone" else 60)
@@ -287,10 +287,10 @@ def test_a_silence_on_a_lent_socket_has_a_bound(client: str, monkeypatch: pytest
     double.faults.add(sever="silence")
     ours, theirs = socket.socketpair()
     stop = threading.Event()
-    dripping = threading.Thread(target=drip, args=(theirs, stop))
+    sending = threading.Thread(target=drip if client == "dripping" else flood, args=(theirs, stop))
     with ours, theirs:
-        if client == "dripping":
-            dripping.start()
+        if client in ("dripping", "flooding"):
+            sending.start()
         elif client == "gone":
             theirs.shutdown(socket.SHUT_WR)
         began = time.monotonic()
@@ -298,8 +298,15 @@ def test_a_silence_on_a_lent_socket_has_a_bound(client: str, monkeypatch: pytest
             answered(double, **{"werkzeug.socket": ours})
         assert (0.15 if client != "gone" else 0) <= time.monotonic() - began < 10
         stop.set()
-        if client == "dripping":
-            dripping.join()
+        if sending.ident is not None:
+            sending.join()
+
+
+def flood(sock: socket.socket, stop: threading.Event) -> None:
+    sock.setblocking(False)
+    while not stop.is_set():
+        with suppress(BlockingIOError):
+            sock.send(b"x" * 65_536)
 
 
 def drip(sock: socket.socket, stop: threading.Event) -> None:

@@ -7,6 +7,7 @@ out its wire fault). `Faults` keeps and chooses them; it knows no world.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from types import ModuleType
@@ -248,7 +249,7 @@ class Faults:
         self._lock = new_lock()
         self.active: tuple[Fault, ...] = ()  # those that can still strike, oldest first
         self._added = 0
-        self._removed: list[Fault] = []
+        self._removed: deque[Fault] = deque(maxlen=_MAX_REMOVED_FAULTS)
 
     def add(
         self,
@@ -322,9 +323,11 @@ class Faults:
     def remove(self, fault: Fault) -> None:
         """Remove the fault: it strikes no more. Removing it twice does nothing."""
         with self._lock:
-            if fault in self.active:
-                self.active = tuple(other for other in self.active if other is not fault)
-                self._removed = [*self._removed[1 - _MAX_REMOVED_FAULTS :], fault]
+            active = self.active
+            if fault in active:
+                place = active.index(fault)
+                self.active = active[:place] + active[place + 1 :]
+                self._removed.append(fault)
 
     def clear(self) -> None:
         """Remove them all, and forget them."""

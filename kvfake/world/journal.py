@@ -253,15 +253,15 @@ class JournalTotal:
             if journal.total is self:
                 self._count(journal)
                 if self._bytes > MAX_TOTAL_BYTES:
-                    self._shrink(journal)
+                    self._shrink()
 
     def _count(self, journal: Journal) -> None:
         self._bytes += journal.bytes - journal.settled
         journal.settled = journal.bytes
 
-    def _shrink(self, own: Journal) -> None:
-        """A sixteenth is given up at once, so that this is seldom done. A journal gives up at most its older half, unless the locks
-        of all others are taken.
+    def _shrink(self) -> None:
+        """A sixteenth is given up at once, so that this is seldom done. A journal gives up its older half at most. Of journals whose
+        locks are taken nothing is given up: what grew too much is then in those that are left.
         """
         excess = self._bytes - MAX_TOTAL_BYTES * 15 // 16
         for journal in sorted(self._journals.values(), key=lambda one: one.settled, reverse=True):
@@ -271,9 +271,6 @@ class JournalTotal:
                     self._count(journal)
                 finally:
                     journal.lock.release()
-        if self._bytes > MAX_TOTAL_BYTES:
-            own.give_up(self._bytes - MAX_TOTAL_BYTES)
-            self._count(own)
 
 
 class Snapshot(NamedTuple):
