@@ -260,8 +260,8 @@ class JournalTotal:
         journal.settled = journal.bytes
 
     def _shrink(self) -> None:
-        """A sixteenth is given up at once, so that this is seldom done. A journal gives up its older half at most. Of journals whose
-        locks are taken nothing is given up: what grew too much is then in those that are left.
+        """A sixteenth is given up at once, so that this is seldom done. A journal gives up its older half at most, and nothing while
+        its lock is taken.
         """
         excess = self._bytes - MAX_TOTAL_BYTES * 15 // 16
         for journal in sorted(self._journals.values(), key=lambda one: one.settled, reverse=True):
