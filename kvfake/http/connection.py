@@ -239,7 +239,7 @@ class Connection:
                 return self._wait_for_head(received, at)
             self._searched, self._has_checked_line = 0, False
             head = bytes(received[at:end])
-            self._use(end)
+            self._input, self._at = (b"", 0) if end == len(received) else (received, end)
             if end - at > LONG_HEAD_BYTES:
                 return self._read_long_head(self._parser.read_in_steps(head))
             return self._begin(self._parser.read(head))
@@ -333,19 +333,18 @@ class Connection:
             is_lost = response.wire_fault is not None and response.wire_fault.is_unanswered
             self._log(self._method, self._target, *((0, 0) if is_lost else (response.status, len(response.body))))
         keep_alive = head.keep_alive and not response.close and not self._is_cut_short
-        body, wire_fault = sent_body(self._method, response), response.wire_fault
+        method, wire_fault = self._method, response.wire_fault
+        body = b"" if method == "HEAD" or response.status in WITHOUT_LENGTH else response.body
+        is_large = len(body) > _LARGE_BODY_BYTES and wire_fault is None  # then it is not copied
+        message = message_of(response, b"" if is_large else body, keep_alive, head.is_old, method)
+        actions: tuple[Action, ...] = (message, body) if is_large else (message,)
         if wire_fault is not None:
-            message = message_of(response, body, keep_alive, head.is_old, self._method)
             actions = apply_wire_fault(wire_fault, message, body, response.body)
             if not isinstance(actions[-1], bytes):
                 self._has_ended = True
                 return actions
-        elif len(body) > _LARGE_BODY_BYTES:  # it is not copied
-            actions = (message_of(response, b"", keep_alive, head.is_old, self._method), body)
-        else:
-            actions = (message_of(response, body, keep_alive, head.is_old, self._method),)
         if keep_alive:
-            self._has_served, self._follows_post = True, self._method == "POST"
+            self._has_served, self._follows_post = True, method == "POST"
             self._served_at_once += 1
             return actions
         return (*actions, *self._end(linger=response.close or self._is_cut_short or bool(self._input)))
@@ -386,9 +385,9 @@ def message_of(response: Response, body: bytes, keep_alive: bool, is_old: bool =
     machine's time, and not that of a world's clock.
     """
     connection = ""
-    if keep_alive and is_old:
-        connection = "keep-alive"
-    elif not keep_alive and (response.close or not is_old):
+    if is_old:
+        connection = "keep-alive" if keep_alive else "close" if response.close else ""
+    elif not keep_alive:
         connection = "close"
     start = _start(response.status, response.headers, response.rows, connection, is_old, int(machine_time()))
     length = len(body) or sent_length(method, response)

@@ -109,6 +109,8 @@ class HeadParser:
         self._has_two_hosts = False
         self._last_read: tuple[bytes, bytes, bytes] | None = None  # the header lines and the version of the last head
         self.remembered: Head | None = None
+        self._last_head = b""  # the last that was read from what is remembered, and what was read
+        self._last_result: RequestHead = "", b"", Head({}, False, False, 0, False)
 
     def _new_parser(self) -> HttpRequestParser:
         parser = HttpRequestParser(self)
@@ -139,11 +141,14 @@ class HeadParser:
         """Method, target and `Head` of a head, which ends with its blank line. Raises `BadRequest`, for the first reason that
         ``net/http`` would find.
         """
+        if head == self._last_head:  # many clients ask for the same again
+            return self._last_result
         line, _, block = head.partition(b"\n")
         method, target, major, minor = request_line(line)
         remembered = self.remembered
         if remembered is not None and (block, major, minor) == self._last_read:  # most clients repeat their header lines
-            return method.decode(), target, remembered
+            self._last_head, self._last_result = head, (method.decode(), target, remembered)
+            return self._last_result
         steps = self.read_in_steps(head)
         while True:
             try:
@@ -156,7 +161,7 @@ class HeadParser:
         """As `read`, in steps of about `LONG_HEAD_BYTES`."""
         line, _, block = head.partition(b"\n")
         method, target, major, minor = request_line(line)
-        self._last_read = self.remembered = None
+        self._last_read, self.remembered, self._last_head = None, None, b""
         result = yield from self._read(method, major, minor, block)
         self._headers, self._lines = {}, {}  # they may be long
         if b"host" in result.headers and len(block) <= _MAX_REMEMBERED_BYTES:  # without it, only `CONNECT` is not refused

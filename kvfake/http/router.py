@@ -30,6 +30,7 @@ RESPOND, MOUNT, FALLBACK = "respond", "mount", "fallback"
 _MATTERMOST = mattermost.KV.encode() + b"/"
 _PLUGINS = mattermost.PLUGINS
 _PERSIST = tuple(path + b"/" for path in persist.PATHS)
+_SERVICES = (_MATTERMOST, *_PERSIST)
 _WORLD_MARKS = (WORLD_MARK.encode(), b"/%7E", b"/%7e")
 
 
@@ -86,6 +87,11 @@ class Router:
         return MAX_BODY_BYTES + 1 if is_answered else 0
 
     def _answer(self, request: Request, base: bytes) -> Response | Job:
+        target = request.target
+        if not self._site_path and target.startswith(_SERVICES):  # as most do: `_locate` would find the same
+            request.base = base
+            request.path, _, request.query = target.partition(b"?")
+            return self._backend.answer(mattermost if target.startswith(_MATTERMOST) else persist, request, self._root)
         world, expected = self._locate(request, base)
         path = request.path
         if expected:

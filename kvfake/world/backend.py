@@ -180,8 +180,9 @@ class Backend:
             has_faults = world.executor is not None or world.faults.active  # which may wait for somebody else
             return Job(lambda: finished(call()), Lane.OTHER if has_faults else Lane.SERVICE)
         owner = world.tokens.owner_of(service.NAME, token)
-        if type(owner) is Stranger and self._is_of_foreign_page(request):
-            owner = None
+        is_stranger = type(owner) is Stranger
+        if is_stranger and self._is_of_foreign_page(request):
+            owner, is_stranger = None, False
         operation: Operation | None = None
         try:
             operation = service.read(request, owner)
@@ -199,7 +200,7 @@ class Backend:
                 if not isinstance(response, Response):
                     incoming = IncomingRequest(service.NAME, operation, owner, request)
                     return Job(partial(self._write, response, service, incoming, world, began, None), Lane.SERVICE)
-                if type(owner) is Stranger:
+                if is_stranger:
                     response = _marked(response, service)
             if world.journal.is_on:
                 world.journal.record(service.NAME, operation, owner, request, response, self.seconds() - began)

@@ -20,7 +20,7 @@ from typing import TypeVar
 Input = TypeVar("Input")
 
 MAX_RATIO = 2.5
-_TRIES = 5
+_TRIES = 10  # of which most are needed only beside other programs
 _MEASUREMENTS = 3  # of the time, in each try
 _MIN_SECONDS = 0.001
 _MIN_BYTES = 65_536
