@@ -260,8 +260,8 @@ class JournalTotal:
         journal.settled = journal.bytes
 
     def _shrink(self) -> None:
-        """A sixteenth is given up at once, so that this is seldom done. A journal gives up its older half at most, and none while its
-        lock is taken.
+        """A sixteenth is given up at once, so that this is seldom done. A journal gives up its older half at most, and nothing if
+        another thread holds its lock.
         """
         excess = self._bytes - MAX_TOTAL_BYTES * 15 // 16
         for journal in sorted(self._journals.values(), key=lambda one: one.settled, reverse=True):
