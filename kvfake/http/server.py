@@ -491,7 +491,11 @@ class Server:
         """`_wake_loop` was called: jobs are finished, or the server is to stop."""
         with suppress(OSError):
             self._waker_out.recv(4096)
-        self._workers.deliver()
+        try:
+            self._workers.deliver()
+        except BaseException:
+            log_exception()
+            self._timers.after(_FAILURE_PAUSE_SECONDS, self._wake_loop)  # what is left is delivered then
 
     def _job_done(self, peer: _Peer, response: Response) -> None:
         try:
