@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kvfake.http.connection import Action, Close, Connection, date
 from kvfake.http.parser import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_UNREAD_BYTES, TOO_LARGE
-from kvfake.services.messages import Job, Request, Response
+from kvfake.services.messages import Job, Lane, Request, Response
 from tests.support.wire import without_date
 
 ECHOED = Response(200, (("Content-Type", "text/plain"),), b"")
@@ -532,7 +532,7 @@ def test_a_body_without_end_is_answered_before_it(frame: bytes, piece: bytes) ->
 
 def test_a_blocking_function_becomes_a_job() -> None:
     """A job is an action; until its response is there nothing else is answered."""
-    late = Job(lambda: ECHOED.replace(body=b"late"))
+    late = Job(lambda: ECHOED.replace(body=b"late"), Lane.OTHER)
     connection = Connection(lambda request: late if request.target == b"/slow" else echo(request))
     (job,) = hear(connection, GET.replace(b"/a", b"/slow") + GET + GET)
     assert job is late

@@ -22,7 +22,7 @@ from kvfake.http import server as server_module
 from kvfake.http.connection import Connection
 from kvfake.http.poller import Poller
 from kvfake.http.server import Server
-from kvfake.services.messages import Job, Request, Response
+from kvfake.services.messages import Job, Lane, Request, Response
 from tests.support.doors import serving
 from tests.support.missing import unavailable
 from tests.support.process import PATIENCE_SECONDS, ROOT, environment
@@ -289,7 +289,7 @@ def test_a_blocking_job_does_not_hold_up_others() -> None:
             may_end.wait(5)
             return Response(200, body=b"late")
 
-        return Job(job) if request.target == b"/slow" else Response(200, body=b"quick")
+        return Job(job, Lane.OTHER) if request.target == b"/slow" else Response(200, body=b"quick")
 
     with serving(kvfake.Double(), lambda _: answer) as door:
         slow, gone = Wire(door.port), Wire(door.port)
@@ -317,7 +317,7 @@ def test_a_server_stops_while_jobs_run_and_wait() -> None:
 
     def answer(request: Request) -> object:
         handed_out.append(request)
-        return Job(job)
+        return Job(job, Lane.OTHER)
 
     with serving(kvfake.Double(), lambda _: answer) as door:
         wires = [Wire(door.port) for _ in range(20)]

@@ -18,7 +18,7 @@ from kvfake.http import server as server_module
 from kvfake.http.connection import Connection
 from kvfake.http.poller import WRITE
 from kvfake.http.server import Server
-from kvfake.services.messages import Job, Request, Response
+from kvfake.services.messages import Job, Lane, Request, Response
 from tests.support.process import Running, served
 from tests.support.wire import Wire, request_bytes
 
@@ -41,7 +41,7 @@ class Slow(Server):
 
     def _answer(self, request: Request) -> Response | Job:
         if request.target == b"/slow":
-            return Job(self._slow)
+            return Job(self._slow, Lane.OTHER)
         return Response(200, body=b"x" * LARGE_BYTES if request.target == b"/large" else b"quick")
 
     def _slow(self) -> Response:

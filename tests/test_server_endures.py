@@ -32,7 +32,7 @@ LARGE_BYTES = TURN_BYTES - 1000  # sent at once, as far as the socket takes it
 
 def answer(request: Request) -> Response | Job:
     if request.target == b"/job":
-        return Job(lambda: Response(200, body=b"job"))
+        return Job(lambda: Response(200, body=b"job"), Lane.OTHER)
     return Response(200, body=b"x" * LARGE_BYTES if request.target == b"/large" else b"quick")
 
 
@@ -227,7 +227,7 @@ def raising(error: Callable[[], BaseException]) -> Callable[[Any], Callable[[Req
         raise error()
 
     def wrong(request: Request) -> Response | Job:
-        return answer(request) if request.target == b"/quick" else Job(fail) if request.target == b"/job" else fail()
+        return answer(request) if request.target == b"/quick" else Job(fail, Lane.OTHER) if request.target == b"/job" else fail()
 
     return lambda _: wrong
 
@@ -304,7 +304,7 @@ def test_without_another_thread_a_job_waits_for_the_one_there_is(monkeypatch: py
         assert may_end.wait(10)
         return Response(200, body=b"slow")
 
-    jobs = {b"/slow": Job(slow), b"/job": Job(lambda: Response(200, body=b"job")), b"/health": Job(slow, Lane.HEALTH)}
+    jobs = {b"/slow": Job(slow, Lane.OTHER), b"/job": Job(lambda: Response(200, body=b"job"), Lane.OTHER), b"/health": Job(slow, Lane.HEALTH)}
     with (
         serving(kvfake.Double(), lambda _: lambda request: jobs[request.target]) as door,
         Wire(door.port) as other,

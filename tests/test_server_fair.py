@@ -160,7 +160,7 @@ def test_what_a_job_held_is_not_kept() -> None:
         large = Large()
         kept.append(weakref.ref(large))
         call: Callable[[], Response] = lambda: Response(200) if large else Response(500)  # noqa: E731
-        return Job(call)
+        return Job(call, Lane.OTHER)
 
     with serving(kvfake.Double(), lambda _: lambda request: job()) as door:
         assert door.send("GET", "/").status == 200

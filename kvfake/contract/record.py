@@ -25,7 +25,7 @@ from kvfake.http.server import Server
 from kvfake.http_client import HttpClient, site_client
 from kvfake.lines import tell
 from kvfake.services import mattermost, persist
-from kvfake.services.messages import JSON, Job, Request, Response, error_response
+from kvfake.services.messages import JSON, Job, Lane, Request, Response, error_response
 from kvfake.settings import PORT_OF_SERVE_ONLY, REAL, SERVER, command_settings
 from kvfake.signals import end_signals, end_this_process, hold_signals
 from kvfake.world.redaction import Redactor
@@ -51,7 +51,7 @@ class RecordingProxy:
             return Response(200, JSON, json.dumps(health).encode())
         if not target.startswith(b"/"):
             return error_response(400, f"cannot pass that on to {self._upstream.url}: expected a path")
-        return incomplete_body(request) or Job(partial(self._pass_on, request.replace(target=target)))
+        return incomplete_body(request) or Job(partial(self._pass_on, request.replace(target=target)), Lane.OTHER)
 
     def _pass_on(self, request: Request) -> Response:
         passed = request

@@ -51,7 +51,7 @@ class ControlRequest(Request):
     """A request to control: werkzeug's request, with the backend of the server and the world that the request addresses."""
 
     def __init__(self, environ: dict[str, Any], backend: Backend) -> None:
-        super().__init__(environ)
+        super().__init__(environ, populate_request=False)  # else environ and request hold each other, and a body of 60 MiB
         self.backend = backend
         self.world: World = environ["kvfake.world"]
         self.body: bytes = environ["kvfake.body"]  # werkzeug's `get_data` would copy it: 60 MiB hold other clients up

@@ -15,7 +15,7 @@ from typing import Any
 from kvfake.errors import CONTROL_OFF, log_exception
 from kvfake.http.parser import MAX_BODY_BYTES, split_absolute
 from kvfake.services import go, mattermost, persist
-from kvfake.services.messages import UNEXPECTED, Job, Lane, Request, Response, error_response, finished
+from kvfake.services.messages import UNEXPECTED, Job, Lane, Request, Response, error_response
 from kvfake.world.backend import WORLD_MARK, Backend, WorldEnded
 from kvfake.world.redaction import BY_NAME
 from kvfake.world.routes import Application, forwarded_response
@@ -54,7 +54,7 @@ class Router:
         clients wait meanwhile.
         """
         if len(request.target) > MAX_TARGET_BYTES_IN_LOOP and in_loop:
-            return Job(lambda: finished(self.answer(request, base, in_loop=False)))
+            return Job(partial(self.answer, request, base, in_loop=False), Lane.SERVICE)
         try:
             return self._answer(request, base)
         except WorldEnded as ended:
@@ -141,7 +141,7 @@ class Router:
         if decoded.startswith(_PERSIST):
             return self._backend.answer(persist, request, world)
         answer = partial(self._answer_decoded, request, world, owner, decoded)
-        return Job(lambda: finished(answer())) if owner.routes.takes_long(len(decoded)) else answer()
+        return Job(answer, Lane.SERVICE) if owner.routes.takes_long(len(decoded)) else answer()
 
     def _answer_decoded(self, request: Request, world: World | None, owner: World, decoded: bytes) -> Response | Job:
         clean = go.clean(decoded) if decoded[:1] == b"/" else decoded
@@ -175,7 +175,7 @@ class Router:
             mounted_at = at.encode("utf-8", "surrogateescape")
             base, path_info = _decoded_base(request) + mounted_at, decoded[len(mounted_at) :]
             call = partial(call_application, app, request, base, path_info, {})
-            return Job(partial(self._run, MOUNT, f"the application at {at or '/'}", call, world, request))
+            return Job(partial(self._run, MOUNT, f"the application at {at or '/'}", call, world, request), Lane.OTHER)
         return self._answer_from_fallback(request, world)
 
     def _answer_from_fallback(self, request: Request, world: World) -> Response | Job | None:
@@ -194,7 +194,7 @@ class Router:
 
             return HttpClient(url, MAX_SILENCE_SECONDS).forward(request, target, f"{via}, {own_hop}".lstrip(", "), "the fallback")
 
-        return Job(partial(self._run, FALLBACK, "kvfake", call, world, request))
+        return Job(partial(self._run, FALLBACK, "kvfake", call, world, request), Lane.OTHER)
 
     def _run(self, service: str, name: str, call: Callable[[], Response], world: World, request: Request) -> Response:
         """The response of the call, recorded. ``name`` is what an exception of the call is blamed on."""

@@ -71,15 +71,17 @@ class _Peer:
     """A client: its socket, its connection, and its pending actions, which wait for the socket, a turn, a job or a time.
 
     ``since`` is when its present wait began: for a request, for the rest of one, or for an answer to be taken; ``moved`` is when it
-    last took bytes. ``held`` and ``unsent`` are the bytes that are counted for it.
+    last took bytes. ``is_waiting``: for a job, or for a time. ``held`` and ``unsent`` are the bytes that are counted for it.
     """
 
-    __slots__ = ("connection", "fd", "held", "is_lingering", "mask", "moved", "pending", "read_bytes", "since", "socket", "unsent")
+    __slots__ = (
+        "connection", "fd", "held", "is_lingering", "is_waiting", "mask", "moved", "pending", "read_bytes", "since", "socket", "unsent",
+    )  # fmt: skip
 
     def __init__(self, sock: socket.socket, connection: Connection, moment: float) -> None:
         self.socket, self.fd, self.connection, self.since, self.moved = sock, sock.fileno(), connection, moment, moment
         self.pending: tuple[Action | memoryview, ...] = ()
-        self.mask, self.read_bytes, self.is_lingering = 0, _FEW_BYTES, False
+        self.mask, self.read_bytes, self.is_lingering, self.is_waiting = 0, _FEW_BYTES, False, False
         self.held = self.unsent = 0
 
 
@@ -223,7 +225,7 @@ class Server:
         """Carry out the pending actions, or those for what was received before."""
         if peer not in self._peers:  # it was dropped while it waited
             return
-        actions, peer.pending = peer.pending, ()
+        actions, peer.pending, peer.is_waiting = peer.pending, (), False
         self._unsent -= peer.unsent
         peer.unsent = 0
         try:
@@ -289,9 +291,12 @@ class Server:
             self._let_others_go_first(peer)
         elif isinstance(action, Wait):
             self._watch(peer, 0)
+            peer.is_waiting, peer.since = True, self._timers.moment
             self._timers.after(action.seconds, partial(self._go_on, peer))
+            self._count_unsent(peer)
         else:
             self._watch(peer, 0)
+            peer.is_waiting, peer.since = True, self._timers.moment
             self._count_held(peer, max(peer.held, peer.connection.held_bytes))  # the body is the job's now, and counts
             self._workers.run(action, partial(self._job_done, peer))
 
@@ -302,15 +307,21 @@ class Server:
         elif sent:
             peer.moved = self._timers.moment
         peer.pending = (memoryview(action)[sent:], *after)
-        peer.unsent = sum(_kept_bytes(one) for one in peer.pending)
-        self._unsent += peer.unsent
         if sent == TURN_BYTES:
             self._let_others_go_first(peer)
         else:
             self._watch(peer, WRITE)
         self._count_held(peer, peer.connection.held_bytes)
+        self._count_unsent(peer)
+
+    def _count_unsent(self, peer: _Peer) -> None:
+        """What is pending waits to be sent. Where all of that is too much, the client that has taken nothing for longest pays."""
+        if peer not in self._peers:
+            return
+        peer.unsent = sum(_kept_bytes(one) for one in peer.pending)
+        self._unsent += peer.unsent
         if self._unsent > MAX_UNSENT_BYTES:
-            waiting = [other for other in self._peers if other.unsent and other.mask == WRITE]
+            waiting = [other for other in self._peers if other.unsent and (other.mask == WRITE or other.is_waiting)]
             if len(waiting) > 1:  # alone it may have an answer of any size
                 self._reset(min(waiting, key=lambda other: other.moved))
 
@@ -364,9 +375,11 @@ class Server:
                     self._listen_later()
                 return
             self._has_made_room = False
-            self._welcome(sock)
-            if len(self._peers) > self._max_connections:
-                self._make_room()
+            if len(self._peers) < self._max_connections or self._make_room():
+                self._welcome(sock)
+            else:
+                with suppress(BaseException):
+                    sock.close()
 
     def _welcome(self, sock: socket.socket) -> None:
         try:
@@ -386,20 +399,27 @@ class Server:
         """Drop the peer that can best be missed; says whether there was one that waits."""
         while True:
             if not self._victims:
-                waiting = [(self._rank(peer), peer.fd, peer) for peer in self._peers if peer.mask]
+                waiting = [(self._rank(peer), peer.fd, peer) for peer in self._peers if self._can_go(peer)]
                 self._victims = {peer: rank for rank, _, peer in heapq.nsmallest(_MAX_VICTIMS, waiting)}
                 if not waiting:
                     return False
             peer, rank = next(iter(self._victims.items()))
             del self._victims[peer]
-            if peer.mask and self._rank(peer) == rank:
+            if self._can_go(peer) and self._rank(peer) == rank:
                 self._drop(peer)
                 return True
 
+    def _can_go(self, peer: _Peer) -> bool:
+        """Whether its connection may be closed to make room for another. One that is at work may not, unless it takes long."""
+        return bool(peer.mask) or (peer.is_waiting and peer.since < self._timers.moment - _NEW_SECONDS)
+
     def _rank(self, peer: _Peer) -> tuple[int, float]:
         """First those that are idle, then those whose request does not come whole, those that do not take their answer, those that
-        have just come or were just answered, and those that take an answer; of each the one that waits longest.
+        have just come or were just answered, those that take an answer, and those whose answer is not ready; of each the one that
+        waits longest.
         """
+        if peer.is_waiting:
+            return 5, peer.since
         recent = self._timers.moment - _NEW_SECONDS
         if peer.mask == WRITE:
             return 2 if peer.moved < recent else 4, peer.since

@@ -75,14 +75,16 @@ class WorkerPool:
             self._finish(workers, done, run_job(job))
             del given, job, done  # what they hold is not kept until the next job
 
-    def _finish(self, workers: _Workers, done: Done, response: Response) -> None:
-        self._finished.append(partial(self._deliver, workers, done, response))
+    def _finish(self, workers: _Workers, done: Done, answer: Response | Job) -> None:
+        self._finished.append(partial(self._deliver, workers, done, answer))
         self._wake()
 
-    @staticmethod
-    def _deliver(workers: _Workers, done: Done, response: Response) -> None:
+    def _deliver(self, workers: _Workers, done: Done, answer: Response | Job) -> None:
         workers.jobs -= 1
-        done(response)
+        if isinstance(answer, Job):
+            self.run(answer, done)
+        else:
+            done(answer)
 
     def deliver(self) -> None:
         """Pass the responses of finished jobs to their ``done``, on the caller's thread."""
@@ -103,10 +105,10 @@ class WorkerPool:
                 thread.join(max(0.0, end - self._now()))
 
 
-def run_job(job: Job) -> Response:
-    """The response of the job. Whatever it raises is written to stderr, and the response says so."""
+def run_job(job: Job) -> Response | Job:
+    """The response of the job, or the job that follows it. Whatever it raises is written to stderr, and the response says so."""
     try:
-        return job()
+        return job.call()
     except BaseException:  # also pytest's own, raised by a user's function: the client gets a response all the same
         log_exception()
         return UNEXPECTED

@@ -171,22 +171,27 @@ class Lane(Enum):
 
 
 class Job(Record):
-    """Makes a response when it is called. It may block or take long, so the server calls it on a worker thread of its lane."""
+    """Makes a response when it is called. It may block or take long, so the server calls it on a worker thread of its lane.
+    ``call`` may return another job, such as one that waits where the first one computes: that is for its own lane.
+    """
 
     __slots__ = ("call", "lane")
-    call: Final[Callable[[], Response]]
+    call: Final[Callable[[], Response | Job]]
     lane: Final[Lane]
 
-    def __init__(self, call: Callable[[], Response], lane: Lane = Lane.OTHER) -> None:
+    def __init__(self, call: Callable[[], Response | Job], lane: Lane) -> None:
         self.call, self.lane = call, lane
 
     def __call__(self) -> Response:
-        return self.call()
+        """The response, on this thread."""
+        return finished(self)
 
 
 def finished(answer: Response | Job) -> Response:
     """The response, on this thread."""
-    return answer if isinstance(answer, Response) else answer()
+    while isinstance(answer, Job):
+        answer = answer.call()
+    return answer
 
 
 Pause = Callable[[], None]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from kvfake.errors import log_exception
 from kvfake.fork import new_lock
 from kvfake.services import mattermost, persist
-from kvfake.services.messages import Job, Lane, Operation, Refusal, Request, Response, Write, finished
+from kvfake.services.messages import Job, Lane, Operation, Refusal, Request, Response, Write
 from kvfake.stores import DiscardingStore, StoreReader
 from kvfake.world.clock import machine_seconds
 from kvfake.world.hosts import AllowedHosts
@@ -177,8 +177,8 @@ class Backend:
             world = self.world_of(token) if self._serial else self.own_world
         if len(request.body) > MAX_BODY_BYTES_IN_LOOP and in_loop:
             call = partial(self.answer, service, request, world, in_loop=False)
-            has_faults = world.executor is not None or world.faults.active  # which may wait for somebody else
-            return Job(lambda: finished(call()), Lane.OTHER if has_faults else Lane.SERVICE)
+            may_wait = world.executor is not None or any(fault.calls_functions for fault in world.faults.active)
+            return Job(call, Lane.OTHER if may_wait else Lane.SERVICE)
         owner = world.tokens.owner_of(service.NAME, token)
         is_stranger = type(owner) is Stranger
         if is_stranger and self._is_of_foreign_page(request):
@@ -192,7 +192,7 @@ class Backend:
             incoming = IncomingRequest(service.NAME, operation, owner, request)
             job = partial(self._answer_with_faults, service, incoming, None if operation else response, world, began)
             lane = Lane.OTHER if world.executor is not None else world.faults.lane(incoming)
-            return job() if lane is None else Job(lambda: finished(job()), lane)
+            return job() if lane is None else Job(job, lane)
         with world.lock:
             if operation is not None:
                 moment = world.clock.now() if operation.verb == "set" else 0

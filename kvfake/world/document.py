@@ -228,7 +228,10 @@ class _Reader:
         line, column = self._place(at)
         wrong = JSONDecodeError(message, "", 0)
         wrong.lineno, wrong.colno = line, column
-        raise wrong
+        try:
+            raise wrong
+        finally:
+            del wrong  # else it holds this frame, which holds it, and the document
 
     def _place(self, at: int) -> tuple[int, int]:
         """Line and column of a place; both begin with 1."""
