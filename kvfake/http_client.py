@@ -337,7 +337,7 @@ class HttpClient:
             deadline = _Deadline(MAX_FORWARD_SECONDS, silence=self.seconds)
             with self._connect(deadline) as connection:
                 connection.send(sent.encoded(), deadline)
-                response = connection.receive(request.method, deadline, interim=True)
+                response = connection.receive(request.method, deadline)
             return forwarded_response(request.method, response.status, _end_to_end(response.headers), response.body)
         except (OSError, HTTPException, ValueError) as failed:
             return error_response(502, f"{name} {self.url} did not answer: {str(failed) or type(failed).__name__}")

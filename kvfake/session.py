@@ -195,7 +195,9 @@ class DoubleFactory:
             yield from _exchange_lines(double, "refused or unmatched:", refused)
             yield from _advice(refused)
         title = "asked of no double (an address without /~ID, no token of a double):"
-        yield from _exchange_lines(self._server, title, list(self._server.journal))
+        missed = list(self._server.journal)
+        yield from _exchange_lines(self._server, title, missed)
+        yield from _advice(missed)
         after_end = self._server.backend.requests_after_end(self._after_end_seen)
         yield from listed("asked of doubles that had ended, and refused:", after_end)
         for double, exchanges in by_double.items():

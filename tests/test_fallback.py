@@ -297,6 +297,14 @@ def test_a_dead_fallback_is_a_502(door: str) -> None:
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
+def test_an_answer_that_is_not_final_is_not_passed_on() -> None:
+    """The final one follows it (RFC 9110, 15.2)."""
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+    with saying(hints + OK + b"Content-Length: 2\r\n\r\nok") as url, opened("socket", fallback=url) as one:
+        reply = one.send("GET", "/api/v4/teams")
+        assert (reply.status, reply.text, "Link" in reply.headers) == (200, "ok", False)
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -305,7 +313,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
         (OK + b"Content-Length: 10\r\n\r\nhalf", "it ended 6 bytes early"),
         (OK + b"Transfer-Encoding: chunked\r\n\r\na\r\nhalf", "IncompleteRead"),
         (OK + b"X: y\0z\r\nContent-Length: 0\r\n\r\n", "headers: expected a name, and a value of Latin-1 on one line"),
-        (b"HTTP/1.1 103 Early Hints\r\n\r\n", "status: expected a whole number from 200 to 599, got 103"),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n", "Remote end closed connection without response"),
         (b"HTTP/1.1 999 No\r\nContent-Length: 0\r\n\r\n", "status: expected a whole number from 200 to 599, got 999"),
         (OK + b"X: y\r\n" * 101 + b"\r\n", "got more than 100 headers"),
     ],

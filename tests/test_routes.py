@@ -419,6 +419,12 @@ def late_raising(environ: dict[str, Any], start_response: Callable[..., Any]) ->
     raise RuntimeError("the application's own")
 
 
+def endless(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    start_response("200 OK", [])
+    while True:
+        yield b"x" * 1_000_000
+
+
 def answering(status: str, *headers: tuple[Any, Any]) -> Callable[..., Iterable[bytes]]:
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         start_response(status, list(headers))
@@ -433,6 +439,7 @@ def answering(status: str, *headers: tuple[Any, Any]) -> Callable[..., Iterable[
     [
         (raising, "RuntimeError: the application's own"),
         (late_raising, "RuntimeError: the application's own"),
+        (endless, "ValueError: the answer has more than 67108864 bytes"),
         (lambda environ, start_response: [], "ValueError"),
         (answering("fine"), "ValueError"),
         (answering("99 Odd"), "ValueError: status: expected a whole number from 200 to 599, got 99"),

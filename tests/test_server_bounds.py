@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import resource
+import select
 import socket
 import sys
 import threading
@@ -14,11 +15,13 @@ from typing import Any
 
 import pytest
 
+import kvfake
 from kvfake.http import server as server_module
 from kvfake.http.connection import Connection
 from kvfake.http.poller import WRITE
 from kvfake.http.server import Server
 from kvfake.services.messages import Job, Lane, Request, Response
+from tests.support.doors import serving
 from tests.support.process import Running, served
 from tests.support.wire import Wire, request_bytes
 
@@ -122,6 +125,35 @@ def test_where_every_connection_is_at_work_a_new_one_is_closed(monkeypatch: pyte
         assert one.reply().text == other.reply().text == "slow"
         with Wire(server.port) as newcomer:
             assert newcomer.ask(QUICK).text == "quick"
+
+
+def test_where_every_connection_waits_for_long_the_one_that_waits_longest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients whose answers are delayed, or made by somebody slow, cannot lock out others. The one that has just come is served."""
+    monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(server_module, "_NEW_SECONDS", 0.05)
+    with started() as server, Wire(server.port) as first, Wire(server.port) as second:
+        for wire in (first, second):
+            wire.send(request_bytes("GET", "/slow"))
+            time.sleep(0.1)
+        with Wire(server.port) as newcomer:
+            assert newcomer.ask(QUICK).text == "quick"
+            assert first.is_closed()
+        server.may_end.set()
+        assert second.reply().text == "slow"
+
+
+def test_an_answer_that_a_fault_delays_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that its client does not take."""
+    monkeypatch.setattr(server_module, "MAX_UNSENT_BYTES", 1_000_000)
+    double = kvfake.Double()
+    double.persist["large"] = "v" * 200_000
+    double.faults.add(delay=30, times=None)
+    with serving(double) as door, ExitStack() as open_ones:
+        wires = [open_ones.enter_context(Wire(door.port)) for _ in range(6)]
+        for wire in wires:
+            wire.send(request_bytes("GET", "/persist/kv/large", double.persist.headers))
+        ended, _, _ = select.select([wire.socket for wire in wires], [], [], 10)
+        assert len(ended) == 1
 
 
 def test_where_the_system_has_no_more_descriptors_an_idle_connection_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:

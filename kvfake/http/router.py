@@ -24,6 +24,7 @@ from kvfake.world.world import World
 CONTROL = b"/_kvfake"
 _HEALTH = CONTROL + b"/health"
 MAX_TARGET_BYTES_IN_LOOP = 64 * 1024  # decoding more, in paths and queries, would hold other clients up for milliseconds
+MAX_ANSWER_BYTES = 64 * 1024 * 1024  # of a mounted application
 RESPOND, MOUNT, FALLBACK = "respond", "mount", "fallback"
 """The names in the journal of what answers a request that no service answers."""
 
@@ -79,7 +80,8 @@ class Router:
         if expected:
             return 0
         if decoded.startswith(_PERSIST):
-            return MAX_BODY_BYTES + 1 if request.method in ("PUT", "POST") else 0
+            known = owner.tokens.owner_of(persist.NAME, persist.token(request))
+            return MAX_BODY_BYTES + 1 if persist.reads_body(request.method, decoded, known) else 0
         clean = go.clean(decoded) if decoded[:1] == b"/" else decoded
         if clean.startswith(_MATTERMOST):
             return mattermost.body_bytes(request)
@@ -280,7 +282,12 @@ def call_application(app: Application, request: Request, base: bytes, path: byte
 
     chunks = app(environ, start_response)
     try:
-        written.extend(chunks)
+        size = 0
+        for chunk in chunks:
+            size += len(chunk)
+            if size > MAX_ANSWER_BYTES:
+                raise ValueError(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
+            written.append(chunk)
     finally:
         close = getattr(chunks, "close", None)
         if close is not None:

@@ -75,7 +75,8 @@ class _Peer:
     """
 
     __slots__ = (
-        "connection", "fd", "held", "is_lingering", "is_waiting", "mask", "moved", "pending", "read_bytes", "since", "socket", "unsent",
+        "connection", "fd", "held", "is_lingering", "is_waiting", "mask", "moved", "pending", "read_bytes", "since", "socket",
+        "unsent",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, connection: Connection, moment: float) -> None:
@@ -399,7 +400,8 @@ class Server:
         """Drop the peer that can best be missed; says whether there was one that waits."""
         while True:
             if not self._victims:
-                waiting = [(self._rank(peer), peer.fd, peer) for peer in self._peers if self._can_go(peer)]
+                going = [peer for peer in self._peers if peer.mask] or [peer for peer in self._peers if self._can_go(peer)]
+                waiting = [(self._rank(peer), peer.fd, peer) for peer in going]
                 self._victims = {peer: rank for rank, _, peer in heapq.nsmallest(_MAX_VICTIMS, waiting)}
                 if not waiting:
                     return False

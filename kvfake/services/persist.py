@@ -74,14 +74,7 @@ def read(request: Request, owner: str | None) -> Operation:
     except go.BadEscape as wrong:
         bad = wrong
     path = path.removeprefix(_API)[len(_PERSIST) :]
-    route = b"/kv/" if path.startswith(b"/kv/") else path
-    verbs = _ROUTES.get(route)
-    if verbs is None:
-        raise Refusal(_error(404, _NO_PATH))
-    verb = verbs.get(request.method)
-    if verb is None:
-        allowed = ", ".join(verbs)
-        raise Refusal(_error(405, f"method not allowed: expected {allowed}", ("Allow", allowed)))
+    verb = _verb(request.method, path)
     if owner is None:
         raise Refusal(UNKNOWN_TOKEN if token(request) else NO_TOKEN)
     if bad is not None:
@@ -95,6 +88,27 @@ def read(request: Request, owner: str | None) -> Operation:
     if not key:
         _refuse("the key is empty: expected /persist/kv/<key>")
     return Operation(verb, owner, where, key, _value(request) if verb == "set" else b"")
+
+
+def _verb(method: str, path: bytes) -> str:
+    """What a method does at a path below /persist."""
+    verbs = _ROUTES.get(b"/kv/" if path.startswith(b"/kv/") else path)
+    if verbs is None:
+        raise Refusal(_error(404, _NO_PATH))
+    verb = verbs.get(method)
+    if verb is None:
+        allowed = ", ".join(verbs)
+        raise Refusal(_error(405, f"method not allowed: expected {allowed}", ("Allow", allowed)))
+    return verb
+
+
+def reads_body(method: str, path: bytes, owner: str | None) -> bool:
+    """Whether `read` looks at the body of such a request: where nothing that comes before it is refused. ``path`` is decoded."""
+    try:
+        verb = _verb(method, path.removeprefix(_API)[len(_PERSIST) :])
+    except Refusal:
+        return False
+    return owner is not None and verb in ("set", "mget")
 
 
 def _prefix(query: bytes) -> bytes:

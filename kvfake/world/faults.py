@@ -170,6 +170,7 @@ class Fault:
         self.size = self._matcher.size
         """How many steps a character of a request costs at most."""
         self._matched = 0  # requests so far
+        self._last_state: object = None  # of what is drawn: 24 KB, which checkpoints share until something is drawn
 
     def matches(self, request: IncomingRequest) -> bool:
         """Whether the fault is about that request. ``when`` is called last."""
@@ -201,7 +202,10 @@ class Fault:
 
     def state(self) -> tuple[Any, ...]:
         """What has been counted and drawn so far, for `restore`."""
-        return self.hits, self._matched, self.action.random.getstate()
+        drawn = self.action.random.getstate()
+        if drawn != self._last_state:
+            self._last_state = drawn
+        return self.hits, self._matched, self._last_state
 
     def restore(self, state: tuple[Any, ...]) -> None:
         """Go on from that state."""
