@@ -682,6 +682,23 @@ def test_the_report_says_where_an_unknown_token_was(pytester: pytest.Pytester) -
     assert "refused a token" not in "".join(section_of(without))
 
 
+def test_a_wrong_token_at_a_wrong_address_is_told(pytester: pytest.Pytester) -> None:
+    """A request that no double got is shown, with what to use."""
+    pytester.makepyfile("""
+        import requests
+
+        def test_it(kvfake):
+            root = kvfake.url.partition("/~")[0]
+            path = kvfake.mattermost.url_for("k").removeprefix(kvfake.url)
+            requests.get(root + path, headers={"Authorization": "Bearer a-wrong-token"})
+            assert not kvfake.journal and False
+    """)
+    lines = section_of(run(pytester))
+    assert lines[0].startswith("asked of no double")
+    assert lines[1].endswith("by a token that is not known (Bearer a-wr...): 401")
+    assert lines[3].startswith("mattermost refused a token that it does not know: give the app kvfake.mattermost.token")
+
+
 @pytest.mark.parametrize("way", ["flag", "variable", "ini", "fixture", "marker"])
 def test_a_suite_can_accept_any_token(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """By each form of the setting. Where one was accepted a warning names the row: the real services would have refused it."""
