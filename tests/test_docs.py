@@ -87,7 +87,7 @@ def test_the_commands_of_values_work(
     lines = [shlex.split(line, comments=True)[1:] for line in block.splitlines()]
     assert [main(words) for words in lines if words[0] != "run"] == [0] * (len(lines) - 1)
     printed = capfd.readouterr().out
-    assert '{"name": "Ada"}mattermost\tanonymous-' in printed  # what curl has set, and whose it is
+    assert '{"name": "Ada"}hellomattermost\tanonymous-' in printed  # what curl has set, and whose it is
     assert '"name": "Ada"' in (tmp_path / "values.json").read_text()
 
 
