@@ -24,9 +24,11 @@ from kvfake.lines import printable
 from kvfake.services.messages import Request, Response, error_response
 from kvfake.services.persist import API
 from kvfake.world.clock import machine_seconds
+from kvfake.world.pauses import Pauses, SharedReading
 from kvfake.world.routes import forwarded_response
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+MAX_INCOMING_BYTES = 256 * 1024 * 1024  # of all the responses that the fallbacks of one server are sending, as MAX_UNSENT_BYTES
 MAX_HEAD_BYTES = 1024 * 1024  # of a response's head, with all that is not final before it; http.client takes 100 lines a head
 MAX_SILENCE_SECONDS = 30.0  # of a fallback, between two pieces of its response
 MAX_FORWARD_SECONDS = 300.0  # of a whole forwarded exchange: Mattermost's ServiceSettings.WriteTimeout
@@ -37,6 +39,7 @@ NOT_KVFAKE = "something else answers there"
 _NOT_A_URL = "that is no URL; expected http://host:port"
 _PAUSE_SECONDS = 0.05  # between two attempts of `wait`
 _READ_BYTES = 65_536
+_BUFFER_BYTES = 2048  # of the shortest chunks, what is read in a millisecond; larger pieces do without the buffer
 _CHUNK_BYTES = 4096
 _MAX_SHOWN_CHARACTERS = 200
 _MAX_STATUS_LINE_CHARACTERS = 60
@@ -143,10 +146,11 @@ class _Deadline:
 
 
 class _Incoming(io.RawIOBase):
-    """The bytes from a socket, until a deadline, and at most ``room`` of them."""
+    """The bytes from a socket, until a deadline, and at most ``room`` of them. Whoever reads has the turn."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
+    def __init__(self, sock: socket.socket, reading: SharedReading) -> None:
+        self._socket, self._reading = sock, reading
+        self.pause = Pauses()
         self.deadline = _Deadline(0)
         self.room = 0
 
@@ -154,9 +158,11 @@ class _Incoming(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        self.pause()  # with the turn: otherwise another thread would go on at once
         self._socket.settimeout(self.deadline.left())
         try:
-            count = self._socket.recv_into(buffer)
+            with self._reading.without_turn():
+                count = self._socket.recv_into(buffer)
         except TimeoutError:
             self.deadline.left()  # where the whole exchange took too long, that is what is said
             raise
@@ -176,12 +182,14 @@ class _ResponseFile(io.BufferedReader):
 
 
 class RawConnection:
-    """One connection, on which any bytes may be sent. Sending, receiving and closing may take ``seconds`` each."""
+    """One connection, on which any bytes may be sent. Sending, receiving and closing may take ``seconds`` each.
+    ``reading`` is what it shares with other connections, if it does.
+    """
 
-    def __init__(self, sock: socket.socket, seconds: float) -> None:
-        self._socket, self._seconds = sock, seconds
-        self._incoming = _Incoming(sock)
-        self._file = _ResponseFile(self._incoming)
+    def __init__(self, sock: socket.socket, seconds: float, reading: SharedReading | None = None) -> None:
+        self._socket, self._seconds, self._reading = sock, seconds, reading or SharedReading()
+        self._incoming = _Incoming(sock, self._reading)
+        self._file = _ResponseFile(self._incoming, _BUFFER_BYTES)
         self.is_reusable = False  # whether the last response came whole, and the server keeps the connection
 
     def __enter__(self) -> RawConnection:
@@ -203,30 +211,43 @@ class RawConnection:
         """The next response, to a request with that method, with at most ``limit`` bytes of body. ``interim`` also takes one that
         is not final (1xx). Raises ``OSError`` and ``HTTPException``.
         """
-        limit = MAX_RESPONSE_BYTES if limit is None else limit
         self._incoming.deadline = deadline or _Deadline(self._seconds)
-        self._incoming.room = MAX_HEAD_BYTES
+        with self._reading:
+            return self._receive(method, MAX_RESPONSE_BYTES if limit is None else limit, interim)
+
+    def _receive(self, method: str, limit: int, interim: bool) -> Response:
+        self._incoming.pause, self._incoming.room = Pauses(), MAX_HEAD_BYTES
         while True:
             with HTTPResponse(cast(socket.socket, self._file), method=method) as response:
                 response.begin()
                 if response.status < 200 and not interim:
                     continue
                 self._incoming.room += 2 * limit  # what surrounds chunks may be as long as what they hold
-                body = bytearray()
-                while piece := response.read(_READ_BYTES):
-                    body += piece
-                    if len(body) > limit:
-                        raise _TooLong(f"more than {limit} bytes")
+                body = self._receive_body(response, limit)
                 if response.length:
                     raise _CutShort(f"it ended {response.length} bytes early")
                 self.is_reusable = not response.will_close
-                return Response(response.status, tuple(response.getheaders()), bytes(body))
+                return Response(response.status, tuple(response.getheaders()), body)
+
+    def _receive_body(self, response: HTTPResponse, limit: int) -> bytes:
+        body = io.BytesIO()  # `getvalue` copies nothing, which would take long
+        try:
+            while piece := response.read(_READ_BYTES):
+                self._reading.held_bytes += body.write(piece)
+                if body.tell() > limit:
+                    raise _TooLong(f"more than {limit} bytes")
+                if self._reading.held_bytes > MAX_INCOMING_BYTES:
+                    raise _TooLong(f"more than {MAX_INCOMING_BYTES} bytes in all the answers that are being read here; try again")
+            return body.getvalue()
+        finally:
+            self._reading.held_bytes -= body.tell()
 
     def is_closed(self) -> bool:
         """Whether the server closes the connection without sending more."""
         self._incoming.deadline, self._incoming.room = _Deadline(self._seconds), MAX_HEAD_BYTES
         try:
-            return self._file.read(1) == b""
+            with self._reading:
+                return self._file.read(1) == b""
         except TimeoutError:
             return False
         except OSError:
@@ -252,15 +273,17 @@ class HttpClient:
     be called from several at once.
 
     ``base`` is the path of the URL, without a slash at its end. ``seconds`` bounds a whole exchange of `send` (twice as long where
-    a body is sent), and each silence of `forward`. Raises ``ValueError`` for what is no URL, and ``OSError`` for a ``ca_file``
-    that cannot be taken.
+    a body is sent), and each silence of `forward`. ``reading`` is what it shares with other clients, if it does. Raises
+    ``ValueError`` for what is no URL, and ``OSError`` for a ``ca_file`` that cannot be taken.
     """
 
-    def __init__(self, url: str, seconds: float, ca_file: str | None = None, insecure: bool = False) -> None:
+    def __init__(
+        self, url: str, seconds: float, ca_file: str | None = None, insecure: bool = False, reading: SharedReading | None = None
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname or parts.port == 0:
             raise ValueError(_NOT_A_URL)
-        self.url, self.seconds, self.base = url, seconds, parts.path.rstrip("/")
+        self._reading, self.url, self.seconds, self.base = reading, url, seconds, parts.path.rstrip("/")
         self.scheme, self._address = parts.scheme, (parts.hostname, parts.port or _PORTS[parts.scheme])
         self._kept: RawConnection | None = None
         self._tls: ssl.SSLContext | None = None
@@ -352,7 +375,7 @@ class HttpClient:
         except BaseException:
             sock.close()
             raise
-        return RawConnection(sock, self.seconds)
+        return RawConnection(sock, self.seconds, self._reading)
 
 
 def _connected(address: tuple[str, int], deadline: _Deadline) -> socket.socket:

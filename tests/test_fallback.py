@@ -6,12 +6,15 @@ import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
 from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
 import kvfake
@@ -19,6 +22,7 @@ from kvfake import http_client
 from kvfake.double import Double
 from kvfake.http.parser import MAX_BODY_BYTES
 from kvfake.services.mattermost import KV
+from kvfake.world.pauses import Pauses
 from tests.support.doors import DOORS, Door, SocketDoor, opened
 from tests.support.wire import Reply, Wire, request_bytes
 
@@ -393,6 +397,38 @@ def test_a_header_with_a_line_break_is_not_passed_on(url: str) -> None:
         assert one.send("GET", "/x", {"X-More": "a\rX-Forged: b"}).json() == {
             "error": f"the fallback {url} did not answer: a line of the request holds a line break"
         }
+
+
+# ------------------------------------------------------------------------------------------------------------------ at once
+
+
+def test_one_thread_at_a_time_reads_what_fallbacks_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And others go first whenever it has gone on for a while: many answers at once leave the loop its part of the interpreter.
+    That holds for all worlds of a server, over a socket and in this process.
+    """
+    reading: list[int] = []
+    most = 0
+
+    class Watched(Pauses):
+        def __call__(self) -> None:
+            nonlocal most
+            reading.append(threading.get_ident())
+            most = max(most, len(set(reading)))
+            time.sleep(0.001)
+            reading.remove(threading.get_ident())
+
+    monkeypatch.setattr(http_client, "Pauses", Watched)
+    upload = bytes(300_000)
+    with serving(lambda environ, start: [start("200 OK", []), upload][1:]) as url, kvfake.start(fallback=url) as double:
+        world = double.open({"fallback": url})  # type: ignore[attr-defined]
+        apps = [Client(world.wsgi_app) for _ in range(4)]
+        with ExitStack() as stack, ThreadPoolExecutor() as pool:
+            wires = [stack.enter_context(Wire(int(double.url.rpartition(":")[2]))) for _ in range(4)]
+            for wire in wires:
+                wire.send(request_bytes("GET", "/x"))
+            bodies = [*pool.map(lambda app: app.get("/x").data, apps), *(wire.reply().body for wire in wires)]
+    assert bodies == [upload] * 8
+    assert most == 1
 
 
 # -------------------------------------------------------------------------------------------------------------------- circles

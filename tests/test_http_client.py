@@ -8,13 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from kvfake import http_client
 from kvfake.http_client import ClientRequest, HttpClient, NoAnswer, control_request, wait
-from kvfake.services.messages import Request
+from kvfake.services.messages import Request, error_response
+from kvfake.world.pauses import SharedReading
 from tests.support.troubled_servers import Converse, answer, listening, saying
 
 
@@ -81,6 +83,52 @@ def test_what_surrounds_a_body_is_bounded_in_bytes(kind: str, monkeypatch: pytes
         with HttpClient(f"http://127.0.0.1:{port}", 10) as http:
             response = http.forward(Request("GET", b"/", {}), b"/")
     assert response.status == 502
+
+
+def test_the_answers_on_their_way_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that goes over the bound is given up, and says so; then there is room again."""
+    monkeypatch.setattr(http_client, "MAX_INCOMING_BYTES", 1000)
+    reading = SharedReading()
+    with (
+        listening(saying(answer("200 OK", b"x" * 100))) as port,
+        HttpClient(f"http://127.0.0.1:{port}", 10, reading=reading) as http,
+    ):
+        with reading:
+            reading.held_bytes += 901  # by others
+        assert http.forward(Request("GET", b"/", {}), b"/") == error_response(
+            502,
+            f"the real server http://127.0.0.1:{port} did not answer: "
+            "more than 1000 bytes in all the answers that are being read here; try again",
+        )
+        assert reading.held_bytes == 901
+        with reading:
+            reading.held_bytes -= 1
+        assert http.forward(Request("GET", b"/", {}), b"/").body == b"x" * 100
+        assert reading.held_bytes == 900
+
+
+def test_a_server_that_is_silent_keeps_no_other_answer_waiting() -> None:
+    """Though one thread at a time reads what the servers say: while it waits for them, it is another's turn."""
+    reading, begun, done = SharedReading(), threading.Event(), threading.Event()
+
+    def hesitating(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nla")
+        begun.set()
+        done.wait(10)
+        connection.sendall(b"te")
+
+    with (
+        listening(hesitating) as slow,
+        listening(saying(answer("200 OK", b"quick"))) as fast,
+        ThreadPoolExecutor() as pool,
+        HttpClient(f"http://127.0.0.1:{slow}", 5, reading=reading) as slow_http,
+        HttpClient(f"http://127.0.0.1:{fast}", 5, reading=reading) as fast_http,
+    ):
+        late = pool.submit(slow_http.forward, Request("GET", b"/", {}), b"/")
+        begun.wait(10)
+        assert fast_http.forward(Request("GET", b"/", {}), b"/").body == b"quick"
+        done.set()
+        assert late.result().body == b"late"
 
 
 class Names:

@@ -17,6 +17,7 @@ from kvfake.http.parser import MAX_BODY_BYTES, split_absolute
 from kvfake.services import go, mattermost, persist
 from kvfake.services.messages import UNEXPECTED, Job, Lane, Request, Response, error_response
 from kvfake.world.backend import WORLD_MARK, Backend, WorldEnded
+from kvfake.world.pauses import SharedReading
 from kvfake.world.redaction import BY_NAME
 from kvfake.world.routes import Application, forwarded_response
 from kvfake.world.world import World
@@ -39,16 +40,23 @@ class Router:
     """The site at one address: a world at its root, the other worlds of its server below ``/~ID``."""
 
     def __init__(
-        self, backend: Backend, control: Callable[[], Application] | None, site_path: str = "", root: World | None = None
+        self,
+        backend: Backend,
+        control: Callable[[], Application] | None,
+        site_path: str = "",
+        root: World | None = None,
+        reading: SharedReading | None = None,
     ) -> None:
         """``control`` gives the application at ``/_kvfake``, if there is one. It is called with the first request, because the
-        application takes long to import. ``root`` is the world at the root, if that is not the server's own.
+        application takes long to import. ``root`` is the world at the root, if that is not the server's own;
+        ``reading`` is what answers of fallbacks share, if this router shares it with another.
         """
         self._backend, self._control, self._site_path, self._root = backend, control, site_path.encode(), root
+        self._reading = reading or SharedReading()
 
     def with_root(self, world: World) -> Router:
         """The same site with another world at its root."""
-        return Router(self._backend, self._control, self._site_path.decode(), world)
+        return Router(self._backend, self._control, self._site_path.decode(), world, self._reading)
 
     def answer(self, request: Request, base: bytes = b"", in_loop: bool = True) -> Response | Job:
         """The response, or a job that makes it. ``base`` is the path of the site on its host, encoded. ``in_loop``: whether other
@@ -194,7 +202,8 @@ class Router:
         def call() -> Response:
             from kvfake.http_client import MAX_SILENCE_SECONDS, HttpClient  # it loads ssl, which takes long
 
-            return HttpClient(url, MAX_SILENCE_SECONDS).forward(request, target, f"{via}, {own_hop}".lstrip(", "), "the fallback")
+            client = HttpClient(url, MAX_SILENCE_SECONDS, reading=self._reading)
+            return client.forward(request, target, f"{via}, {own_hop}".lstrip(", "), "the fallback")
 
         return Job(partial(self._run, FALLBACK, "kvfake", call, world, request), Lane.OTHER)
 
