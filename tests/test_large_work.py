@@ -6,6 +6,7 @@ import json
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,10 @@ import pytest
 import kvfake
 from kvfake.double import Double
 from kvfake.http.router import MAX_TARGET_BYTES_IN_LOOP
-from kvfake.services.messages import Job, Lane, Request, Response
+from kvfake.services.messages import Job, Lane, Pause, Request, Response
 from kvfake.services.persist import MAX_MGET_ANSWER_BYTES, MAX_MGET_KEYS, MAX_VALUE_BYTES
 from kvfake.stores import Dropped, Entry, Namespace
-from kvfake.stores.memory import MemoryStore
+from kvfake.stores.memory import MAX_KEYS_UNDONE_IN_PLACE, MemoryStore
 from kvfake.world import datafile
 from kvfake.world.backend import MAX_BODY_BYTES_IN_LOOP
 from kvfake.world.pauses import Pauses
@@ -201,6 +202,33 @@ def test_others_are_let_in_while_many_values_are_moved(double: Double) -> None:
         assert pauses > before + 500 or place in (3, 6), f"work {place} does not pause"
 
 
+def test_many_values_are_brought_back_beside_those_that_are_there(tmp_path: Path) -> None:
+    """By a rollback, and by a reset to a seed: others use the values meanwhile, and then see all of the old ones at once."""
+    old = {f"k{number}": "old" for number in range(2 * MAX_KEYS_UNDONE_IN_PLACE)}
+    data = {"kvfake": 1, "persist": {"first": old}}
+    (tmp_path / "seed.json").write_text(json.dumps(data))
+    double = kvfake.Double(seed=str(tmp_path / "seed.json"))
+    world, values = double._world, double.persist.project("first")
+    mark = double.checkpoint()
+    works: list[Callable[[Pause], None]] = [lambda pause: world.rollback(mark, pause), world.reset]
+    for work in works:
+        double.load({"kvfake": 1, "persist": {"first": dict.fromkeys(values, "new"), "second": {"k": "new"}}})
+        seen: list[str] = []
+
+        def pause(seen: list[str] = seen) -> None:
+            seen.append(values["k0"])
+            if seen[-1] != "old":
+                assert len(values) == 2 * MAX_KEYS_UNDONE_IN_PLACE + (len(seen) > 1)
+                values["meanwhile"] = "new"
+
+        work(pause)
+        assert seen[0] == "new"
+        assert seen[-1] == "old"
+        assert double.holdings() == [("persist", "first", sorted(old))]
+        assert {*values.values()} == {"old"}
+        assert len(values) == 2 * MAX_KEYS_UNDONE_IN_PLACE
+
+
 def test_all_values_are_deleted_in_one_step(double: Double) -> None:
     """Whoever asks in between sees nothing; it is the memory that is given back later."""
     fill(double, 100)
@@ -294,6 +322,20 @@ class Watched(MemoryStore):
         self._note_use()
         return super().checkpoint()
 
+    def keep_seed(self) -> None:
+        self._note_use()
+        super().keep_seed()
+
+    def prepare_clear(self) -> Iterator[None]:
+        for _ in super().prepare_clear():
+            self._note_use()
+            yield
+
+    def prepare_rollback(self, number: int) -> Iterator[None]:
+        for _ in super().prepare_rollback(number):
+            self._note_use()
+            yield
+
     def rollback(self, number: int) -> Dropped:
         self._note_use()
         return super().rollback(number)
@@ -316,6 +358,7 @@ USES: dict[str, Callable[[Double], object]] = {
     "make a checkpoint": lambda double: double.checkpoint(),
     "roll back": lambda double: double.rollback(1),
     "reset": lambda double: double.reset(),
+    "keep a seed": lambda double: double._world.keep_seed(),
     "a request": lambda double: double._router.answer(Request("GET", b"/api/v1/persist/kv/k", dict(HEADERS))),
 }
 

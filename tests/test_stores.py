@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from copy import deepcopy
+from itertools import islice
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from kvfake.stores import Dropped, Entry, Namespace, Store
-from kvfake.stores.memory import MAX_CHECKPOINTS, MAX_UNORDERED_KEYS, MemoryStore
+from kvfake.stores import Dropped, Entry, Namespace, Store, memory
+from kvfake.stores.memory import MAX_CHECKPOINTS, MAX_KEYS_UNDONE_IN_PLACE, MAX_UNORDERED_KEYS, MemoryStore
 
 STORES: list[Callable[[], Store]] = [MemoryStore]
 HERE: Namespace = ("service", "owner", b"")
@@ -72,6 +73,15 @@ class Checkpoints(RuleBasedStateMachine):
         self.model: Model = {HERE: {}, THERE: {}}
         self.copies: dict[int, Model] = {}
         self.gone: set[int] = set()
+        self.seed: Model = deepcopy(self.model)
+        self.steps: list[Iterator[None]] = []
+
+    @initialize(keys=st.sets(FEW_KEYS))
+    def begin(self, keys: AbstractSet[bytes]) -> None:
+        for key in keys:
+            self.set(HERE, key, b"s", 0)
+        self.store.keep_seed()
+        self.seed = deepcopy(self.model)
 
     @rule(space=SPACES, key=FEW_KEYS, value=st.binary(max_size=1), moment=st.integers(0, 3))
     def set(self, space: Namespace, key: bytes, value: bytes, moment: int) -> None:
@@ -103,6 +113,18 @@ class Checkpoints(RuleBasedStateMachine):
         assert number not in self.copies.keys() | self.gone
         self.copies[number] = deepcopy(self.model)
 
+    @rule(data=st.data())
+    def prepare(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from([None, *sorted(self.copies)]))
+        self.steps.append(self.store.prepare_clear() if number is None else self.store.prepare_rollback(number))
+
+    @precondition(lambda self: self.steps)
+    @rule(data=st.data(), count=st.integers(1, 30))
+    def go_on_preparing(self, data: st.DataObject, count: int) -> None:
+        steps = data.draw(st.sampled_from(self.steps))
+        if sum(1 for _ in islice(steps, count)) < count:
+            self.steps.remove(steps)
+
     @precondition(lambda self: self.copies)
     @rule(data=st.data(), is_freed=st.booleans())
     def roll_back(self, data: st.DataObject, is_freed: bool) -> None:
@@ -115,6 +137,7 @@ class Checkpoints(RuleBasedStateMachine):
     @rule(data=st.data())
     def roll_back_to_what_is_gone(self, data: st.DataObject) -> None:
         number = data.draw(st.sampled_from(sorted(self.gone)))
+        assert list(self.store.prepare_rollback(number)) == []
         with pytest.raises(KeyError):
             self.store.rollback(number)
 
@@ -123,7 +146,7 @@ class Checkpoints(RuleBasedStateMachine):
         dropped = self.store.clear()
         assert dropped.count == sum(map(len, self.model.values()))
         self.free(dropped, is_freed)
-        self.model = {HERE: {}, THERE: {}}
+        self.model = deepcopy(self.seed)
         self.forget(self.copies.keys())
 
     def free(self, dropped: Dropped, is_freed: bool) -> None:
@@ -147,8 +170,141 @@ class Checkpoints(RuleBasedStateMachine):
 @pytest.mark.parametrize("make", STORES)
 def test_a_rollback_equals_a_copy(make: Callable[[], Store]) -> None:
     """Whatever was set, deleted, listed, marked, rolled back and cleared, in whatever order."""
+    compare_with_copies(make)
+
+
+@pytest.mark.parametrize("make", STORES)
+def test_a_rollback_that_was_prepared_equals_a_copy(make: Callable[[], Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it was prepared in part, for another checkpoint, or before much was changed; every change counts as many."""
+    monkeypatch.setattr(memory, "MAX_KEYS_UNDONE_IN_PLACE", 0)
+    monkeypatch.setattr(memory, "_KEYS_OF_A_STEP", 1)
+    compare_with_copies(make)
+
+
+def compare_with_copies(make: Callable[[], Store]) -> None:
     run: Callable[..., None] = run_state_machine_as_test  # older versions of Hypothesis have no types for it
     run(type("Machine", (Checkpoints,), {"make": staticmethod(make)}))
+
+
+MANY = [b"%d" % number for number in range(MAX_KEYS_UNDONE_IN_PLACE + 10)]
+
+
+class Counted(MemoryStore):
+    """A store that counts the values that are set and deleted one by one."""
+
+    changes = 0
+
+    def set(self, namespace: Namespace, key: bytes, entry: Entry) -> None:
+        self.changes += 1
+        super().set(namespace, key, entry)
+
+    def delete(self, namespace: Namespace, key: bytes) -> bool:
+        self.changes += 1
+        return super().delete(namespace, key)
+
+    def fill(self, keys: Iterable[bytes], value: bytes) -> None:
+        for key in keys:
+            self.set(HERE, key, Entry(value, 0))
+
+
+def replace_them(store: Counted) -> None:
+    store.fill(MANY, b"new")
+
+
+def delete_them(store: Counted) -> None:
+    for key in MANY:
+        store.delete(HERE, key)
+
+
+def add_others(store: Counted) -> None:
+    store.fill((b"new %d" % number for number in range(len(MANY))), b"new")
+
+
+def drop_them_when_changed(store: Counted) -> None:
+    replace_them(store)
+    store.checkpoint()
+    delete_them(store)
+    add_others(store)
+    store.drop(HERE)
+
+
+WORKS: list[Callable[[Counted], None]] = [replace_them, delete_them, add_others, drop_them_when_changed]
+
+
+@pytest.mark.parametrize("meanwhile", [Counted.namespaces, *WORKS])
+@pytest.mark.parametrize("work", WORKS)
+def test_many_changes_are_undone_in_a_moment(work: Callable[[Counted], None], meanwhile: Callable[[Counted], object]) -> None:
+    """Where that was prepared: none of them is undone by itself, also where the same keys or others are changed meanwhile."""
+    store = Counted()
+    store.fill(MANY, b"old")
+    store.set(THERE, b"few", Entry(b"old", 0))
+    mark = store.checkpoint()
+    work(store)
+    steps = store.prepare_rollback(mark)
+    assert sum(1 for _ in islice(steps, 5)) == 5
+    meanwhile(store)
+    assert sum(1 for _ in steps) >= len(MANY) / 1000
+    store.fill([b"late", *MANY[:5]], b"late")
+    store.delete(HERE, MANY[7])
+    store.changes = 0
+    store.rollback(mark)
+    assert store.changes == 0
+    assert store.keys(HERE) == sorted(MANY)
+    assert all(store.get(HERE, key) == Entry(b"old", 0) for key in MANY)
+    assert store.get(THERE, b"few") == Entry(b"old", 0)
+
+
+def test_a_namespace_that_was_empty_is_empty_again() -> None:
+    """However much was put into it, taken out key by key, and put into it again."""
+    store = Counted()
+    mark = store.checkpoint()
+    add_others(store)
+    store.checkpoint()
+    replace_them(store)
+    delete_them(store)
+    for _ in store.prepare_rollback(mark):
+        pass
+    store.changes = 0
+    store.rollback(mark)
+    assert (store.changes, store.namespaces()) == (0, [])
+
+
+@pytest.mark.parametrize("is_evicted", [False, True])
+def test_a_preparation_ends_when_its_checkpoint_is_gone(is_evicted: bool) -> None:
+    """Rolled back over, or the oldest of too many."""
+    store = Counted()
+    store.fill(MANY, b"old")
+    first, mark = store.checkpoint(), store.checkpoint()
+    replace_them(store)
+    store.checkpoint()
+    steps = store.prepare_rollback(mark)
+    next(steps)
+    if is_evicted:
+        for _ in range(MAX_CHECKPOINTS):
+            store.checkpoint()
+    else:
+        store.rollback(first)
+    assert list(steps) == []
+    with pytest.raises(KeyError):
+        store.rollback(mark)
+
+
+def test_a_seed_is_there_again_in_a_moment() -> None:
+    """None of its values is set by itself, whether that was prepared or not, and however often."""
+    store = Counted()
+    store.fill(MANY, b"seed")
+    store.keep_seed()
+    for is_prepared in (True, False, True):
+        replace_them(store)
+        store.set(THERE, b"k", Entry(b"new", 0))
+        if is_prepared:
+            assert sum(1 for _ in store.prepare_clear()) >= 2
+        store.changes = 0
+        assert store.clear().count == len(MANY) + 1
+        assert store.changes == 0
+        assert store.namespaces() == [HERE]
+        assert store.keys(HERE) == sorted(MANY)
+        assert all(store.get(HERE, key) == Entry(b"seed", 0) for key in MANY)
 
 
 @pytest.mark.parametrize("make", STORES)

@@ -218,6 +218,12 @@ class LiveStore:
     def drop(self, namespace: Namespace) -> Dropped:
         return Dropped(sum(self.delete(namespace, key) for key in self.keys(namespace)))
 
+    def keep_seed(self) -> None:
+        self._backend.refuse(_SNAPSHOTS)
+
+    def prepare_clear(self) -> Iterator[None]:
+        return iter(())
+
     def clear(self) -> Dropped:
         """Delete what was set through this world. Other values there are not this test's."""
         self._executor.close()
@@ -225,6 +231,9 @@ class LiveStore:
 
     def checkpoint(self) -> int:
         self._backend.refuse(_CHECKPOINTS)
+
+    def prepare_rollback(self, number: int) -> Iterator[None]:
+        return iter(())
 
     def rollback(self, number: int) -> Dropped:
         self._backend.refuse(_CHECKPOINTS)

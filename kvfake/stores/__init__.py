@@ -9,6 +9,7 @@ Guarantees that every store gives, and that its users rely on:
 * keys are listed in the ascending order of their bytes;
 * a call is done when it returns. A caller that reads and then writes holds a lock of its own around both;
 * a checkpoint costs the same however much is stored; rolling back to it costs what was changed since;
+* what was prepared takes a moment, however much there is to copy or to undo;
 * dropping a namespace or everything, and what a snapshot does before it returns, takes a moment, however much is stored.
 """
 
@@ -110,11 +111,24 @@ class Store(StoreReader, Protocol):
     def drop(self, namespace: Namespace) -> Dropped:
         """Take a whole namespace away, in one step."""
 
+    def keep_seed(self) -> None:
+        """What is here now is what `clear` brings back. Once, before the first `prepare_clear`."""
+
+    def prepare_clear(self) -> Iterator[None]:
+        """Each step of iterating is short, and does a part of what makes the next `clear` take a moment. Between two steps others
+        may use the store.
+        """
+
     def clear(self) -> Dropped:
-        """Take everything away, checkpoints too, in one step."""
+        """Everything as the seed has it, or nothing; checkpoints are gone. In one step."""
 
     def checkpoint(self) -> int:
         """A number for everything as it is now."""
+
+    def prepare_rollback(self, number: int) -> Iterator[None]:
+        """As `prepare_clear`, for a `rollback` to this number, which undoes also what is changed meanwhile. Nothing for a number
+        that is not known.
+        """
 
     def rollback(self, number: int) -> Dropped:
         """Everything as it was then. Later checkpoints are gone, this one stays. ``KeyError`` for a number that is not known."""

@@ -6,7 +6,7 @@ Law: what belongs to one world and to no other, and how that world is described 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from kvfake.fork import new_lock
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Pause, no_pause
-from kvfake.stores import Entry, Namespace, Store
+from kvfake.stores import Store
 from kvfake.stores.memory import MAX_CHECKPOINTS, MemoryStore
 from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults, FaultsState
@@ -79,23 +79,19 @@ class World:
             persist.NAME: None,
         }
         self._checkpoints: dict[int, _Checkpoint] = {}
-        self._seed: dict[Namespace, dict[bytes, Entry]] = {}
 
     def keep_seed(self) -> None:
         """The values are those of the seed: `reset` brings them back, also where the file has changed since."""
-        store = self.store
         with self.lock:
-            self._seed = {space: dict(store.snapshot(space)) for space in store.namespaces()}
+            self.store.keep_seed()
 
     def reset(self, pause: Pause = no_pause) -> None:
         """The values are those of the seed again, or none; faults, journal and checkpoints are gone; the clock is the machine's.
         Tokens, routes and settings stay.
         """
+        self._take(self.store.prepare_clear(), pause)
         with self.lock:
             dropped = self.store.clear()
-            for space, entries in self._seed.items():
-                for key, entry in entries.items():
-                    self.store.set(space, key, entry)
             self.faults.clear()
             self.journal.clear()
             self.clock.resume()
@@ -116,6 +112,7 @@ class World:
         """Values, clock, faults and journal as they were at the mark; later marks are gone. ``ValueError`` for a mark that is not
         known.
         """
+        self._take(self.store.prepare_rollback(mark), pause)
         with self.lock:
             if mark not in self._checkpoints:
                 known = ", ".join(map(str, list(self._checkpoints)[-_MAX_SHOWN_MARKS:])) or "none"
@@ -128,6 +125,14 @@ class World:
             while next(reversed(self._checkpoints)) != mark:
                 self._checkpoints.popitem()
         for _ in dropped:
+            pause()
+
+    def _take(self, steps: Iterator[None], pause: Pause) -> None:
+        """Take the steps, and let others use the values between two of them."""
+        is_done = False
+        while not is_done:
+            with self.lock:
+                is_done = next(steps, steps) is steps
             pause()
 
     @property
