@@ -99,6 +99,13 @@ def test_earlier_requests_change_nothing(requests: list[bytes]) -> None:
     assert said(hear(Connection(echo), *requests)) == said(hear(Connection(echo), b"".join(requests))) == b"".join(alone)
 
 
+def test_header_lines_are_not_looked_for_before_the_head() -> None:
+    """Where a piece begins with the header lines of one request, and ends within the first line of the next."""
+    pieces = (GET, b"GET /l HTTP/1.1\r\n", b"Host: x\r\n\r\nGET /m", b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert bodies(hear(Connection(echo), *pieces)) == bodies(hear(Connection(echo), b"".join(pieces)))
+    assert len(bodies(hear(Connection(echo), *pieces))) == 3
+
+
 FRAGMENTS = st.sampled_from(
     [
         b"GET ",

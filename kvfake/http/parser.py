@@ -135,7 +135,7 @@ class HeadParser:
         if self._last_read is None:
             return 0
         start, lines = received.find(b"\n", at) + 1, self._last_read[0]
-        return start + len(lines) if received.startswith(lines, start) else 0
+        return start + len(lines) if start and received.startswith(lines, start) else 0
 
     def read(self, head: bytes) -> RequestHead:
         """Method, target and `Head` of a head, which ends with its blank line. Raises `BadRequest`, for the first reason that
