@@ -8,7 +8,7 @@ import _signal  # type: ignore[import-not-found]  # `signal` would take a millis
 import os
 import sys
 
-_INTERRUPTED = 128 + _signal.SIGINT  # as in a shell
+_SIGNAL_EXIT_CODE = 128  # and the signal's number, as in a shell
 _LAST_STANDARD_FILE = 2
 
 
@@ -18,16 +18,21 @@ def main() -> int:
         if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # nobody asked for it to be ignored
             _signal.signal(_signal.SIGINT, _end)
     except KeyboardInterrupt:  # it came before
-        _end()
+        _end(_signal.SIGINT)
+    for number in (_signal.SIGTERM, _signal.SIGHUP):
+        if _signal.getsignal(number) == _signal.SIG_DFL:
+            _signal.signal(number, _end)
     _open_standard_files()
     from kvfake.cli import main as run
 
     return run()
 
 
-def _end(*_: object) -> None:
-    """End the process at once, wherever it is. A handler, because the first process of a container has to have one."""
-    os._exit(_INTERRUPTED)
+def _end(number: int, *_: object) -> None:
+    """End the process at once, wherever it is. A handler, because the first process of a container has to have one: the system
+    drops the signals that have none.
+    """
+    os._exit(_SIGNAL_EXIT_CODE + number)
 
 
 def _open_standard_files() -> None:

@@ -38,8 +38,11 @@ if TYPE_CHECKING:
     from kvfake.world.world import World
 
 _LOG_LINE_BYTES = 200  # beside its target
-_CANNOT_RENAME = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
-"""What renaming over a file that is mounted, or in a folder that cannot be changed, says; the file itself may be writable."""
+MAX_EXPORT_SECONDS = 10.0  # how long a pipe that is read may take an export, and how long the end waits for one that runs
+_CANNOT_RENAME = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL)
+"""What renaming over a file that is mounted, or in a folder that cannot be changed, says, and what giving a file to its old owner
+says; the file itself may be writable.
+"""
 
 
 class RequestLog:
@@ -206,12 +209,15 @@ class Files:
         if self.journal_file is not None:
             self.journal_file.close()
 
-    def finish(self, dump: Callable[[], Mapping[str, Any]]) -> bool:
-        """Write what is written at the end. Whether every file is complete."""
+    def finish(self, dump: Callable[[], Mapping[str, Any]], exporting: RLock) -> bool:
+        """Write what is written at the end. Whether every file is complete. ``exporting`` is the lock of who writes the values: it
+        is kept, since whoever got it now would be cut off by the end.
+        """
         is_exported = True
         if self._export is not None:
             from kvfake.world import datafile
 
+            exporting.acquire(timeout=MAX_EXPORT_SECONDS)
             try:
                 write_whole(self._export, datafile.text_of(dump()))
             except OSError as failed:
@@ -233,6 +239,8 @@ def _check(path: str) -> None:
         return
     if place.is_dir():
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if place.exists() and os.statvfs(place).f_flag & os.ST_RDONLY:  # mounted in a folder that may be writable
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
     try:
         with tempfile.TemporaryFile(dir=place.parent):
             ...
@@ -243,13 +251,34 @@ def _check(path: str) -> None:
         raise OSError(failed.errno, reason, path) from None
 
 
-def write_whole(path: str | os.PathLike[str], text: str, silence: float = MAX_END_SECONDS) -> None:
-    """Write the text to the file, whole or not at all: the old file stays until the new one can take its place. A new file is its
-    owner's alone; an old one keeps its mode.
+def is_same_file(path: str, other: str) -> bool:
+    """Whether both name one file, or one that is not there yet. A pipe or a terminal may be named twice; so may what is open."""
+    if descriptor_of(path) is not None and descriptor_of(other) is not None:
+        return False
+    try:
+        return os.path.samestat(status := os.stat(path), os.stat(other)) and stat.S_ISREG(status.st_mode)  # noqa: PTH116
+    except OSError:
+        return os.path.realpath(path) == os.path.realpath(other)
 
-    A file that cannot be replaced, such as one that is mounted into a container, is written in place: then a crash of the machine,
-    or a reader at that moment, may find half of it. What is no file gets the text as it stands; a pipe must be read, with no pause
-    of more than ``silence`` seconds.
+
+def is_missing_or_empty(path: str) -> bool:
+    """Whether there is no file, or one of no bytes."""
+    try:
+        return os.stat(path).st_size == 0  # noqa: PTH116 - a Path would be loaded for nothing
+    except OSError as failed:
+        return failed.errno == errno.ENOENT
+
+
+def write_whole(
+    path: str | os.PathLike[str], text: str, silence: float = MAX_END_SECONDS, seconds: float = MAX_EXPORT_SECONDS
+) -> None:
+    """Write the text to the file, whole or not at all: the old file stays until the new one can take its place. A new file is its
+    owner's alone; an old one keeps its owner, its group and its mode.
+
+    A file that cannot be replaced, such as one that is mounted into a container, has a second name, or has an owner whom this
+    process cannot give a file, is written in place: then a crash of the machine, or a reader at that moment, may find half of it.
+    What is no file gets the text as it stands; a pipe must be read, with no pause of more than ``silence`` seconds, and within
+    ``seconds``.
     """
     from pathlib import Path
 
@@ -257,29 +286,36 @@ def write_whole(path: str | os.PathLike[str], text: str, silence: float = MAX_EN
     if descriptor_of(path) is not None or (Path(path).exists() and not Path(path).is_file()):  # a pipe; a folder refuses
         fd = open_to_write(path)
         try:
-            write_all(fd, content, silence)
+            write_all(fd, content, silence, seconds)
         finally:
             os.close(fd)
         return
     target = Path(os.path.realpath(path))
     with _signals_wait():
+        is_writable = os.access(target, os.W_OK)
         try:
-            _replace(target, content)
+            _replace(target, content, must_keep=is_writable)
         except OSError as failed:
-            if failed.errno not in _CANNOT_RENAME or not os.access(target, os.W_OK):
+            if failed.errno not in _CANNOT_RENAME or not is_writable:
                 raise
             _overwrite(target, content)
 
 
-def _replace(target: Path, content: bytes) -> None:
-    """Make a new file beside the target, and rename it."""
+def _replace(target: Path, content: bytes, must_keep: bool) -> None:
+    """Make a new file beside the target, and rename it. Where it ``must_keep`` the old one's owner and names, and cannot, it raises
+    ``OSError``; else it keeps what it can.
+    """
     import secrets
 
+    old = target.stat() if target.exists() else None
+    if must_keep and old is not None and old.st_nlink > 1:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
     beside = target.with_name(f".{target.name[:50]}.{secrets.token_hex(8)}")
     try:
         with open(beside, "xb", opener=partial(os.open, mode=0o600)) as file:
-            if target.exists():
-                os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
+            if old is not None:
+                _give_to_owner_of(old, file.fileno(), must_keep)
+                os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -288,6 +324,16 @@ def _replace(target: Path, content: bytes) -> None:
         with suppress(OSError):  # the folder is read-only: it was never made
             beside.unlink(missing_ok=True)
         raise
+
+
+def _give_to_owner_of(old: os.stat_result, fd: int, must_keep: bool) -> None:
+    new = os.fstat(fd)
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):  # else nothing is asked of a file system that knows no owners
+        try:
+            os.fchown(fd, old.st_uid, old.st_gid)
+        except OSError:
+            if must_keep:
+                raise
 
 
 def _overwrite(target: Path, content: bytes) -> None:

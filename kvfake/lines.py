@@ -51,13 +51,14 @@ def write_some(fd: int, data: memoryview | bytes, seconds: float) -> int:
     return 0
 
 
-def write_all(fd: int, data: bytes, seconds: float) -> None:
-    """Write the bytes. Raises ``OSError``, also where nobody reads for so many seconds."""
-    left = memoryview(data)
+def write_all(fd: int, data: bytes, silence: float, seconds: float = float("inf")) -> None:
+    """Write the bytes. Raises ``OSError``, also where nobody reads for ``silence`` seconds, or not all within ``seconds``."""
+    left, end = memoryview(data), _now() + seconds
     while left:
-        written = write_some(fd, left, seconds)
+        written = write_some(fd, left, min(silence, end - _now()))
         if not written:
-            raise TimeoutError(errno.ETIMEDOUT, "nobody reads it")
+            reason = "nobody reads it" if _now() < end else f"it was not read within {seconds:g} seconds"
+            raise TimeoutError(errno.ETIMEDOUT, reason)
         left = left[written:]
 
 

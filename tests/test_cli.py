@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -949,6 +949,30 @@ def test_wrong_use(words: list[str], capsys: pytest.CaptureFixture[str]) -> None
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("usage: kvfake")
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["serve", "--control-tokn", "MARK"], "unrecognized arguments: --control-tokn"),
+        (["serve", "--control-tokn=MARK", "-zMARK"], "unrecognized arguments: --control-tokn -z"),
+        (["get", "key", "MARK"], "expected no more words, got 1"),
+        (["wait", "--timeout", "http://host/?access_token=MARK"], "expected a number of seconds, such as 30 or 0.5, got"),
+        (
+            ["wait", "--timeout", "0", "--url", "http://127.0.0.1:9/?access_token=MARK"],
+            "no kvfake server answered at http://127.0.0.1",
+        ),
+        (["ls", "--url", "http://127.0.0.1:9/#access_token=MARK"], "http://127.0.0.1"),
+    ],
+    ids=["word", "flags", "more", "option", "wait", "ls"],
+)
+def test_an_error_shows_no_secret_that_was_typed(words: list[str], shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of words that are not known, flags alone; of URLs, no secret."""
+    with suppress(SystemExit):
+        main(words)
+    err = capsys.readouterr().err
+    assert shown in err
+    assert "MARK" not in err
 
 
 def test_importing_the_command_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -493,6 +493,14 @@ def test_the_control_token_opens(guarded: str, scheme: str) -> None:
     assert asked(guarded + "/_kvfake/worlds", headers={"Authorization": on_the_wire(scheme + TOKEN)}).status == 200
 
 
+def test_a_control_token_with_blanks_at_its_ends() -> None:
+    """A header keeps none there. Blanks alone open nothing."""
+    for token, status in ((" a b ", 200), ("voilà", 200), (" ", 401)):
+        with kvfake.start(control_token=token) as double:
+            authorization = f"Bearer {token}".encode().decode("latin-1")
+            assert asked(f"{double.url}/_kvfake/env", headers={"Authorization": authorization}).status == status
+
+
 @pytest.mark.parametrize(("method", "path"), [pair for pair in EVERYTHING if pair[1] != "/health"])
 def test_a_control_token_guards_everything(guarded: str, method: str, path: str) -> None:
     """Except the health check, which a container calls without a token."""

@@ -20,7 +20,7 @@ import pytest
 
 import kvfake as library
 from kvfake import files
-from kvfake.double import ServerDouble
+from kvfake.double import ServerDouble, settings_of
 from kvfake.files import Files, JournalFile, write_whole
 from kvfake.lines import write_all
 from tests.support.process import KVFAKE, PATIENCE_SECONDS, PYTHON, Ended, Running, Terminal, asked, environment, kvfake, served
@@ -356,6 +356,70 @@ def test_a_mounted_file_takes_the_export(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not can_unshare("--mount"), reason="this machine allows no mounts of one's own")
+def test_a_file_that_is_mounted_read_only_is_an_error_at_the_start(tmp_path: Path) -> None:
+    """Also in a folder that can be written: at the end it would be too late."""
+    own, inside = tmp_path / "values.json", tmp_path / "inside.json"
+    own.write_text(json.dumps(EMPTY))
+    inside.touch()
+    with (
+        mounted(f"mount --bind {own} {inside}", f"mount -o remount,ro,bind {inside}") as with_mounts,
+        Running("run", "--export", str(inside), "--", "echo", "run", program=(*with_mounts, *KVFAKE)) as process,
+    ):
+        assert process.end() == Ended(1, "", f"kvfake: cannot write {inside}: Read-only file system\n")
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_a_file_keeps_its_owner(is_refused: bool, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new file is given to the owner of the old one; where that is refused, the old one is written in place."""
+    old, given = file.stat(), []
+
+    def give(fd: int, user: int, group: int) -> None:
+        given.append((user, group))
+        if is_refused:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    new_files_are_others(monkeypatch)
+    monkeypatch.setattr(os, "fchown", give)
+    write_whole(file, "new")
+    assert file.read_text() == "new"
+    assert given == [(old.st_uid, old.st_gid)]
+    assert (file.stat().st_ino == old.st_ino) == is_refused
+    assert list(file.parent.iterdir()) == [file]
+
+
+def new_files_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    fstat = os.fstat
+
+    def of_another(fd: int) -> os.stat_result:
+        values = list(fstat(fd))[:10]
+        values[stat.ST_UID] += 1
+        return os.stat_result(values)
+
+    monkeypatch.setattr(os, "fstat", of_another)
+
+
+def test_a_file_that_can_only_be_replaced_is_replaced(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values matter more than who owns them."""
+
+    def refuse(fd: int, user: int, group: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    new_files_are_others(monkeypatch)
+    monkeypatch.setattr(os, "fchown", refuse)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    write_whole(file, "new")
+    assert file.read_text() == "new"
+
+
+def test_a_file_keeps_its_other_names(file: Path) -> None:
+    """A hard link shows what was written."""
+    other = file.with_name("other.json")
+    other.hardlink_to(file)
+    write_whole(file, "new")
+    assert (file.read_text(), other.read_text()) == ("new", "new")
+
+
+@pytest.mark.skipif(not can_unshare("--mount"), reason="this machine allows no mounts of one's own")
 @pytest.mark.parametrize("in_place", [False, True], ids=["renamed", "in place"])
 def test_a_full_disk_leaves_the_old_file(in_place: bool, tmp_path: Path) -> None:
     """And no half of a new one; one line says so."""
@@ -407,6 +471,84 @@ def test_an_export_into_a_pipe_that_nobody_opens(tmp_path: Path) -> None:
         assert process.end() == Ended(1, "", f"kvfake: cannot write {pipe}: nobody reads it\n")
 
 
+def test_an_export_into_a_pipe_that_is_read_drop_by_drop(tmp_path: Path) -> None:
+    """It has an end, although there is never a long silence."""
+    pipe, has_ended = tmp_path / "pipe", threading.Event()
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    def drip() -> None:
+        while not has_ended.wait(0.02):
+            os.read(reading, 4096)
+
+    reader = threading.Thread(target=drip)
+    reader.start()
+    try:
+        with pytest.raises(OSError, match=r"it was not read within 0\.5 seconds"):
+            write_whole(pipe, 10_000_000 * "x", seconds=0.5)
+    finally:
+        has_ended.set()
+        reader.join()
+        os.close(reading)
+
+
+def test_the_end_waits_for_an_export_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would leave half a file beside, or put older values over those of the end."""
+    file, order = tmp_path / "values.json", list[str]()
+    began, may_go_on = threading.Event(), threading.Event()
+
+    def write_slowly(path: str, text: str) -> None:
+        began.set()
+        may_go_on.wait(PATIENCE_SECONDS)
+        order.append("on demand")
+
+    def dump() -> dict[str, Any]:
+        order.append("at the end")
+        return EMPTY
+
+    monkeypatch.setattr("kvfake.control.handlers.write_whole", write_slowly)
+    double = ServerDouble({**settings_of({}), "export": str(file)})
+    with double:
+        double.server.start()
+        asking = threading.Thread(target=asked, args=(f"{double.url}/_kvfake/data/export", "POST"))
+        asking.start()
+        assert began.wait(PATIENCE_SECONDS)
+        ending = threading.Thread(target=Files(None, str(file), pytest.fail).finish, args=(dump, double.backend.exporting))
+        ending.start()
+        ending.join(0.2)
+        may_go_on.set()
+        for thread in (asking, ending):
+            thread.join(PATIENCE_SECONDS)
+    assert order == ["on demand", "at the end"]
+    assert json.loads(file.read_text()) == EMPTY
+
+
+# ------------------------------------------------------------------------------------------------- a journal of its own
+
+
+@pytest.mark.parametrize("flag", ["--seed", "--export"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_journal_has_a_file_of_its_own(flag: str, is_there: bool, tmp_path: Path) -> None:
+    """It would empty the file of values, or be replaced by it."""
+    file = tmp_path / "values.json"
+    if is_there:
+        file.write_text(json.dumps(EMPTY))
+    journal = f"{tmp_path}/../{tmp_path.name}/values.json"
+    ended = kvfake("run", "--journal", journal, flag, str(file), "--", "echo", "run")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.endswith(f"error: --journal {journal}: expected a file of its own, and not that of {flag}\n")
+    assert file.exists() == is_there
+    assert not is_there or json.loads(file.read_text()) == EMPTY
+
+
+@pytest.mark.parametrize("place", ["/dev/null", "/dev/stdout"])
+def test_a_journal_and_an_export_into_one_stream(place: str) -> None:
+    """Neither takes anything from the other."""
+    ended = kvfake("run", "--journal", place, "--export", place, "--", "true")
+    assert (ended.code, ended.err) == (0, "")
+    assert (place == "/dev/null") or json.loads(ended.out) == EMPTY
+
+
 # -------------------------------------------------------------------------------------------------------------- the seed
 
 
@@ -426,17 +568,32 @@ def test_a_file_of_ones_own_begins_with_nothing(command: list[str], tmp_path: Pa
         assert json.loads(file.read_text()) == EMPTY
 
 
+@pytest.mark.parametrize("case", ["empty", "a link to nowhere", "written in another way"])
+def test_a_file_of_ones_own_that_holds_nothing(case: str, tmp_path: Path) -> None:
+    """As people make one for ``docker run -v``. It begins with nothing, too."""
+    file, seed = tmp_path / "values.json", tmp_path / "seed.json"
+    if case == "empty":
+        file.touch()
+    if case == "written in another way":
+        seed = tmp_path / ".." / tmp_path.name / "values.json"
+    else:
+        seed.symlink_to(file)
+    assert kvfake("run", "--seed", str(seed), "--export", str(file), "--", "true") == Ended(0, "", "")
+    assert json.loads(file.read_text()) == EMPTY
+
+
 def test_a_seed_that_is_missing_is_an_error(tmp_path: Path) -> None:
-    """It may be a slip of the pen; a hint says how to begin with nothing. A link to nowhere is one, too."""
+    """It may be a slip of the pen; a hint says how to begin with nothing. What cannot be reached is not missing."""
     missing = str(tmp_path / "missing.json")
-    dangling = tmp_path / "link.json"
-    dangling.symlink_to(missing)
+    (tmp_path / "file").touch()
+    behind_a_file = str(tmp_path / "file" / "values.json")
     for export in ([], ["--export", str(tmp_path / "other.json")]):
         ended = kvfake("serve", "--port", "0", "--seed", missing, *export)
         hint = "(with --export of the same file it begins with nothing)"
         assert the_line(ended.err) == f"seed: cannot read {missing}: No such file or directory {hint}"
         assert (ended.code, ended.out) == (1, "")
-    assert kvfake("serve", "--port", "0", "--seed", str(dangling), "--export", str(dangling)).code == 1
+    ended = kvfake("serve", "--port", "0", "--seed", behind_a_file, "--export", behind_a_file)
+    assert the_line(ended.err).startswith(f"seed: cannot read {behind_a_file}: Not a directory")
 
 
 # ------------------------------------------------------------------------------------------------------ what was acknowledged

@@ -247,5 +247,30 @@ def test_as_the_first_process_of_a_container() -> None:
                 assert process.end() == Ended(130, "", "")
 
 
+@pytest.mark.skipif(not can_unshare("--pid", "--fork", "--kill-child"), reason="this machine allows no processes of one's own")
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_the_first_process_of_a_container_while_it_starts(number: signal.Signals, tmp_path: Path) -> None:
+    """Signals end it there too: here while it waits for its seed."""
+    seed = tmp_path / "seed"
+    os.mkfifo(seed)
+    alone = ("unshare", "--pid", "--fork", "--kill-child", *KVFAKE)
+    with Running("serve", "--port", "0", "--seed", str(seed), program=alone) as process:
+        writing = opened_to_write(seed)
+        os.kill(child_of(process.process.pid), number)
+        assert process.end() == Ended(128 + number, "", "")
+        os.close(writing)
+
+
+def opened_to_write(pipe: Path) -> int:
+    """A file descriptor, once somebody reads the pipe."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
 def child_of(parent: int) -> int:
     return int(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])

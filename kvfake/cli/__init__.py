@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from kvfake.cli.parser import parse
+from kvfake.cli.parser import parse, shown_urls
 from kvfake.errors import BIND_ERRORS, CommandError, UsageError, cannot_listen, server_failed
 from kvfake.lines import tell
 from kvfake.settings import COMMAND, PERSIST, PORT_OF_SERVE_ONLY, SERVER, WORLD, command_settings
@@ -77,9 +77,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _complain(text: str) -> None:
-    from kvfake.world.redaction import shown_url
-
-    tell(shown_url(text))
+    tell(shown_urls(text))
 
 
 def _allow_open_files() -> None:
@@ -94,12 +92,15 @@ def _allow_open_files() -> None:
 def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
     """A double behind a bound server, and the files that it writes, which are open."""
     from kvfake.double import ServerDouble
-    from kvfake.files import Files
+    from kvfake.files import Files, is_missing_or_empty, is_same_file
     from kvfake.signals import end_this_process
     from kvfake.world.hosts import is_loopback
 
-    seed = settings["seed"]
-    if seed is not None and seed == settings["export"] and not os.path.lexists(seed):  # the first time of many
+    seed, journal, export = settings["seed"], settings["journal"], settings["export"]
+    for name in ("seed", "export"):
+        if None not in (journal, settings[name]) and is_same_file(journal, settings[name]):
+            raise UsageError(f"--journal {journal}: expected a file of its own, and not that of --{name}")
+    if None not in (seed, export) and is_same_file(seed, export) and is_missing_or_empty(seed):  # the first time of many
         settings = {**settings, "seed": None}
     try:
         double = ServerDouble(settings)
@@ -109,7 +110,7 @@ def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
         hint = " (with --export of the same file it begins with nothing)" if seed and not os.path.lexists(seed) else ""
         raise CommandError(f"{wrong}{hint}") from None
     try:
-        files = Files(settings["journal"], settings["export"], _complain)
+        files = Files(journal, export, _complain)
     except OSError as failed:
         double.close()
         raise CommandError(f"cannot write {failed.filename}: {failed.strerror}") from None
@@ -142,7 +143,7 @@ def _serve(options: Namespace) -> int:
         print(f"kvfake is listening on {shown_url(double.url)}", flush=True)
         signal.sigwait(numbers)
         double.close()
-        return _exit_code(double, 0 if files.finish(double.export) else FAILED)
+        return _exit_code(double, 0 if files.finish(double.export, double.backend.exporting) else FAILED)
 
 
 def _run(options: Namespace) -> int:
@@ -161,7 +162,7 @@ def _run(options: Namespace) -> int:
     with files, double:
         code = run(options.words, {**os.environ, **double.env}, start, _complain)
         double.close()
-        if has_started and not files.finish(double.dump):
+        if has_started and not files.finish(double.dump, double.backend.exporting):
             code = code or FAILED
         return _exit_code(double, code)
 

@@ -6,8 +6,9 @@ Law: argv in, options out. It does nothing of what it describes, and imports not
 from __future__ import annotations
 
 import os
+import re
 from argparse import REMAINDER, ArgumentParser, ArgumentTypeError, BooleanOptionalAction, Namespace
-from typing import Any
+from typing import Any, NoReturn
 
 from kvfake import __version__
 from kvfake.settings import BY_NAME, COMMAND, MATTERMOST, PERSIST, REAL, SERVER, TOKEN_OPTIONS, WORLD, Setting, of
@@ -15,6 +16,7 @@ from kvfake.settings import BY_NAME, COMMAND, MATTERMOST, PERSIST, REAL, SERVER,
 DEFAULT_URL = "http://127.0.0.1:8065"
 FORMATS = ("sh", "dotenv", "github", "json")
 
+_URL = re.compile(r"\w+://[^\s'\"]+")
 _COMMANDS = {  # what each does, in a few words and in some more
     "serve": (
         "serve both services until Ctrl-C",
@@ -93,21 +95,43 @@ def parse(argv: list[str]) -> tuple[ArgumentParser, Namespace]:
     """The options, of which ``command`` is the first word; ends the process where they are wrong, or help was asked for."""
     cut = argv.index("--") if argv[:1] == ["run"] and "--" in argv else len(argv)
     parser = _parser()
-    options = parser.parse_args(argv[:cut])
+    options, unknown = parser.parse_known_args(argv[:cut])
+    if unknown:
+        parser.error(_not_known(unknown))
     if cut < len(argv):
         options.words += argv[cut if options.words else cut + 1 :]  # behind its first word a "--" is the command's own
     return parser, options
 
 
+def _not_known(words: list[str]) -> str:
+    """An error that names the flags alone: what stands behind one may be a secret."""
+    flags = [word.partition("=")[0] if word.startswith("--") else word[:2] for word in words if word.startswith("-")]
+    return f"unrecognized arguments: {' '.join(flags)}" if flags else f"expected no more words, got {len(words)}"
+
+
+def shown_urls(text: str) -> str:
+    """The text, with no secret in its URLs."""
+    from kvfake.world.redaction import BY_NAME, shown_url
+
+    return _URL.sub(lambda url: BY_NAME.redact_text(url[0]), shown_url(text))
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(shown_urls(message))
+
+
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
+    parser = _Parser(
         "kvfake",
         description="A double of the Mattermost Apps key-value store and of Beep Boop Persist, for tests and for work offline.",
     )
     parser.add_argument("--version", action="version", version=f"kvfake {__version__}")
     parser.set_defaults(service=None, prefix=None, as_token=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    add = {name: commands.add_parser(name, help=few, description=more) for name, (few, more) in _COMMANDS.items()}
+    add: dict[str, ArgumentParser] = {
+        name: commands.add_parser(name, help=few, description=more) for name, (few, more) in _COMMANDS.items()
+    }
     for name in ("serve", "run"):
         add[name].epilog = _OF_SETTINGS + "run takes a free port where no flag says otherwise, and does not read KVFAKE_PORT."
         for setting in of(SERVER, WORLD, COMMAND):

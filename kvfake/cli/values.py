@@ -45,7 +45,7 @@ def _dump(options: Namespace, out: BinaryIO) -> None:
         out.write(text_of(data).encode())
         return
     try:
-        write_whole(options.file, text_of(data), silence=float("inf"))
+        write_whole(options.file, text_of(data), silence=float("inf"), seconds=float("inf"))
     except OSError as failed:
         raise CommandError(f"cannot write {options.file}: {failed.strerror}") from None
 

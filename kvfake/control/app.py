@@ -67,7 +67,8 @@ class Control:
         if self._token is None:
             return True
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode("latin-1"), self._token.encode())
+        given, expected = (text.strip(b" \t") for text in (token.encode("latin-1"), self._token.encode()))  # as a header's ends are
+        return scheme.lower() == "bearer" and given != b"" and hmac.compare_digest(given, expected)
 
 
 def _match(request: ControlRequest) -> tuple[ControlRoute, Mapping[str, Any]]:

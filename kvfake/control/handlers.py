@@ -244,7 +244,8 @@ def export_values(request: ControlRequest) -> Payload:
     if request.world is not own:
         raise Conflict(f"{path} is for the server's own world; GET /_kvfake/data shows this one")
     try:
-        write_whole(path, datafile.text_of(datafile.export(own, request.pause), request.pause))
+        with request.backend.exporting:
+            write_whole(path, datafile.text_of(datafile.export(own, request.pause), request.pause))
     except OSError as error:
         raise InternalServerError(f"cannot write {path}: {error.strerror or error}") from None
     return {"written": path}

@@ -79,6 +79,8 @@ class Backend:
         self.after_end_count = 0  # of requests that were refused because their world had ended
         self._listener: Callable[[World, Exchange], None] | None = None
         self._journals = JournalTotal()
+        self.exporting = new_lock()
+        """Held by who writes the file of values: what was taken earlier never replaces what was taken later."""
         self.hosts = AllowedHosts("")
         """The names of the server."""
         self.own_world = self._seeded(local_world(self._id, OWN_SERIAL, url, settings, self._issuer))
