@@ -24,6 +24,7 @@ from kvfake.lines import printable
 from kvfake.services.messages import Request, Response, error_response
 from kvfake.services.persist import API
 from kvfake.world.clock import machine_seconds
+from kvfake.world.redaction import shown_url
 from kvfake.world.routes import forwarded_response
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
@@ -340,7 +341,7 @@ class HttpClient:
                 response = connection.receive(request.method, deadline, interim=True)
             return forwarded_response(request.method, response.status, _end_to_end(response.headers), response.body)
         except (OSError, HTTPException, ValueError) as failed:
-            return error_response(502, f"{name} {self.url} did not answer: {str(failed) or type(failed).__name__}")
+            return error_response(502, f"{name} {shown_url(self.url)} did not answer: {str(failed) or type(failed).__name__}")
 
     def _connect(self, deadline: _Deadline) -> RawConnection:
         sock = _connected(self._address, deadline)
