@@ -25,6 +25,7 @@ from kvfake.services.messages import Request, Response, error_response
 from kvfake.services.persist import API
 from kvfake.world.clock import machine_seconds
 from kvfake.world.pauses import Pauses, SharedReading
+from kvfake.world.redaction import shown_url
 from kvfake.world.routes import forwarded_response
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
@@ -205,22 +206,18 @@ class RawConnection:
             self._socket.settimeout((deadline or _Deadline(self._seconds)).left())
             self._socket.sendall(data)
 
-    def receive(
-        self, method: str = "GET", deadline: _Deadline | None = None, limit: int | None = None, interim: bool = False
-    ) -> Response:
-        """The next response, to a request with that method, with at most ``limit`` bytes of body. ``interim`` also takes one that
-        is not final (1xx). Raises ``OSError`` and ``HTTPException``.
-        """
+    def receive(self, method: str = "GET", deadline: _Deadline | None = None, limit: int | None = None) -> Response:
+        """The next response, to a request with that method, with at most ``limit`` bytes of body. Raises ``OSError`` and ``HTTPException``."""
         self._incoming.deadline = deadline or _Deadline(self._seconds)
         with self._reading:
-            return self._receive(method, MAX_RESPONSE_BYTES if limit is None else limit, interim)
+            return self._receive(method, MAX_RESPONSE_BYTES if limit is None else limit)
 
-    def _receive(self, method: str, limit: int, interim: bool) -> Response:
+    def _receive(self, method: str, limit: int) -> Response:
         self._incoming.pause, self._incoming.room = Pauses(), MAX_HEAD_BYTES
         while True:
             with HTTPResponse(cast(socket.socket, self._file), method=method) as response:
                 response.begin()
-                if response.status < 200 and not interim:
+                if response.status < 200:  # it is not final
                     continue
                 self._incoming.room += 2 * limit  # what surrounds chunks may be as long as what they hold
                 body = self._receive_body(response, limit)
@@ -363,7 +360,7 @@ class HttpClient:
                 response = connection.receive(request.method, deadline)
             return forwarded_response(request.method, response.status, _end_to_end(response.headers), response.body)
         except (OSError, HTTPException, ValueError) as failed:
-            return error_response(502, f"{name} {self.url} did not answer: {str(failed) or type(failed).__name__}")
+            return error_response(502, f"{name} {shown_url(self.url)} did not answer: {str(failed) or type(failed).__name__}")
 
     def _connect(self, deadline: _Deadline) -> RawConnection:
         sock = _connected(self._address, deadline)

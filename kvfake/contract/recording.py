@@ -109,11 +109,15 @@ def redacted(number: int, request: Request, response: Response, redactor: Redact
     headers |= {name: request.headers[name] for name in _KEPT_REQUEST_HEADERS if name in request.headers}
     given = {name.lower(): value for name, value in reversed(response.headers)}
     if "location" in given:
-        given["location"] = redactor.target(given["location"].encode("latin-1")).decode("latin-1")
+        location = redactor.target(given["location"].encode("latin-1"))
+        given["location"] = redactor.redact_message(location).decode("latin-1")
     kept = tuple((name, given[name]) for name in KEPT_RESPONSE_HEADERS if name in given)
     is_cut = len(response.body) > MAX_BODY_BYTES
     sent = Request(request.method, target, headers, request.body)
-    exchange = RecordedExchange(number, sent, Response(response.status, kept, response.body), is_cut=is_cut)
+    body = response.body
+    if not 200 <= response.status < 300:  # no value: an error or a redirect, which may be another program's
+        body = redactor.redact_message(redactor.redact_bytes(body))
+    exchange = RecordedExchange(number, sent, Response(response.status, kept, body), is_cut=is_cut)
     return _without_tokens(exchange, redactor)
 
 

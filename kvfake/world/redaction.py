@@ -320,7 +320,11 @@ _NAMES = b"|".join(re.escape(name.encode()) for name in SECRET_NAMES)
 _SECRET_NAME = re.compile(rb"(?:%b)\Z" % _NAMES)
 _NAMED = re.compile(rb"(?:%b)[\"'\]]{0,2}[ \t\r\n]*([:=])[ \t\r\n]*" % _NAMES)
 _MAY_BE_NAMED = re.compile(rb"[:=%\\]|&#")
-_USERINFO = re.compile(rb"(//[^/?#\s:@\"'<>]*:)([^/?#\s\"'<>]+)@")  # RFC 3986: user:password@host
+_USERINFO = re.compile(rb"/\\?/([^/?#\s\"<>\\]+)@")  # RFC 3986: user:password@host; either may be a token
+_USERINFO_OF_URL = re.compile(rb"//[^/?#\s]+@")
+_ESCAPED_USERINFO = re.compile(  # the same in the query of a URL, where the escapes of the user and the password are escaped again
+    rb"%2f%2f((?:[^/?#\s\"<>\\&%]|%(?!2f|3f|23|20|22|40))+)%40", re.IGNORECASE
+)
 _QUOTE = re.compile(rb"(\\*)([\"'])")
 _BRACKETS = re.compile(rb"\"(?:[^\"\\]|\\.?)*(?:\"|\Z)|([\[{])|([\]}])", re.DOTALL)
 _NO_SECRET = re.compile(rb"(?:null|true|false)(?![\w.])")
@@ -328,9 +332,11 @@ _END_OF_FORM = re.compile(rb"[&\r\n]")
 _END_IN_TEXT = re.compile(rb"[&\s\"'<>\\]")  # of a query in JSON, HTML, a header
 _END_OF_MEMBER = re.compile(rb"[,}\]\r\n]")
 _END_OF_LINE = re.compile(rb"[\r\n]")
-_PART = re.compile(  # of multipart/form-data; after the name up to five lines of headers
-    rb"name=\"[^\"\r\n]*(?:%b)\"[^\r\n]*(?:\r\n[^\r\n]+){0,5}\r\n\r\n(.*?)(?=\r\n--|\Z)" % _NAMES, re.DOTALL
+_PART = re.compile(  # of multipart/form-data: the line between two parts, or the header that names one
+    rb"^(?:(--[^\s]+)|content-disposition[ \t]*:[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)", re.IGNORECASE | re.MULTILINE
 )
+_SECRET_PARAMETER = re.compile(rb"(?:%b)[\]\"' \t\r\n]*(?:;|\Z)" % _NAMES)
+_BLANK_LINE = re.compile(rb"\n\r?\n")
 _OPENING = (b"{", b"[", b"<", b'"', b"'")
 
 
@@ -348,14 +354,33 @@ def _named_spans(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         if position > start:
             yield start, position, replacement
     for found in _USERINFO.finditer(text.text):
-        yield *text.written(*found.span(2)), HIDDEN.encode()
+        yield *text.written(*found.span(1)), HIDDEN.encode()
+    for pattern in (_USERINFO, _ESCAPED_USERINFO):  # an escape may stand for what would end it
+        for found in pattern.finditer(data):
+            yield *found.span(1), HIDDEN.encode()
+    yield from _part_spans(data)
+
+
+def _part_spans(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """The same of each part of multipart/form-data that has the name of a secret. It ends where the line stands again before it."""
+    delimiter, position = b"", 0
     for found in _PART.finditer(data):
-        yield *found.span(1), HIDDEN.encode()
+        if found.start() < position:
+            continue
+        if found[1] is not None:
+            delimiter = found[1]
+        elif _SECRET_PARAMETER.search(_Unescaped(found[0]).text):
+            blank = _BLANK_LINE.search(data, found.end())
+            if blank is None:
+                return
+            end = data.find(b"\n" + delimiter, blank.end()) if delimiter else -1
+            position = len(data) if end < 0 else max(end - (data[end - 1 : end] == b"\r"), blank.end())
+            yield blank.end(), position, HIDDEN.encode()
 
 
 def shown_url(text: str) -> str:
-    """The URL, or a text with one, without the password before the host."""
-    return _in_bytes(text, lambda data: _USERINFO.sub(rb"\1...@", data))
+    """The URL, or a text with one, without the user and the password before the host."""
+    return _in_bytes(text, lambda data: _USERINFO_OF_URL.sub(b"//...@", data))
 
 
 def _value_span(data: bytes, start: int, is_member: bool) -> tuple[int, int, bytes]:
