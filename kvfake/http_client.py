@@ -207,7 +207,9 @@ class RawConnection:
             self._socket.sendall(data)
 
     def receive(self, method: str = "GET", deadline: _Deadline | None = None, limit: int | None = None) -> Response:
-        """The next response, to a request with that method, with at most ``limit`` bytes of body. Raises ``OSError`` and ``HTTPException``."""
+        """The next final response, to a request with that method, with at most ``limit`` bytes of body. Raises ``OSError`` and
+        ``HTTPException``.
+        """
         self._incoming.deadline = deadline or _Deadline(self._seconds)
         with self._reading:
             return self._receive(method, MAX_RESPONSE_BYTES if limit is None else limit)

@@ -13,6 +13,7 @@ import pytest
 
 import kvfake
 from kvfake.double import Double
+from kvfake.http import router as router_module
 from kvfake.http.router import MAX_TARGET_BYTES_IN_LOOP
 from kvfake.services.messages import Job, Lane, Pause, Request, Response
 from kvfake.services.persist import MAX_MGET_ANSWER_BYTES, MAX_MGET_KEYS, MAX_VALUE_BYTES
@@ -375,6 +376,14 @@ def test_nothing_touches_values_between_a_read_and_a_write_of_another_thread(dou
     USES[what](double)
     assert store.uses
     assert not any(store.uses)
+
+
+def test_a_dump_has_no_bound(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unlike what a mounted application answers: whoever has put the values there can have them back."""
+    monkeypatch.setattr(router_module, "MAX_ANSWER_BYTES", 1000)
+    fill(double, 1000)
+    dumped = WsgiDoor(double).send("GET", "/_kvfake/data")
+    assert (dumped.status, len(dumped.json()["persist"]["first"])) == (200, 1000)
 
 
 @pytest.mark.parametrize(("body", "status"), [(b'{"kvfake":1}', 200), (b'{"kvfake":1,', 400)], ids=["good", "broken"])

@@ -7,6 +7,7 @@ returns a `Job`.
 from __future__ import annotations
 
 import io
+import math
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -231,6 +232,7 @@ def _call_control(control: Callable[[], Application], request: Request, world: W
             _decoded_base(request) + CONTROL,
             go.unescape(request.path[len(CONTROL) :]),
             {"kvfake.world": world, "kvfake.body": request.body},
+            limit=math.inf,  # all values may be dumped
         )
     except go.BadEscape as bad:
         return error_response(400, f"bad percent-encoding in the path: {go.quoted(bad.args[0])}")
@@ -253,9 +255,12 @@ def incomplete_body(request: Request) -> Response | None:
     return None
 
 
-def call_application(app: Application, request: Request, base: bytes, path: bytes, extra: Mapping[str, Any]) -> Response:
+def call_application(
+    app: Application, request: Request, base: bytes, path: bytes, extra: Mapping[str, Any], limit: float = MAX_ANSWER_BYTES
+) -> Response:
     """The response of a WSGI application. ``base`` is the path of the application, ``path`` the rest of the request's path, both
-    decoded. Raises what the application raises, and ``ValueError`` for a response that cannot be sent.
+    decoded. Raises what the application raises, and ``ValueError`` for a response that cannot be sent, or of more than ``limit``
+    bytes.
     """
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
@@ -294,8 +299,8 @@ def call_application(app: Application, request: Request, base: bytes, path: byte
         size = 0
         for chunk in chunks:
             size += len(chunk)
-            if size > MAX_ANSWER_BYTES:
-                raise ValueError(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
+            if size > limit:
+                raise ValueError(f"the answer has more than {limit} bytes")
             written.append(chunk)
     finally:
         close = getattr(chunks, "close", None)
