@@ -97,6 +97,9 @@ class RecordingWriter(LineFile):
         return line_of(_without_tokens(exchange_of(line), self._redactor, since))
 
 
+_OWN_STATUSES = (301, 400, 401, 404, 405, 500)  # with which the services refuse, in words of their own (M11 to M28, P04 to P14)
+
+
 def redacted(number: int, request: Request, response: Response, redactor: Redactor) -> RecordedExchange:
     """The parts of an exchange that are kept, without tokens."""
     credentials = redactor.credentials(request.headers)
@@ -115,7 +118,7 @@ def redacted(number: int, request: Request, response: Response, redactor: Redact
     is_cut = len(response.body) > MAX_BODY_BYTES
     sent = Request(request.method, target, headers, request.body)
     body = response.body
-    if not 200 <= response.status < 300:  # no value: an error or a redirect, which may be another program's
+    if not 200 <= response.status < 300 and response.status not in _OWN_STATUSES:  # another program's, such as a proxy's
         body = redactor.redact_message(redactor.redact_bytes(body))
     exchange = RecordedExchange(number, sent, Response(response.status, kept, body), is_cut=is_cut)
     return _without_tokens(exchange, redactor)
