@@ -294,7 +294,7 @@ LOCATIONS = (
 @pytest.mark.parametrize(
     "answered",
     [{"status": 302, "headers": {"Location": location}} for location in LOCATIONS]
-    + [{"status": status, "body": '{"password": "{}"}'} for status in (302, 403, 500)],
+    + [{"status": status, "body": '{"password": "{}"}'} for status in (302, 403, 502)],
     ids=str,
 )
 def test_a_recording_keeps_none_of_what_stands_before_a_store(mark: Marks, tmp_path: Path, answered: dict[str, Any]) -> None:
