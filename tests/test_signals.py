@@ -249,8 +249,11 @@ def test_as_the_first_process_of_a_container() -> None:
 
 @pytest.mark.skipif(not can_unshare("--pid", "--fork", "--kill-child"), reason="this machine allows no processes of one's own")
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-def test_the_first_process_of_a_container_while_it_starts(number: signal.Signals, tmp_path: Path) -> None:
+def test_the_first_process_of_a_container_while_it_starts(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Signals end it there too: here while it waits for its seed."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # coverage has a handler of its own for SIGTERM
     seed = tmp_path / "seed"
     os.mkfifo(seed)
     alone = ("unshare", "--pid", "--fork", "--kill-child", *KVFAKE)
