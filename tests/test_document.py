@@ -82,7 +82,7 @@ def test_a_long_value_is_read(value: str) -> None:
         (b"[" * 3000, "it is nested more than 504 levels deep"),
         (b"[" + b'"x",' * 600 + b"[" * 600, "it is nested more than 504 levels deep"),
         (b'"' + b"x" * 3000 + b"\\", "line 2, column 3: Unterminated string"),
-        (b"[1," + b" " * 3000 + b"]", "line 2, column 3006: Expecting value"),
+        (b"[1," + b" " * 3000 + b"x]", "line 2, column 3006: Expecting value"),
         (b"[" + b"1, " * 1000, "line 2, column 3004: Expecting value"),
     ],
     ids=range(8),
