@@ -765,7 +765,7 @@ def reason_of(response: Any) -> str:
 def test_the_words_of_a_status(door: ClientDoor) -> None:
     """Those that a server sends, and not what the client calls the status; also of one that has no name, and of a late answer."""
     url = f"{door.double.url}/there"
-    for status, words_of_it in ((201, "Created"), (299, "Unknown"), (422, "Unprocessable Entity")):
+    for status, words_of_it in ((201, "Created"), (299, "Unknown"), (418, "I'm a Teapot")):
         door.double.respond("GET", "/there", status)
         assert reason_of(request(door, "GET", url)) == words_of_it
     door.double.faults.add(status=599, delay=0.01)
