@@ -12,9 +12,10 @@ import os
 from contextlib import suppress
 from itertools import count
 from threading import RLock, get_ident
-from time import monotonic
 from typing import Any, Protocol
 from weakref import WeakSet, WeakValueDictionary
+
+from kvfake.machine import machine_seconds
 
 MAX_FORK_SECONDS = 1.0
 """How long a fork waits for locks. One that is held for longer is free in the child all the same."""
@@ -28,7 +29,7 @@ class NotForChildren(Protocol):
 
 
 class _Forks:
-    _now = staticmethod(monotonic)
+    _now = staticmethod(machine_seconds)
 
     def __init__(self) -> None:
         self.locks: WeakValueDictionary[int, RLock] = WeakValueDictionary()  # in the order in which they were made

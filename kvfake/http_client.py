@@ -21,9 +21,9 @@ from urllib.parse import quote_from_bytes, urlsplit
 from kvfake import __version__
 from kvfake.errors import CONTROL_OFF, UNREACHABLE, CommandError
 from kvfake.lines import printable
+from kvfake.machine import machine_seconds
 from kvfake.services.messages import Request, Response, error_response
 from kvfake.services.persist import API
-from kvfake.world.clock import machine_seconds
 from kvfake.world.pauses import Pauses, SharedReading
 from kvfake.world.redaction import shown_url
 from kvfake.world.routes import forwarded_response

@@ -16,9 +16,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from threading import Condition, Thread
 from typing import Any
+
+from kvfake.machine import machine_seconds
 
 MAX_QUEUED_LINES = 65_536
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
@@ -28,9 +29,6 @@ _LOOK_SECONDS = 0.1  # how often a thread that waits for a reader looks whether 
 _PAUSE_SECONDS = 0.01
 _FILE_BYTES = 1 << 20  # of one write to a file; a pipe that is ready takes PIPE_BUF bytes at once
 _MAX_LINKS = 40  # as Linux follows
-
-# Not time.monotonic where there is another way: freezegun replaces that.
-_now: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_MONOTONIC) if hasattr(time, "clock_gettime") else time.monotonic
 
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]+)")
 _STANDARD_FILES = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -42,9 +40,9 @@ _STANDARD_FILES = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 def write_some(fd: int, data: memoryview | bytes, seconds: float) -> int:
     """Write some of the bytes; how many: 0 where there was no room within so many seconds. It does not block in the system."""
     size = _FILE_BYTES if stat.S_ISREG(os.fstat(fd).st_mode) else select.PIPE_BUF
-    poller, end = select.poll(), _now() + seconds
+    poller, end = select.poll(), machine_seconds() + seconds
     poller.register(fd, select.POLLOUT)
-    while poller.poll(max(0.0, end - _now()) * 1000 if seconds < float("inf") else None):
+    while poller.poll(max(0.0, end - machine_seconds()) * 1000 if seconds < float("inf") else None):
         with suppress(BlockingIOError):
             return os.write(fd, data[:size])
         time.sleep(_PAUSE_SECONDS)
@@ -53,11 +51,11 @@ def write_some(fd: int, data: memoryview | bytes, seconds: float) -> int:
 
 def write_all(fd: int, data: bytes, silence: float, seconds: float = float("inf")) -> None:
     """Write the bytes. Raises ``OSError``, also where nobody reads for ``silence`` seconds, or not all within ``seconds``."""
-    left, end = memoryview(data), _now() + seconds
+    left, end = memoryview(data), machine_seconds() + seconds
     while left:
-        written = write_some(fd, left, min(silence, end - _now()))
+        written = write_some(fd, left, min(silence, end - machine_seconds()))
         if not written:
-            reason = "nobody reads it" if _now() < end else f"it was not read within {seconds:g} seconds"
+            reason = "nobody reads it" if machine_seconds() < end else f"it was not read within {seconds:g} seconds"
             raise TimeoutError(errno.ETIMEDOUT, reason)
         left = left[written:]
 
@@ -70,14 +68,14 @@ def open_to_write(path: str | os.PathLike[str]) -> int:
     named = descriptor_of(path)
     if named is not None:
         return os.dup(named)
-    end = _now() + MAX_END_SECONDS
+    end = machine_seconds() + MAX_END_SECONDS
     while True:
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK, 0o600)
         except OSError as failed:
             if failed.errno != errno.ENXIO:
                 raise
-            if _now() > end:
+            if machine_seconds() > end:
                 raise OSError(errno.ENXIO, "nobody reads it", os.fspath(path)) from None
             time.sleep(_PAUSE_SECONDS)
         else:
@@ -204,12 +202,12 @@ class LineWriter:
             return False
         with self._changed:
             thread, has_ended = self._thread, self._end is not None
-            self._end = self._end or _now() + seconds
+            self._end = self._end or machine_seconds() + seconds
             self._changed.notify()
         if thread is None and not has_ended:
             self._run()
         elif thread is not None:
-            thread.join(max(0.0, self._end + 2 * _LOOK_SECONDS - _now()))
+            thread.join(max(0.0, self._end + 2 * _LOOK_SECONDS - machine_seconds()))
         with self._changed:
             self._drop(self._in_hand + self._clear())
             self._in_hand = 0
@@ -257,7 +255,7 @@ class LineWriter:
         left = memoryview(b"".join(encoded))
         try:
             while left:
-                if self._end is not None and _now() > self._end:
+                if self._end is not None and machine_seconds() > self._end:
                     raise TimeoutError
                 left = left[self._write(left, _LOOK_SECONDS) :]
         except Exception as failed:

@@ -18,6 +18,7 @@ from tests.support.wire import Wire, request_bytes
 
 ROOT = Path(kvfake.__file__).parent
 FLOORS = (  # from the ground up; a folder or file imports from the floors below its own
+    ("kvfake.machine",),
     ("kvfake.lines",),
     ("kvfake.errors", "kvfake.fork", "kvfake.stores"),
     ("kvfake.settings",),

@@ -31,8 +31,8 @@ from kvfake.http.parser import (
     RequestHead,
     request_line,
 )
+from kvfake.machine import machine_time
 from kvfake.services.messages import FIDELITY_HEADER, Headers, Job, RedactedHeaders, Request, Response, Sever, Wire, WireFault
-from kvfake.world.clock import machine_time
 from kvfake.world.redaction import BY_NAME
 
 Handler = Callable[[Request], Response | Job]

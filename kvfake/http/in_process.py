@@ -26,8 +26,8 @@ from kvfake.http.connection import (
     sent_length,
 )
 from kvfake.http.workers import run_job
+from kvfake.machine import machine_time
 from kvfake.services.messages import Headers, Job, RedactedHeaders, Request, Response, WireFault
-from kvfake.world.clock import machine_time
 from kvfake.world.redaction import BY_NAME
 
 HeaderLines = Sequence[tuple[str | bytes, str | bytes]]

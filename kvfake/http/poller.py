@@ -10,7 +10,7 @@ import select
 from collections.abc import Callable
 from typing import Any
 
-from kvfake.world.clock import machine_seconds
+from kvfake.machine import machine_seconds
 
 READ, WRITE = select.POLLIN, select.POLLOUT  # epoll's are the same numbers
 

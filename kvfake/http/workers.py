@@ -14,8 +14,8 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 
 from kvfake.errors import log_exception
+from kvfake.machine import machine_seconds
 from kvfake.services.messages import UNEXPECTED, Job, Lane, Response, error_response
-from kvfake.world.clock import machine_seconds
 
 MAX_WORKERS = {  # threads of each lane, which has them for itself: no lane waits for another
     Lane.HEALTH: 2,

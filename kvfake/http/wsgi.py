@@ -31,9 +31,9 @@ from kvfake.http.connection import (
 from kvfake.http.in_process import wire_actions
 from kvfake.http.parser import MAX_BODY_BYTES, UNEXPECTED_END
 from kvfake.http.router import Router
+from kvfake.machine import machine_seconds
 from kvfake.services.go import BadEscape, unescape
 from kvfake.services.messages import Refusal, Request, Response, error_response
-from kvfake.world.clock import machine_seconds
 
 _UNQUOTED_IN_PATHS = "/!$&'()*+,;=:@~"  # RFC 3986, pchar and "/"
 _BODY_READ_BYTES = 1 << 20

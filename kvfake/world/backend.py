@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from kvfake.errors import log_exception
 from kvfake.fork import new_lock
+from kvfake.machine import machine_seconds
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Job, Lane, Operation, Refusal, Request, Response, Write
 from kvfake.stores import DiscardingStore, StoreReader
-from kvfake.world.clock import machine_seconds
 from kvfake.world.hosts import AllowedHosts
 from kvfake.world.journal import Exchange, IncomingRequest, JournalTotal
 from kvfake.world.pauses import Pauses

@@ -1,4 +1,4 @@
-"""Two clocks: one for the times in data, which a test may set, and the machine's, for waiting and measuring, which nothing moves.
+"""The clock for the times in data, which a test may set. For waiting and measuring, see `kvfake.machine`.
 
 Law: until it is set, the clock for data reads the machine's time at each call and remembers nothing, so that freezegun and
 time-machine move it.
@@ -7,25 +7,12 @@ time-machine move it.
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from functools import partial
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 FIRST = datetime(1, 1, 1, tzinfo=timezone.utc)
 LAST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
-
-# Not time.monotonic and time.time where there is another way: freezegun may have replaced them already. Users hold the first in a
-# class attribute, as freezegun also replaces what modules hold.
-machine_seconds: Callable[[], float] = (
-    partial(time.clock_gettime, time.CLOCK_MONOTONIC) if hasattr(time, "clock_gettime") else time.monotonic
-)
-machine_time: Callable[[], float] = (
-    partial(time.clock_gettime, time.CLOCK_REALTIME) if hasattr(time, "clock_gettime") else partial(time.time)
-)
-"""Seconds since 1970, which freezegun does not move."""
 
 
 def microseconds(moment: datetime) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from kvfake.fork import new_lock
-from kvfake.world.clock import machine_seconds
+from kvfake.machine import machine_seconds
 
 _WORK_SECONDS = 0.001
 _PAUSE_SECONDS = 0.0005
