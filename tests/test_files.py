@@ -136,10 +136,10 @@ def test_a_log_belongs_to_the_test_that_made_it(pytester: pytest.Pytester) -> No
     """pytest shows it with the test that failed."""
     pytester.makepyfile(
         """
-        import urllib.request
+        import requests
 
         def test_first(kvfake):
-            urllib.request.urlopen(urllib.request.Request(kvfake.persist.url_for("k"), b"{}", kvfake.persist.headers), timeout=20)
+            requests.post(kvfake.persist.url_for("k"), b"{}", headers=kvfake.persist.headers, timeout=20).raise_for_status()
         """
     )
     result = run(pytester, "--kvfake-log")
