@@ -7,8 +7,8 @@ handler, and which status its response has, stands in `kvfake.control.routes`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -95,13 +95,19 @@ Handler: TypeAlias = Callable[[ControlRequest], "Payload | list[bytes]"]
 """Returns the object of the response, or, where that may be large, its JSON in pieces."""
 
 
-@contextmanager
-def bad_request_on(*kinds: type[Exception]) -> Iterator[None]:
-    """Turn an exception of these kinds into 400 with its text."""
-    try:
-        yield
-    except kinds as error:
-        raise BadRequest(str(error)) from None
+class bad_request_on:
+    """Turn an exception of these kinds into 400 with its text. It is no generator, whose frame would hold the exception, and with it
+    the body, until the garbage collector runs.
+    """
+
+    def __init__(self, *kinds: type[Exception]) -> None:
+        self._kinds = kinds
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        if isinstance(error, self._kinds):
+            raise BadRequest(str(error)) from None
 
 
 def _listed(names: tuple[str, ...]) -> str:

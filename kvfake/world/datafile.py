@@ -13,9 +13,10 @@ import re
 import reprlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from kvfake.services import mattermost, persist
@@ -107,13 +108,19 @@ def _loaded(value: Any) -> Any:
 _ERRORS = (ValueError, TypeError, RecursionError)
 
 
-@contextmanager
-def errors_at(*place: str) -> Iterator[None]:
-    """Errors inside become a `DataError` that names the place."""
-    try:
-        yield
-    except _ERRORS as wrong:
-        raise error_at(wrong, *place) from None
+class errors_at:
+    """Errors inside become a `DataError` that names the place. It is no generator, whose frame would hold the error, and with it the
+    data, until the garbage collector runs.
+    """
+
+    def __init__(self, *place: str) -> None:
+        self._place = place
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        if isinstance(error, _ERRORS):
+            raise error_at(error, *self._place) from None
 
 
 def error_at(wrong: Exception, *place: str) -> DataError:
