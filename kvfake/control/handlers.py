@@ -96,8 +96,8 @@ Handler: TypeAlias = Callable[[ControlRequest], "Payload | list[bytes]"]
 
 
 class bad_request_on:
-    """Turn an exception of these kinds into 400 with its text. It is no generator, whose frame would hold the exception, and with it
-    the body, until the garbage collector runs.
+    """Turn an exception of these kinds into 400 with its text. It is no generator, whose frame would hold the exception, and
+    with it the body, until the garbage collector runs.
     """
 
     def __init__(self, *kinds: type[Exception]) -> None:

@@ -109,8 +109,8 @@ _ERRORS = (ValueError, TypeError, RecursionError)
 
 
 class errors_at:
-    """Errors inside become a `DataError` that names the place. It is no generator, whose frame would hold the error, and with it the
-    data, until the garbage collector runs.
+    """Errors inside become a `DataError` that names the place. It is no generator, whose frame would hold the error, and with it
+    the data, until the garbage collector runs.
     """
 
     def __init__(self, *place: str) -> None:
