@@ -195,10 +195,7 @@ def test_a_program_in_another_language_runs(program: Block, tmp_path: Path) -> N
 def test_every_command_of_kvfake_is_one(page: str) -> None:
     """The command's own parser takes each, wherever it stands: in a session, a file of a CI system, a Dockerfile, or a sentence."""
     for words in kvfake_lines(page):
-        try:
-            parse(words)
-        except SystemExit as ended:
-            assert ended.code == 0, words  # help was asked for
+        parse([word for word in words if word != "--help"])  # which would print, and end here
 
 
 def kvfake_lines(page: str) -> Iterator[list[str]]:
