@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http.cookies import SimpleCookie
 from typing import Any, NamedTuple, TypeVar
 
@@ -32,11 +33,16 @@ from tests.support.troubled import SEVERS
 from tests.support.wire import Reply
 from tests.test_server import until
 
-SOCKETS: dict[str, Any] = {
-    "httpx": lambda: httpx.HTTPTransport(verify=False),  # to read certificates takes longer than a test
-    "httpx async": lambda: httpx.AsyncHTTPTransport(verify=False),
-    "requests": HTTPAdapter,
-}
+
+def sockets(client: str) -> Callable[[], Any]:
+    """What makes the client's own way, over sockets."""
+    if client == "requests":
+        return HTTPAdapter
+    library = CLIENT_DOORS[client].library
+    transport = library.AsyncHTTPTransport if "async" in client else library.HTTPTransport
+    return partial(transport, verify=False)  # to read certificates takes longer than a test
+
+
 LONG = 60  # seconds that no test waits for
 SHORT = 0.1  # those that a client waits for them
 ENOUGH = 10
@@ -80,7 +86,7 @@ class Both(NamedTuple):
 def both(client: str, **settings: Any) -> Iterator[Both]:
     settings = {"token": TOKENS, "strict": True, **settings}
     with kvfake.start(**settings) as started:
-        doors = Both(CLIENT_DOORS[client](kvfake.Double(**settings)), CLIENT_DOORS[client](started, SOCKETS[client]))
+        doors = Both(CLIENT_DOORS[client](kvfake.Double(**settings)), CLIENT_DOORS[client](started, sockets(client)))
         for door in doors:
             door.double.clock.freeze()
             door.double.clock.move_to("2016-09-09T23:16:43Z")
@@ -100,7 +106,7 @@ def request(door: ClientDoor, method: str, url: str, **how: Any) -> Any:
     if isinstance(door, HttpxDoor):
         return door.client.request(method, url, **how)
 
-    async def requested() -> httpx.Response:
+    async def requested() -> Any:
         async with door.client() as client:
             return await client.request(method, url, **how)
 
@@ -109,9 +115,13 @@ def request(door: ClientDoor, method: str, url: str, **how: Any) -> Any:
 
 def ask(door: ClientDoor, method: str, path: str, **how: Any) -> Reply:
     response = request(door, method, door.double.url + path, **how)
-    if isinstance(response, httpx.Response):
-        return reply_of(response)
-    return Reply(response.status_code, dict(response.headers), response.content, response.reason)
+    if isinstance(response, requests.Response):
+        return Reply(response.status_code, dict(response.headers), response.content, response.reason)
+    return reply_of(response)
+
+
+def errors_of(door: ClientDoor) -> Any:
+    return requests.RequestException if isinstance(door, RequestsDoor) else door.library.HTTPError
 
 
 def whole(reply: Reply) -> tuple[int, str, list[tuple[str, str]], bytes]:
@@ -261,18 +271,22 @@ TAKEN = {
 }
 
 
+def taken_by(client: str) -> dict[str, Callable[[], dict[str, Any]]]:
+    return TAKEN[client.replace("httpx2", "httpx")]  # both take the same
+
+
 async def later(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
     for piece in pieces:
         await anyio.sleep(0)
         yield piece
 
 
-@pytest.mark.parametrize(("client", "what"), [(client, what) for client, taken in TAKEN.items() for what in taken])
+@pytest.mark.parametrize(("client", "what"), [(client, what) for client in CLIENT_DOORS for what in taken_by(client)])
 def test_responses_are_as_over_a_socket(client: str, what: str) -> None:
     """Bodies of every kind, with the headers that the client makes for them."""
     with both(client, strict=False) as doors:
         for path in (f"{KV}/é b", f"{API}/persist/kv/é b"):
-            here, there = [whole(ask(door, "PUT", path, **TAKEN[client][what]())) for door in doors]
+            here, there = [whole(ask(door, "PUT", path, **taken_by(client)[what]())) for door in doors]
             assert here == there
         assert recorded(doors.here.double) == recorded(doors.there.double)
         assert len(doors.here.double.journal) == 2
@@ -286,7 +300,7 @@ def feel(door: ClientDoor, method: str, path: str, **how: Any) -> Any:
     headers = door.double.persist.headers if path.startswith(API) else door.double.mattermost.headers
     try:
         return whole(ask(door, method, path, headers=headers, **how))
-    except (httpx.HTTPError, requests.RequestException) as error:
+    except errors_of(door) as error:
         return type(error), words(door, error)
 
 
@@ -301,7 +315,7 @@ def answered_within(client: str, seconds: float | None) -> Any:
     """A client's patience with an answer: to be connected to it may have to wait where a machine is busy."""
     if seconds is None:
         return None
-    return (ENOUGH, seconds) if client == "requests" else httpx.Timeout(ENOUGH, read=seconds)
+    return (ENOUGH, seconds) if client == "requests" else CLIENT_DOORS[client].library.Timeout(ENOUGH, read=seconds)
 
 
 class Case(NamedTuple):
@@ -341,6 +355,7 @@ FAULTS = {
     "somebody else's garbage": Case({"sever": "garbage", "body": b"SSH-2.0-OpenSSH_9.9\r\n"}),
     "garbage that is HTTP after all": Case({"sever": "garbage", "body": b"HTTP/1.1 200 OK\r\nX: y\r\n\r\nto the end"}),
     "garbage that goes on": Case({"sever": "garbage", "body": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"}),
+    "garbage with two lengths": Case({"sever": "garbage", "body": b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\nab"}),
     "garbage that is nothing": Case({"sever": "garbage", "body": b""}),
     "a function": Case({"before": lambda: None, "sever": "after"}),
     "a slow function": Case({"before": lambda: time.sleep(0.05)}),
@@ -369,17 +384,22 @@ def test_faults_are_as_over_a_socket(client: str, what: str) -> None:
         assert here[1][0] == 200
 
 
-PATIENCE = {  # each as a client takes it: what it waits for is the second
-    "httpx": [(SHORT, ENOUGH), (httpx.Timeout(ENOUGH, read=SHORT), httpx.Timeout(ENOUGH)), ((ENOUGH, SHORT, ENOUGH, ENOUGH), None)],
-    "requests": [(SHORT, ENOUGH), (Timeout(connect=ENOUGH, read=SHORT), Timeout(ENOUGH)), ((ENOUGH, SHORT), (None, None))],
-}
-PATIENCE["httpx async"] = PATIENCE["httpx"]
+def timeouts(client: str) -> list[tuple[Any, Any]]:
+    """One that is too short and one that is not, in each way in which the client takes it: what it waits for is the second."""
+    if client == "requests":
+        return [(SHORT, ENOUGH), (Timeout(connect=ENOUGH, read=SHORT), Timeout(ENOUGH)), ((ENOUGH, SHORT), (None, None))]
+    made = CLIENT_DOORS[client].library.Timeout
+    return [(SHORT, ENOUGH), (made(ENOUGH, read=SHORT), made(ENOUGH)), ((ENOUGH, SHORT, ENOUGH, ENOUGH), None)]
+
+
+def read_timeout(client: str) -> Any:
+    return requests.ReadTimeout if client == "requests" else CLIENT_DOORS[client].library.ReadTimeout
 
 
 @pytest.mark.parametrize("way", range(3), ids=["seconds", "an object", "a tuple"])
 def test_a_timeout_in_every_way_to_say_it(client: str, way: int) -> None:
     """One that is too short for the fault, and one that is not."""
-    short, enough = PATIENCE[client][way]
+    short, enough = timeouts(client)[way]
 
     def ask_thrice(door: ClientDoor) -> Any:
         door.double.faults.add(delay=LONG, after=1)
@@ -390,7 +410,7 @@ def test_a_timeout_in_every_way_to_say_it(client: str, way: int) -> None:
         here, there = doors.each(ask_thrice)
         assert here == there
         assert here[0] == here[2] == (200, "OK", [("Content-Type", "application/json"), ("Content-Length", "2")], b"{}")
-        assert here[1][0] is (requests.ReadTimeout if client == "requests" else httpx.ReadTimeout)
+        assert here[1][0] is read_timeout(client)
 
 
 def test_a_function_that_takes_too_long(client: str) -> None:
@@ -409,7 +429,7 @@ def test_a_function_that_takes_too_long(client: str) -> None:
     with both(client) as doors:
         here, there = doors.each(ask_both)
         assert here == there
-        assert here[0][0][0] is (requests.ReadTimeout if client == "requests" else httpx.ReadTimeout)
+        assert here[0][0][0] is read_timeout(client)
 
 
 def hello(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
@@ -446,7 +466,7 @@ def stream(door: ClientDoor, path: str, timeout: Any = ENOUGH) -> tuple[list[Pie
                 came.extend(Piece(time.monotonic(), data) for data in response.iter_raw(1000))
         else:
             anyio.run(astream, door, url, how, came)
-    except (httpx.HTTPError, requests.RequestException) as error:
+    except errors_of(door) as error:
         return came, (type(error), words(door, error))
     return came, None
 
@@ -792,7 +812,7 @@ def test_the_length_of_an_answer_to_head(door: ClientDoor) -> None:
     assert (answered.headers["Content-Length"], answered.content) == ("1000", b"")
 
 
-@pytest.mark.parametrize("client", ["httpx", "httpx async"])
+@pytest.mark.parametrize("client", [name for name in CLIENT_DOORS if name != "requests"])
 def test_a_token_in_the_second_line_of_cookies(door: ClientDoor) -> None:
     """Both lines are one header."""
     double = kvfake.Double(strict=True)
