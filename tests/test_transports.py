@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from functools import partial
 from http.cookies import SimpleCookie
@@ -20,8 +20,9 @@ import anyio
 import httpx
 import pytest
 import requests
+import responses
 from requests.adapters import HTTPAdapter
-from urllib3 import Timeout
+from urllib3 import Retry, Timeout
 
 import kvfake
 from kvfake.double import Double
@@ -673,6 +674,125 @@ def test_a_store_that_breaks(door: ClientDoor, capfd: pytest.CaptureFixture[str]
     assert capfd.readouterr().err.count("AttributeError") == 2
     world.store = store
     assert feel(door, "GET", f"{API}/persist/kv/k")[0] == 404
+
+
+# ------------------------------------------------------------------------------------------------------ what HTTPAdapter takes
+
+
+class Retried(NamedTuple):
+    fault: dict[str, Any]
+    retry: Any
+    statuses: list[int | None]  # in the journal
+    came: Any  # the status, or the error
+
+    def ask(self, door: ClientDoor) -> Any:
+        """What an app gets in the end, and what the double was asked for it."""
+        door.double.faults.add(**self.fault)
+        with requests.Session() as session:
+            session.trust_env = False
+            url, headers = door.double.mattermost.url_for("k"), door.double.mattermost.headers
+            over_sockets = door.session.get_adapter(url).__class__ is HTTPAdapter  # type: ignore[union-attr]
+            adapter = HTTPAdapter(max_retries=self.retry) if over_sockets else door.double.requests_adapter(max_retries=self.retry)
+            session.mount(door.double.url, adapter)
+            try:
+                came: Any = session.put(url, b"1", headers=headers, timeout=(ENOUGH, 0.2)).status_code
+            except requests.RequestException as error:
+                came = type(error)
+        return came, [exchange.status for exchange in door.double.journal]
+
+
+AT_ONCE: dict[str, Any] = {"backoff_factor": 0, "status_forcelist": [503]}
+RETRIED = {
+    "two failures": Retried({"status": 503, "times": 2}, Retry(3, **AT_ONCE), [503, 503, 200], 200),
+    "nothing to retry": Retried({"status": 500}, Retry(3, **AT_ONCE), [500], 500),
+    "too many failures": Retried({"status": 503, "times": 9}, Retry(1, **AT_ONCE), [503, 503], requests.exceptions.RetryError),
+    "the last failure": Retried({"status": 503, "times": 9}, Retry(1, raise_on_status=False, **AT_ONCE), [503, 503], 503),
+    "as the answer says": Retried({"status": 429, "headers": {"Retry-After": "0"}}, Retry(3), [429, 200], 200),
+    "a late failure": Retried({"status": 503, "delay": 0.01}, Retry(3, **AT_ONCE), [503, 200], 200),
+    "a reset": Retried({"sever": "reset", "times": 2}, Retry(3, **AT_ONCE), [None, None, 200], 200),
+    "too many resets": Retried({"sever": "reset", "times": 9}, Retry(1, **AT_ONCE), [None] * 2, requests.ConnectionError),
+    "a late answer": Retried({"delay": LONG}, Retry(3, **AT_ONCE), [200, 200], 200),
+    "a number": Retried({"sever": "reset"}, 3, [None, 200], 200),
+    "none": Retried({"sever": "reset"}, 0, [None], requests.ConnectionError),
+}
+
+
+@pytest.mark.parametrize("what", RETRIED)
+def test_a_retry_policy_runs(what: str) -> None:
+    """As with requests' own adapter over a socket: each attempt is a request of its own."""
+    case = RETRIED[what]
+    with both("requests") as doors:
+        here, there = doors.each(case.ask)
+    assert here == there
+    assert here == (case.came, case.statuses)
+
+
+def test_everything_that_an_adapter_of_requests_takes() -> None:
+    """By name, and in the order of ``HTTPAdapter``."""
+    double = kvfake.Double()
+    double.faults.add(status=503, times=None)
+    for adapter in (
+        double.requests_adapter(5, 5, Retry(2, **AT_ONCE), True),
+        double.requests_adapter(pool_block=True, max_retries=None),
+    ):
+        with requests.Session() as session:
+            session.mount(double.url, adapter)
+            with suppress(requests.exceptions.RetryError):
+                session.get(double.mattermost.url_for("k"), headers=double.mattermost.headers)
+    assert len(double.journal) == 3 + 1
+
+
+def test_responses_beside_the_adapter() -> None:
+    """The ``responses`` package is active for other hosts, and refuses what it does not know, but not the double."""
+    double = kvfake.Double()
+    double.faults.add(status=503, delay=0.01)
+    double.respond("GET", "/login", headers={"Set-Cookie": "a=b"})
+    with responses.RequestsMock() as mock, requests.Session() as session:
+        mock.add("GET", "http://elsewhere.example/", "hello")
+        session.mount(double.url, double.requests_adapter())
+        key = [session.get(double.mattermost.url_for("k"), headers=double.mattermost.headers).status_code for _ in range(2)]
+        assert key == [503, 200]
+        assert session.get(f"{double.url}/_kvfake/health").json()["status"] == "ok"
+        assert session.get(f"{double.url}/login").cookies["a"] == "b"
+        assert session.get("http://elsewhere.example/").text == "hello"
+
+
+LACKING = """
+import sys
+for name in {missing!r}:
+    sys.modules[name] = None
+import kvfake
+double = kvfake.Double()
+try:
+    double.{call}
+except ImportError as error:
+    print(error)
+else:
+    print("there")
+"""
+
+
+HTTPX_NEEDED = "httpx_transport() needs httpx or httpx2: pip install httpx"
+REQUESTS_NEEDED = "requests_adapter() needs requests 2.30 and urllib3 2, or newer: pip install 'requests>=2.30' 'urllib3>=2'"
+
+
+@pytest.mark.parametrize(
+    ("call", "missing", "said"),
+    [
+        ("httpx_transport()", ["httpx", "httpx2"], HTTPX_NEEDED),
+        ("httpx_transport()", ["httpx", "httpx2", "anyio", "h11"], HTTPX_NEEDED),
+        ("httpx_transport()", ["httpx2"], "there"),
+        ("requests_adapter()", ["requests"], REQUESTS_NEEDED),
+        ("requests_adapter()", ["urllib3.util.request"], REQUESTS_NEEDED),
+    ],
+)
+def test_a_client_library_that_is_not_there(call: str, missing: list[str], said: str) -> None:
+    """One sentence says which is needed. Either of httpx and httpx2 is enough."""
+    done = subprocess.run(
+        [sys.executable, "-c", LACKING.format(call=call, missing=missing)],
+        env=environment({}), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{said}\n", "")
 
 
 # ------------------------------------------------------------------------------------------------------------- many at once

@@ -13,28 +13,22 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3 import Retry, Timeout
-from urllib3.connection import HTTPConnection
-from urllib3.exceptions import InvalidHeader, MaxRetryError, ProtocolError, ReadTimeoutError, ResponseError
-from urllib3.response import HTTPResponse
-
 from kvfake.http.connection import Action, sent_body
 from kvfake.http.in_process import RequestBuilder, next_bytes, reason_and_headers, wait_for_job, wire_actions
 from kvfake.http.router import Router
 from kvfake.services.messages import Job, Request, Response
 
 try:
-    from urllib3 import HTTPHeaderDict
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3 import HTTPConnectionPool, HTTPHeaderDict, Retry, Timeout
+    from urllib3.connection import HTTPConnection
+    from urllib3.exceptions import InvalidHeader, MaxRetryError, ProtocolError, ReadTimeoutError, ResponseError
+    from urllib3.response import HTTPResponse
     from urllib3.util.request import body_to_chunks
-except ImportError as error:
-    from importlib.metadata import version
-
-    raise ImportError(
-        f"requests_adapter() needs urllib3 2 or newer, and there is {version('urllib3')}: pip install 'urllib3>=2'"
-    ) from error
+except ImportError as error:  # an old urllib3 lacks some of these names
+    _NEEDED = "requests_adapter() needs requests 2.30 and urllib3 2, or newer: pip install 'requests>=2.30' 'urllib3>=2'"
+    raise ImportError(_NEEDED) from error
 
 _READ_BYTES = 1 << 16
 
@@ -187,5 +181,5 @@ class _Connection(HTTPConnection):
         self.sock = next(self._sockets)
 
 
-class _Pool(urllib3.HTTPConnectionPool):
+class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
