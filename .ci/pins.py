@@ -48,7 +48,7 @@ def main() -> None:
             [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], stdout=subprocess.PIPE, text=True, check=True
         ).stdout.strip()
         pins[version] = resolved(python)
-    lacking = {"3.10", "3.11", "3.12", "3.13"} - set(pins)
+    lacking = {"3.10", "3.11", "3.12", "3.13"} - set(pins)  # 3.14 where there is one
     if lacking:
         sys.exit(f"make pins needs every supported Python; there is no {', '.join(sorted(lacking))}")
     FILE.write_text(HEAD + "\n".join(lines(pins)) + "\n")

@@ -19,8 +19,8 @@ def main() -> int:
             _signal.signal(_signal.SIGINT, _end)
     except KeyboardInterrupt:  # it came before
         _end(_signal.SIGINT)
-    for number in (_signal.SIGTERM, _signal.SIGHUP):
-        if _signal.getsignal(number) == _signal.SIG_DFL:
+    for number in (_signal.SIGTERM, getattr(_signal, "SIGHUP", None)):  # Windows has no SIGHUP
+        if number is not None and _signal.getsignal(number) == _signal.SIG_DFL:
             _signal.signal(number, _end)
     _open_standard_files()
     from kvfake.cli import main as run

@@ -26,6 +26,8 @@ from kvfake.world.redaction import shown_url
 from kvfake.world.routes import Application
 
 if TYPE_CHECKING:
+    from urllib3 import Retry
+
     from kvfake.control.app import Control
     from kvfake.files import RequestLog
     from kvfake.http.httpx_transport import HttpxTransport
@@ -88,17 +90,21 @@ class Double:
 
     def httpx_transport(self) -> HttpxTransport:
         """For ``httpx.Client(transport=...)`` and ``httpx.AsyncClient(transport=...)``: no server and no socket. Every host is this
-        double, and a fault looks to the client as it would on a socket. Needs httpx.
+        double, and a fault looks to the client as it would on a socket. Needs httpx, or httpx2, its successor.
         """
         from kvfake.http.httpx_transport import HttpxTransport
 
         return HttpxTransport(self._router)
 
-    def requests_adapter(self) -> RequestsAdapter:
-        """The same for ``session.mount(double.url, ...)``. Needs requests."""
+    def requests_adapter(
+        self, pool_connections: int = 10, pool_maxsize: int = 10, max_retries: Retry | int | None = 0, pool_block: bool = False
+    ) -> RequestsAdapter:
+        """The same for ``session.mount(double.url, ...)``. It takes what ``requests.adapters.HTTPAdapter`` takes, as a ``Retry`` of
+        urllib3. Needs requests, with urllib3 2 or newer.
+        """
         from kvfake.http.requests_adapter import RequestsAdapter
 
-        return RequestsAdapter(self._router)
+        return RequestsAdapter(self._router, pool_connections, pool_maxsize, max_retries, pool_block)
 
     def token(self, token: str, owner: str) -> None:
         """Make a token known to this world. ``owner`` is ``app/user``, ``/user`` or ``project:NAME``."""

@@ -105,7 +105,7 @@ class LineFile:
         self._fd: int | None = open_to_write(path)
         try:
             if stat.S_ISREG(os.fstat(self._fd).st_mode):  # a terminal is not ours to change
-                os.fchmod(self._fd, 0o600)
+                _set_mode(self._fd, 0o600)
             write_all(self._fd, _encoded(first), MAX_END_SECONDS)
         except OSError:
             self.close()
@@ -315,7 +315,7 @@ def _replace(target: Path, content: bytes, must_keep: bool) -> None:
         with open(beside, "xb", opener=partial(os.open, mode=0o600)) as file:
             if old is not None:
                 _give_to_owner_of(old, file.fileno(), must_keep)
-                os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
+                _set_mode(file.fileno(), stat.S_IMODE(old.st_mode))
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -324,6 +324,11 @@ def _replace(target: Path, content: bytes, must_keep: bool) -> None:
         with suppress(OSError):  # the folder is read-only: it was never made
             beside.unlink(missing_ok=True)
         raise
+
+
+def _set_mode(fd: int, mode: int) -> None:
+    if hasattr(os, "fchmod"):  # Windows has no such modes
+        os.fchmod(fd, mode)
 
 
 def _give_to_owner_of(old: os.stat_result, fd: int, must_keep: bool) -> None:
@@ -358,6 +363,9 @@ def _write_over(fd: int, content: bytes) -> None:
 @contextmanager
 def _signals_wait() -> Iterator[None]:
     """In this block no signal ends the process, as it would leave a file behind. What comes here comes after it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, where no signal can wait
+        yield
+        return
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     try:
         yield

@@ -63,7 +63,8 @@ class _Forks:
 
 
 _forks = _Forks()
-os.register_at_fork(before=_forks.before, after_in_parent=_forks.after_in_parent, after_in_child=_forks.after_in_child)
+if hasattr(os, "register_at_fork"):  # where processes fork
+    os.register_at_fork(before=_forks.before, after_in_parent=_forks.after_in_parent, after_in_child=_forks.after_in_child)
 
 new_lock = _forks.new_lock
 """A new lock that no child inherits locked. One thread may take it several times. Where one thread takes two, it takes the older

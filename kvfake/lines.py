@@ -27,7 +27,9 @@ MAX_END_SECONDS = 2.0  # how long a command that ends waits for a reader; also, 
 _MAX_LINES_AT_ONCE = 256
 _LOOK_SECONDS = 0.1  # how often a thread that waits for a reader looks whether the command ends
 _PAUSE_SECONDS = 0.01
-_FILE_BYTES = 1 << 20  # of one write to a file; a pipe that is ready takes PIPE_BUF bytes at once
+_FILE_BYTES = 1 << 20  # of one write to a file
+_PIPE_BYTES = getattr(select, "PIPE_BUF", 512)  # which a pipe that is ready takes at once; POSIX says so much at least
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # Windows has none
 _MAX_LINKS = 40  # as Linux follows
 
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]+)")
@@ -39,14 +41,25 @@ _STANDARD_FILES = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
 def write_some(fd: int, data: memoryview | bytes, seconds: float) -> int:
     """Write some of the bytes; how many: 0 where there was no room within so many seconds. It does not block in the system."""
-    size = _FILE_BYTES if stat.S_ISREG(os.fstat(fd).st_mode) else select.PIPE_BUF
-    poller, end = select.poll(), machine_seconds() + seconds
-    poller.register(fd, select.POLLOUT)
-    while poller.poll(max(0.0, end - machine_seconds()) * 1000 if seconds < float("inf") else None):
+    size = _FILE_BYTES if stat.S_ISREG(os.fstat(fd).st_mode) else _PIPE_BYTES
+    end = machine_seconds() + seconds
+    while _has_room(fd, max(0.0, end - machine_seconds()) if seconds < float("inf") else None):
         with suppress(BlockingIOError):
             return os.write(fd, data[:size])
         time.sleep(_PAUSE_SECONDS)
     return 0
+
+
+def _has_room(fd: int, seconds: float | None) -> bool:
+    """Whether the descriptor takes bytes, within so many seconds."""
+    if hasattr(select, "poll"):
+        poller = select.poll()
+        poller.register(fd, select.POLLOUT)
+        return bool(poller.poll(None if seconds is None else seconds * 1000))
+    try:
+        return bool(select.select([], [fd], [], seconds)[1])
+    except (OSError, ValueError):  # select knows only sockets on Windows, and elsewhere only small descriptors
+        return True
 
 
 def write_all(fd: int, data: bytes, silence: float, seconds: float = float("inf")) -> None:
@@ -71,7 +84,7 @@ def open_to_write(path: str | os.PathLike[str]) -> int:
     end = machine_seconds() + MAX_END_SECONDS
     while True:
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK, 0o600)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NONBLOCK, 0o600)
         except OSError as failed:
             if failed.errno != errno.ENXIO:
                 raise
@@ -79,7 +92,8 @@ def open_to_write(path: str | os.PathLike[str]) -> int:
                 raise OSError(errno.ENXIO, "nobody reads it", os.fspath(path)) from None
             time.sleep(_PAUSE_SECONDS)
         else:
-            os.set_blocking(fd, True)
+            if _NONBLOCK:
+                os.set_blocking(fd, True)
             return fd
 
 

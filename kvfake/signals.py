@@ -1,6 +1,6 @@
 """Signals: for a command that serves until one comes, and for a command that must clean up before it ends.
 
-Law: signals only. The commands decide what a signal does. POSIX.
+Law: signals only. The commands decide what a signal does.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -16,23 +17,41 @@ from typing import Any
 SIGNAL_EXIT_CODE = 128
 """The exit code of a command that was ended by a signal is this plus the signal's number, as in a shell."""
 
+_CAN_HOLD = hasattr(signal, "pthread_sigmask") and hasattr(signal, "sigwait")
+_LOOK_SECONDS = 0.1
+
 
 def end_signals() -> tuple[int, ...]:
     """The signals that end a command: Ctrl-C sends the first, a supervisor the second, a terminal that is closed the third, unless
     that is ignored, as under ``nohup``.
     """
-    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    hangs_up = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # Windows has none
     return (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else []))
 
 
 def hold_signals(numbers: Collection[int]) -> Collection[int]:
-    """From now on these signals wait for ``sigwait``, also in threads that are started later, and until the process has ended: one
-    that comes late changes no exit code. Returns the previous signal mask.
+    """From now on these signals wait for `wait_for_signal`, also in threads that are started later, and until the process has
+    ended: one that comes late changes no exit code. Returns the previous signal mask. On Windows no signal can wait: it does
+    nothing.
     """
+    if not _CAN_HOLD:
+        return ()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     for number in numbers:
         signal.signal(number, signal.SIG_DFL)
     return mask
+
+
+def wait_for_signal(numbers: Collection[int]) -> int:
+    """Wait for one of these signals, which `hold_signals` has held; which one it is. Only on the main thread."""
+    if _CAN_HOLD:
+        return signal.sigwait(numbers)
+    came: list[int] = []
+    for number in numbers:
+        signal.signal(number, lambda number, _: came.append(number))
+    while not came:
+        time.sleep(_LOOK_SECONDS)
+    return came[0]
 
 
 def drop_pending(numbers: Collection[int]) -> None:  # pragma: no cover - in a forked child, of which exec leaves no record

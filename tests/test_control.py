@@ -339,6 +339,7 @@ def test_the_index(url: str, path: str) -> None:
         "paths": {
             "/": ["GET"],
             "/health": ["GET"],
+            "/openapi.json": ["GET"],
             "/env": ["GET"],
             "/owner": ["POST"],
             "/reset": ["POST"],

@@ -24,11 +24,12 @@ from openapi_spec_validator import validate
 import kvfake
 from kvfake.cli import main
 from kvfake.cli.parser import DEFAULT_URL
-from kvfake.contract.openapi import description
+from kvfake.control import openapi
 from kvfake.control.handlers import CLOCK_FIELDS, FAULT_FIELDS, ROUTE_FIELDS, WORLD_FIELDS
 from kvfake.control.routes import ROUTES
 from kvfake.services import go, mattermost, persist
 from kvfake.services.facts import ROWS
+from kvfake.services.jsontext import json_text
 from kvfake.services.messages import FIDELITY_HEADER, Response, Sever
 from kvfake.settings import PROJECT_MARK
 from kvfake.world.backend import WORLD_MARK
@@ -39,13 +40,17 @@ from tests.support import excused
 from tests.support.process import environment
 
 HOOKS = Path(excused.__file__)
-OPENAPI = Path(kvfake.__file__).parent / "contract" / "openapi.json"
+OPENAPI = Path(kvfake.__file__).parent / "control" / "openapi.json"
 METHODS = ("get", "post", "put", "delete")
 BOUND_SECONDS = 100
 CONTROL_TOKEN = "control"
 LIMIT = mattermost.MAX_VALUE_BYTES
 
 pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
+
+
+def description() -> dict[str, Any]:
+    return openapi.description(ROUTES)
 
 
 def operations(described: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -64,6 +69,17 @@ def test_it_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(printed.out) == description()
     assert printed.out.endswith("\n}\n")
     assert printed.err == ""
+
+
+def test_it_is_served() -> None:
+    """The same, byte for byte, also below the address of a world: for whoever has a server and no command."""
+    with kvfake.start() as double:
+        world = httpx.post(f"{double.url}/_kvfake/worlds").json()["address"]
+        for url in (double.url, world):
+            served = httpx.get(f"{url}/_kvfake/openapi.json")
+            assert (served.status_code, served.headers["Content-Type"]) == (200, "application/json")
+            assert served.text == json_text(description())
+            assert "/_kvfake/openapi.json" in served.json()["paths"]
 
 
 def test_it_is_valid() -> None:

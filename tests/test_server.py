@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import select
 import socket
 import struct
 import subprocess
@@ -11,8 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from functools import partial
 
 import pytest
 
@@ -20,7 +17,6 @@ import kvfake
 from kvfake.double import Double
 from kvfake.http import server as server_module
 from kvfake.http.connection import Connection
-from kvfake.http.poller import Poller
 from kvfake.http.server import Server
 from kvfake.services.messages import Job, Lane, Request, Response
 from tests.support.doors import serving
@@ -328,15 +324,3 @@ def test_a_server_stops_while_jobs_run_and_wait() -> None:
     for wire in wires:
         wire.close()
     assert until(lambda: threading.active_count() == before)
-
-
-@pytest.mark.skipif(not hasattr(select, "epoll"), reason="poll is all there is")
-def test_a_server_works_without_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on macOS: many connections at once, one that goes, a wait that ends."""
-    monkeypatch.setattr(server_module, "Poller", partial(Poller, select.poll))
-    with kvfake.start(token={"t": "project:p"}) as double, ExitStack() as open_ones:
-        wires = [open_ones.enter_context(Wire(port_of(double))) for _ in range(5)]
-        assert [wire.ask(LIST).status for wire in wires] == [200] * 5
-        wires[0].close()
-        double.faults.add(delay=0.05)
-        assert [wire.ask(LIST).status for wire in wires[1:]] == [200] * 4

@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http.cookies import SimpleCookie
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,8 +20,9 @@ import anyio
 import httpx
 import pytest
 import requests
+import responses
 from requests.adapters import HTTPAdapter
-from urllib3 import Timeout
+from urllib3 import Retry, Timeout
 
 import kvfake
 from kvfake.double import Double
@@ -32,11 +34,16 @@ from tests.support.troubled import SEVERS
 from tests.support.wire import Reply
 from tests.test_server import until
 
-SOCKETS: dict[str, Any] = {
-    "httpx": lambda: httpx.HTTPTransport(verify=False),  # to read certificates takes longer than a test
-    "httpx async": lambda: httpx.AsyncHTTPTransport(verify=False),
-    "requests": HTTPAdapter,
-}
+
+def sockets(client: str) -> Callable[[], Any]:
+    """What makes the client's own way, over sockets."""
+    if client == "requests":
+        return HTTPAdapter
+    library = CLIENT_DOORS[client].library
+    transport = library.AsyncHTTPTransport if "async" in client else library.HTTPTransport
+    return partial(transport, verify=False)  # to read certificates takes longer than a test
+
+
 LONG = 60  # seconds that no test waits for
 SHORT = 0.1  # those that a client waits for them
 ENOUGH = 10
@@ -80,7 +87,7 @@ class Both(NamedTuple):
 def both(client: str, **settings: Any) -> Iterator[Both]:
     settings = {"token": TOKENS, "strict": True, **settings}
     with kvfake.start(**settings) as started:
-        doors = Both(CLIENT_DOORS[client](kvfake.Double(**settings)), CLIENT_DOORS[client](started, SOCKETS[client]))
+        doors = Both(CLIENT_DOORS[client](kvfake.Double(**settings)), CLIENT_DOORS[client](started, sockets(client)))
         for door in doors:
             door.double.clock.freeze()
             door.double.clock.move_to("2016-09-09T23:16:43Z")
@@ -100,7 +107,7 @@ def request(door: ClientDoor, method: str, url: str, **how: Any) -> Any:
     if isinstance(door, HttpxDoor):
         return door.client.request(method, url, **how)
 
-    async def requested() -> httpx.Response:
+    async def requested() -> Any:
         async with door.client() as client:
             return await client.request(method, url, **how)
 
@@ -109,9 +116,13 @@ def request(door: ClientDoor, method: str, url: str, **how: Any) -> Any:
 
 def ask(door: ClientDoor, method: str, path: str, **how: Any) -> Reply:
     response = request(door, method, door.double.url + path, **how)
-    if isinstance(response, httpx.Response):
-        return reply_of(response)
-    return Reply(response.status_code, dict(response.headers), response.content, response.reason)
+    if isinstance(response, requests.Response):
+        return Reply(response.status_code, dict(response.headers), response.content, response.reason)
+    return reply_of(response)
+
+
+def errors_of(door: ClientDoor) -> Any:
+    return requests.RequestException if isinstance(door, RequestsDoor) else door.library.HTTPError
 
 
 def whole(reply: Reply) -> tuple[int, str, list[tuple[str, str]], bytes]:
@@ -261,18 +272,22 @@ TAKEN = {
 }
 
 
+def taken_by(client: str) -> dict[str, Callable[[], dict[str, Any]]]:
+    return TAKEN[client.replace("httpx2", "httpx")]  # both take the same
+
+
 async def later(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
     for piece in pieces:
         await anyio.sleep(0)
         yield piece
 
 
-@pytest.mark.parametrize(("client", "what"), [(client, what) for client, taken in TAKEN.items() for what in taken])
+@pytest.mark.parametrize(("client", "what"), [(client, what) for client in CLIENT_DOORS for what in taken_by(client)])
 def test_responses_are_as_over_a_socket(client: str, what: str) -> None:
     """Bodies of every kind, with the headers that the client makes for them."""
     with both(client, strict=False) as doors:
         for path in (f"{KV}/é b", f"{API}/persist/kv/é b"):
-            here, there = [whole(ask(door, "PUT", path, **TAKEN[client][what]())) for door in doors]
+            here, there = [whole(ask(door, "PUT", path, **taken_by(client)[what]())) for door in doors]
             assert here == there
         assert recorded(doors.here.double) == recorded(doors.there.double)
         assert len(doors.here.double.journal) == 2
@@ -286,7 +301,7 @@ def feel(door: ClientDoor, method: str, path: str, **how: Any) -> Any:
     headers = door.double.persist.headers if path.startswith(API) else door.double.mattermost.headers
     try:
         return whole(ask(door, method, path, headers=headers, **how))
-    except (httpx.HTTPError, requests.RequestException) as error:
+    except errors_of(door) as error:
         return type(error), words(door, error)
 
 
@@ -301,7 +316,7 @@ def answered_within(client: str, seconds: float | None) -> Any:
     """A client's patience with an answer: to be connected to it may have to wait where a machine is busy."""
     if seconds is None:
         return None
-    return (ENOUGH, seconds) if client == "requests" else httpx.Timeout(ENOUGH, read=seconds)
+    return (ENOUGH, seconds) if client == "requests" else CLIENT_DOORS[client].library.Timeout(ENOUGH, read=seconds)
 
 
 class Case(NamedTuple):
@@ -341,6 +356,7 @@ FAULTS = {
     "somebody else's garbage": Case({"sever": "garbage", "body": b"SSH-2.0-OpenSSH_9.9\r\n"}),
     "garbage that is HTTP after all": Case({"sever": "garbage", "body": b"HTTP/1.1 200 OK\r\nX: y\r\n\r\nto the end"}),
     "garbage that goes on": Case({"sever": "garbage", "body": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"}),
+    "garbage with two lengths": Case({"sever": "garbage", "body": b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\nab"}),
     "garbage that is nothing": Case({"sever": "garbage", "body": b""}),
     "a function": Case({"before": lambda: None, "sever": "after"}),
     "a slow function": Case({"before": lambda: time.sleep(0.05)}),
@@ -369,17 +385,22 @@ def test_faults_are_as_over_a_socket(client: str, what: str) -> None:
         assert here[1][0] == 200
 
 
-PATIENCE = {  # each as a client takes it: what it waits for is the second
-    "httpx": [(SHORT, ENOUGH), (httpx.Timeout(ENOUGH, read=SHORT), httpx.Timeout(ENOUGH)), ((ENOUGH, SHORT, ENOUGH, ENOUGH), None)],
-    "requests": [(SHORT, ENOUGH), (Timeout(connect=ENOUGH, read=SHORT), Timeout(ENOUGH)), ((ENOUGH, SHORT), (None, None))],
-}
-PATIENCE["httpx async"] = PATIENCE["httpx"]
+def timeouts(client: str) -> list[tuple[Any, Any]]:
+    """One that is too short and one that is not, in each way in which the client takes it: what it waits for is the second."""
+    if client == "requests":
+        return [(SHORT, ENOUGH), (Timeout(connect=ENOUGH, read=SHORT), Timeout(ENOUGH)), ((ENOUGH, SHORT), (None, None))]
+    made = CLIENT_DOORS[client].library.Timeout
+    return [(SHORT, ENOUGH), (made(ENOUGH, read=SHORT), made(ENOUGH)), ((ENOUGH, SHORT, ENOUGH, ENOUGH), None)]
+
+
+def read_timeout(client: str) -> Any:
+    return requests.ReadTimeout if client == "requests" else CLIENT_DOORS[client].library.ReadTimeout
 
 
 @pytest.mark.parametrize("way", range(3), ids=["seconds", "an object", "a tuple"])
 def test_a_timeout_in_every_way_to_say_it(client: str, way: int) -> None:
     """One that is too short for the fault, and one that is not."""
-    short, enough = PATIENCE[client][way]
+    short, enough = timeouts(client)[way]
 
     def ask_thrice(door: ClientDoor) -> Any:
         door.double.faults.add(delay=LONG, after=1)
@@ -390,7 +411,7 @@ def test_a_timeout_in_every_way_to_say_it(client: str, way: int) -> None:
         here, there = doors.each(ask_thrice)
         assert here == there
         assert here[0] == here[2] == (200, "OK", [("Content-Type", "application/json"), ("Content-Length", "2")], b"{}")
-        assert here[1][0] is (requests.ReadTimeout if client == "requests" else httpx.ReadTimeout)
+        assert here[1][0] is read_timeout(client)
 
 
 def test_a_function_that_takes_too_long(client: str) -> None:
@@ -409,7 +430,7 @@ def test_a_function_that_takes_too_long(client: str) -> None:
     with both(client) as doors:
         here, there = doors.each(ask_both)
         assert here == there
-        assert here[0][0][0] is (requests.ReadTimeout if client == "requests" else httpx.ReadTimeout)
+        assert here[0][0][0] is read_timeout(client)
 
 
 def hello(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
@@ -446,7 +467,7 @@ def stream(door: ClientDoor, path: str, timeout: Any = ENOUGH) -> tuple[list[Pie
                 came.extend(Piece(time.monotonic(), data) for data in response.iter_raw(1000))
         else:
             anyio.run(astream, door, url, how, came)
-    except (httpx.HTTPError, requests.RequestException) as error:
+    except errors_of(door) as error:
         return came, (type(error), words(door, error))
     return came, None
 
@@ -655,6 +676,125 @@ def test_a_store_that_breaks(door: ClientDoor, capfd: pytest.CaptureFixture[str]
     assert feel(door, "GET", f"{API}/persist/kv/k")[0] == 404
 
 
+# ------------------------------------------------------------------------------------------------------ what HTTPAdapter takes
+
+
+class Retried(NamedTuple):
+    fault: dict[str, Any]
+    retry: Any
+    statuses: list[int | None]  # in the journal
+    came: Any  # the status, or the error
+
+    def ask(self, door: ClientDoor) -> Any:
+        """What an app gets in the end, and what the double was asked for it."""
+        door.double.faults.add(**self.fault)
+        with requests.Session() as session:
+            session.trust_env = False
+            url, headers = door.double.mattermost.url_for("k"), door.double.mattermost.headers
+            over_sockets = door.session.get_adapter(url).__class__ is HTTPAdapter  # type: ignore[union-attr]
+            adapter = HTTPAdapter(max_retries=self.retry) if over_sockets else door.double.requests_adapter(max_retries=self.retry)
+            session.mount(door.double.url, adapter)
+            try:
+                came: Any = session.put(url, b"1", headers=headers, timeout=(ENOUGH, 0.2)).status_code
+            except requests.RequestException as error:
+                came = type(error)
+        return came, [exchange.status for exchange in door.double.journal]
+
+
+AT_ONCE: dict[str, Any] = {"backoff_factor": 0, "status_forcelist": [503]}
+RETRIED = {
+    "two failures": Retried({"status": 503, "times": 2}, Retry(3, **AT_ONCE), [503, 503, 200], 200),
+    "nothing to retry": Retried({"status": 500}, Retry(3, **AT_ONCE), [500], 500),
+    "too many failures": Retried({"status": 503, "times": 9}, Retry(1, **AT_ONCE), [503, 503], requests.exceptions.RetryError),
+    "the last failure": Retried({"status": 503, "times": 9}, Retry(1, raise_on_status=False, **AT_ONCE), [503, 503], 503),
+    "as the answer says": Retried({"status": 429, "headers": {"Retry-After": "0"}}, Retry(3), [429, 200], 200),
+    "a late failure": Retried({"status": 503, "delay": 0.01}, Retry(3, **AT_ONCE), [503, 200], 200),
+    "a reset": Retried({"sever": "reset", "times": 2}, Retry(3, **AT_ONCE), [None, None, 200], 200),
+    "too many resets": Retried({"sever": "reset", "times": 9}, Retry(1, **AT_ONCE), [None] * 2, requests.ConnectionError),
+    "a late answer": Retried({"delay": LONG}, Retry(3, **AT_ONCE), [200, 200], 200),
+    "a number": Retried({"sever": "reset"}, 3, [None, 200], 200),
+    "none": Retried({"sever": "reset"}, 0, [None], requests.ConnectionError),
+}
+
+
+@pytest.mark.parametrize("what", RETRIED)
+def test_a_retry_policy_runs(what: str) -> None:
+    """As with requests' own adapter over a socket: each attempt is a request of its own."""
+    case = RETRIED[what]
+    with both("requests") as doors:
+        here, there = doors.each(case.ask)
+    assert here == there
+    assert here == (case.came, case.statuses)
+
+
+def test_everything_that_an_adapter_of_requests_takes() -> None:
+    """By name, and in the order of ``HTTPAdapter``."""
+    double = kvfake.Double()
+    double.faults.add(status=503, times=None)
+    for adapter in (
+        double.requests_adapter(5, 5, Retry(2, **AT_ONCE), True),
+        double.requests_adapter(pool_block=True, max_retries=None),
+    ):
+        with requests.Session() as session:
+            session.mount(double.url, adapter)
+            with suppress(requests.exceptions.RetryError):
+                session.get(double.mattermost.url_for("k"), headers=double.mattermost.headers)
+    assert len(double.journal) == 3 + 1
+
+
+def test_responses_beside_the_adapter() -> None:
+    """The ``responses`` package is active for other hosts, and refuses what it does not know, but not the double."""
+    double = kvfake.Double()
+    double.faults.add(status=503, delay=0.01)
+    double.respond("GET", "/login", headers={"Set-Cookie": "a=b"})
+    with responses.RequestsMock() as mock, requests.Session() as session:
+        mock.add("GET", "http://elsewhere.example/", "hello")
+        session.mount(double.url, double.requests_adapter())
+        key = [session.get(double.mattermost.url_for("k"), headers=double.mattermost.headers).status_code for _ in range(2)]
+        assert key == [503, 200]
+        assert session.get(f"{double.url}/_kvfake/health").json()["status"] == "ok"
+        assert session.get(f"{double.url}/login").cookies["a"] == "b"
+        assert session.get("http://elsewhere.example/").text == "hello"
+
+
+LACKING = """
+import sys
+for name in {missing!r}:
+    sys.modules[name] = None
+import kvfake
+double = kvfake.Double()
+try:
+    double.{call}
+except ImportError as error:
+    print(error)
+else:
+    print("there")
+"""
+
+
+HTTPX_NEEDED = "httpx_transport() needs httpx or httpx2: pip install httpx"
+REQUESTS_NEEDED = "requests_adapter() needs requests 2.30 and urllib3 2, or newer: pip install 'requests>=2.30' 'urllib3>=2'"
+
+
+@pytest.mark.parametrize(
+    ("call", "missing", "said"),
+    [
+        ("httpx_transport()", ["httpx", "httpx2"], HTTPX_NEEDED),
+        ("httpx_transport()", ["httpx", "httpx2", "anyio", "h11"], HTTPX_NEEDED),
+        ("httpx_transport()", ["httpx2"], "there"),
+        ("requests_adapter()", ["requests"], REQUESTS_NEEDED),
+        ("requests_adapter()", ["urllib3.util.request"], REQUESTS_NEEDED),
+    ],
+)
+def test_a_client_library_that_is_not_there(call: str, missing: list[str], said: str) -> None:
+    """One sentence says which is needed. Either of httpx and httpx2 is enough."""
+    done = subprocess.run(
+        [sys.executable, "-c", LACKING.format(call=call, missing=missing)],
+        env=environment({}), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{said}\n", "")
+
+
 # ------------------------------------------------------------------------------------------------------------- many at once
 
 
@@ -792,7 +932,7 @@ def test_the_length_of_an_answer_to_head(door: ClientDoor) -> None:
     assert (answered.headers["Content-Length"], answered.content) == ("1000", b"")
 
 
-@pytest.mark.parametrize("client", ["httpx", "httpx async"])
+@pytest.mark.parametrize("client", [name for name in CLIENT_DOORS if name != "requests"])
 def test_a_token_in_the_second_line_of_cookies(door: ClientDoor) -> None:
     """Both lines are one header."""
     double = kvfake.Double(strict=True)

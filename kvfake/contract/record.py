@@ -7,7 +7,6 @@ its health itself, and refuses what it cannot forward. The recording decides wha
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from argparse import Namespace
 from functools import partial
@@ -27,7 +26,7 @@ from kvfake.lines import tell
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import JSON, Job, Lane, Request, Response, error_response
 from kvfake.settings import PORT_OF_SERVE_ONLY, REAL, SERVER, command_settings
-from kvfake.signals import end_signals, end_this_process, hold_signals
+from kvfake.signals import end_signals, end_this_process, hold_signals, wait_for_signal
 from kvfake.world.redaction import Redactor
 
 FAILED = 1
@@ -88,7 +87,7 @@ def command(options: Namespace) -> int:
     server.start()
     sys.stdout.write(f"kvfake is listening on {address_of(settings['host'], server.port)}\n")
     sys.stdout.flush()
-    signal.sigwait(numbers)
+    wait_for_signal(numbers)
     server.stop()
     recording.close()
     if server.failure is not None:

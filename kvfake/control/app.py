@@ -15,7 +15,8 @@ from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Response
 
 from kvfake.control.handlers import ControlRequest
-from kvfake.control.routes import PATHS, ROUTES, ControlRoute
+from kvfake.control.openapi import ControlRoute
+from kvfake.control.routes import PATHS, ROUTES
 from kvfake.services.jsontext import json_pieces
 from kvfake.services.messages import NOSNIFF
 from kvfake.world.backend import Backend

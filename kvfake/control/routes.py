@@ -1,76 +1,28 @@
 """The routes of ``/_kvfake/``: each path and method, its handler, and what the OpenAPI description says about it.
 
-Law: one table. `kvfake.control.app` makes its URL rules from it, and `kvfake.contract.openapi` the description. The larger schemas
-stand in ``kvfake/contract/openapi.json`` and are referred to by name.
+Law: one table. `kvfake.control.app` makes its URL rules from it, and `kvfake.control.openapi` the description. The larger schemas
+stand in ``kvfake/control/openapi.json`` and are referred to by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
 
 from kvfake import __version__
 from kvfake.control import handlers
-from kvfake.control.handlers import ControlRequest, Handler, Payload
+from kvfake.control.handlers import ControlRequest, Payload
+from kvfake.control.openapi import ControlRoute, Links, RequestBody, Schema, array_schema, description, object_schema, ref
 from kvfake.settings import BY_NAME
 from kvfake.world.backend import SERVICES
 from kvfake.world.matching import FIELDS
 
-Schema: TypeAlias = dict[str, Any]  # a JSON Schema
-
-
-def ref(name: str, kind: str = "schemas") -> Schema:
-    return {"$ref": f"#/components/{kind}/{name}"}
-
-
-def array_schema(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
-
-
-def object_schema(**properties: Schema) -> Schema:
-    """An object that has exactly these names."""
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-
-
-class RequestBody(NamedTuple):
-    schema: Schema
-    description: str
-    required: bool = True
-
-
-class Links(NamedTuple):
-    """Where a client can go from a response: ``field`` of the response is ``parameter`` in the path of the operations."""
-
-    field: str
-    parameter: str
-    operations: tuple[str, ...]
-
-
-class ControlRoute(NamedTuple):
-    """One method of one path.
-
-    ``refusals`` are the statuses of refusals beside those that follow from the other fields: 403 always, 401 unless ``is_open``,
-    400 with a ``query`` or a body, 413 with a body. A method that deletes or replaces has a ``query``, at least ``{}``, which takes
-    no parameter: if it ignored a filter, it would delete everything.
-    """
-
-    path: str  # below /_kvfake; variable parts in werkzeug's notation
-    method: str
-    handler: Handler
-    operation_id: str
-    summary: str
-    response: Schema  # the body of a response with ``status``
-    description: str = ""
-    refusals: tuple[int, ...] = ()
-    query: Mapping[str, Schema] | None = None  # the optional parameters that it may have; with ``None`` it is ignored
-    body: RequestBody | None = None
-    status: int = 200
-    links: Links | None = None
-    is_open: bool = False  # needs no control token, so that the health check of a container can use it
-
 
 def _index(request: ControlRequest) -> Payload:
     return {"kvfake": __version__, "paths": PATHS}
+
+
+def _openapi(request: ControlRequest) -> Payload:
+    return description(ROUTES)
 
 
 _TEXT: Schema = {"type": "string"}
@@ -81,11 +33,6 @@ _PATHS: Schema = {"type": "object", "additionalProperties": array_schema(_TEXT)}
 _LOADED = object_schema(loaded={**_COUNT, "description": "How many values."})
 _FILE = RequestBody(ref("FileOfValues"), "A file of values; it is checked whole before anything is changed.")
 
-PATH_PARAMETERS: Mapping[str, Schema] = {
-    "id": {**_TEXT, "description": "The world's."},
-    "number": {**_NUMBERED, "description": "The fault's `id`."},
-    "mark": {**_NUMBERED, "description": "The checkpoint's."},
-}
 _VALUES_QUERY: Mapping[str, Schema] = {
     "service": {"enum": list(SERVICES), "description": "The values of that service alone."},
     "owner": {**_TEXT, "description": "app/user for Mattermost, a project's name for Persist."},
@@ -104,6 +51,7 @@ _OWNER = object_schema(
     owners=object_schema(**dict.fromkeys(SERVICES, _OWNER_OF_SERVICE)),
 )
 _WORLDS = object_schema(worlds=array_schema(object_schema(id=_TEXT, address=_TEXT)))
+_OPENAPI: Schema = {"type": "object", "required": ["openapi", "info", "paths", "components"]}
 _REMOVED = object_schema(removed=_COUNT)
 _DROPPED: Schema = {**_COUNT, "description": "Older ones that made room."}
 _JOURNAL = object_schema(exchanges=array_schema(ref("Exchange")), dropped=_DROPPED, seen=_COUNT)
@@ -111,6 +59,8 @@ _JOURNAL = object_schema(exchanges=array_schema(ref("Exchange")), dropped=_DROPP
 # fmt: off
 ROUTES = (
     ControlRoute("/", "GET", _index, "index", "List the paths", object_schema(kvfake=_TEXT, paths=_PATHS)),
+    ControlRoute("/openapi.json", "GET", _openapi, "openapi", "Show this description", _OPENAPI,
+                 "It is what `kvfake openapi` prints."),
     ControlRoute("/health", "GET", handlers.health, "health", "Say what answers here", _HEALTH, "It needs no token.", is_open=True),
     ControlRoute("/env", "GET", handlers.environment, "environment", "Show the variables with which an app finds the world",
                  ref("Environment")),

@@ -7,25 +7,54 @@ from __future__ import annotations
 
 import heapq
 import select
+import selectors
 from collections.abc import Callable
 from typing import Any
 
 from kvfake.machine import machine_seconds
 
-READ, WRITE = select.POLLIN, select.POLLOUT  # epoll's are the same numbers
+READ, WRITE = 1, 4  # as epoll and poll have them
 
-_BEST: Callable[[], Any] = getattr(select, "epoll", select.poll)
-_MILLISECONDS = 1000  # poll counts in these, epoll in seconds
+
+class Selector:
+    """What epoll does, in twice the time, on a selector of the standard library: kqueue, poll or select, whichever is there."""
+
+    def __init__(self, kind: Callable[[], selectors.BaseSelector] | None = None) -> None:
+        self._selector = (kind or selectors.DefaultSelector)()
+
+    def register(self, fd: int, mask: int) -> None:
+        """Raises ``ValueError`` for one that select cannot wait for: it has a bound, of 1,023 or less."""
+        self._selector.register(fd, _EVENTS[mask])
+        if isinstance(self._selector, selectors.SelectSelector):
+            try:
+                self._selector.select(0)
+            except ValueError:
+                self._selector.unregister(fd)
+                raise
+
+    def modify(self, fd: int, mask: int) -> None:
+        self._selector.modify(fd, _EVENTS[mask])
+
+    def unregister(self, fd: int) -> None:
+        self._selector.unregister(fd)
+
+    def poll(self, seconds: float | None) -> list[tuple[int, int]]:
+        return [(key.fd, events) for key, events in self._selector.select(seconds)]
+
+    def close(self) -> None:
+        self._selector.close()
+
+
+_EVENTS = {READ: selectors.EVENT_READ, WRITE: selectors.EVENT_WRITE}
 
 
 class Poller:
-    """Waits until file descriptors can be read or written, with epoll, or with poll where there is no epoll. The standard library's
-    ``selectors`` does the same and takes twice the time.
-    """
+    """Waits until file descriptors can be read or written, with epoll, or with what the system has in its place."""
 
-    def __init__(self, poller: Callable[[], Any] = _BEST) -> None:
-        self._poller = poller()
-        self._unit = _MILLISECONDS if poller is select.poll else 1
+    kind: Callable[[], Any] = staticmethod(getattr(select, "epoll", Selector))
+
+    def __init__(self) -> None:
+        self._poller = self.kind()
         self._calls: dict[int, Callable[[], None]] = {}
 
     def watch(self, fd: int, mask: int, call: Callable[[], None]) -> None:
@@ -44,12 +73,11 @@ class Poller:
         too.
         """
         calls = self._calls
-        return [calls[fd] for fd, _ in self._poller.poll(None if seconds is None else seconds * self._unit) if fd in calls]
+        return [calls[fd] for fd, _ in self._poller.poll(seconds) if fd in calls]
 
     def close(self) -> None:
         self._calls.clear()
-        if hasattr(self._poller, "close"):  # epoll has one, poll has none
-            self._poller.close()
+        self._poller.close()
 
 
 class Timers:

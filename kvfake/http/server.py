@@ -536,7 +536,9 @@ def _kept_bytes(action: Action | memoryview) -> int:
 
 def _max_open_files() -> int:
     """How many files this process may have open."""
-    import resource
-
+    try:
+        import resource
+    except ImportError:  # Windows
+        return sys.maxsize
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit

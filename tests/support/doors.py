@@ -5,6 +5,7 @@ of a client.
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -133,10 +134,11 @@ class HttpxDoor:
     """A client of httpx. It is made to send targets and methods as they are written. With ``transport`` it goes another way."""
 
     name = "httpx"
+    library: Any = httpx
 
-    def __init__(self, double: Double, transport: Callable[[], httpx.BaseTransport] | None = None) -> None:
+    def __init__(self, double: Double, transport: Callable[[], Any] | None = None) -> None:
         self.double = double
-        self.client = httpx.Client(transport=(transport or double.httpx_transport)(), trust_env=False)
+        self.client = self.library.Client(transport=(transport or double.httpx_transport)(), trust_env=False)
 
     def send(
         self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunked: bool = False
@@ -152,13 +154,14 @@ class AsyncHttpxDoor:
     """An asynchronous one: another for each request, and another loop."""
 
     name = "httpx async"
+    library: Any = httpx
 
-    def __init__(self, double: Double, transport: Callable[[], httpx.AsyncBaseTransport] | None = None) -> None:
+    def __init__(self, double: Double, transport: Callable[[], Any] | None = None) -> None:
         self.double = double
-        self._transport: Callable[[], httpx.AsyncBaseTransport] = transport or double.httpx_transport
+        self._transport: Callable[[], Any] = transport or double.httpx_transport
 
-    def client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=self._transport(), trust_env=False)
+    def client(self) -> Any:
+        return self.library.AsyncClient(transport=self._transport(), trust_env=False)
 
     def send(
         self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", chunked: bool = False
@@ -205,12 +208,28 @@ async def apieces(body: bytes) -> AsyncIterator[bytes]:
         yield piece
 
 
-def reply_of(response: httpx.Response) -> Reply:
+def reply_of(response: Any) -> Reply:
+    """Of httpx, or of httpx2."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers.raw}
     return Reply(response.status_code, headers, response.content, response.reason_phrase)
 
 
 CLIENT_DOORS: dict[str, Any] = {door.name: door for door in (HttpxDoor, AsyncHttpxDoor, RequestsDoor)}
+
+if sys.version_info >= (3, 11):  # as httpx2 needs it
+    import httpx2
+
+    class Httpx2Door(HttpxDoor):
+        """The same of httpx2, the successor of httpx."""
+
+        name = "httpx2"
+        library = httpx2
+
+    class AsyncHttpx2Door(AsyncHttpxDoor):
+        name = "httpx2 async"
+        library = httpx2
+
+    CLIENT_DOORS |= {door.name: door for door in (Httpx2Door, AsyncHttpx2Door)}
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""``kvfake openapi``: both services and control, as an OpenAPI 3.1 description.
+"""What a route of control says about itself, and the OpenAPI 3.1 description of both services and control that is made of it.
 
 Law: ``openapi.json`` beside this file describes the two services, and holds the larger schemas of control. This module adds what
-the code knows: the operations of control, from the table of its routes; the settings of a world; the arguments of a fault; the
+the code knows: the operations of control, from its routes; the settings of a world; the arguments of a fault; the
 schema of the file of values; and for each ``x-rows`` the sentences of these rows. A test compares the paths, limits and texts of
 ``openapi.json`` with those of the code.
 """
@@ -10,34 +10,85 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib.resources import files
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from kvfake import __version__
-from kvfake.control.handlers import FAULT_FIELDS, WORLD_FIELDS
-from kvfake.control.routes import PATH_PARAMETERS, ROUTES, ControlRoute, ref
+from kvfake.control.handlers import FAULT_FIELDS, WORLD_FIELDS, Handler
 from kvfake.services.facts import ROWS
 from kvfake.settings import BY_NAME, NO, YES, Setting
 from kvfake.world.faults import FaultArguments
 
 Json: TypeAlias = dict[str, Any]
+Schema: TypeAlias = dict[str, Any]  # a JSON Schema
+
+PATH_PARAMETERS: Mapping[str, Schema] = {
+    "id": {"type": "string", "description": "The world's."},
+    "number": {"type": "integer", "minimum": 1, "description": "The fault's `id`."},
+    "mark": {"type": "integer", "minimum": 1, "description": "The checkpoint's."},
+}
 
 
-def command(options: Namespace) -> int:
-    """Print the description as JSON."""
-    sys.stdout.write(json.dumps(description(), ensure_ascii=False, indent=2) + "\n")
-    return 0
+def ref(name: str, kind: str = "schemas") -> Schema:
+    return {"$ref": f"#/components/{kind}/{name}"}
 
 
-def description() -> Json:
-    """The whole description, a new one at each call."""
-    whole: Json = json.loads(files("kvfake.contract").joinpath("openapi.json").read_bytes())
+def array_schema(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def object_schema(**properties: Schema) -> Schema:
+    """An object that has exactly these names."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+class RequestBody(NamedTuple):
+    schema: Schema
+    description: str
+    required: bool = True
+
+
+class Links(NamedTuple):
+    """Where a client can go from a response: ``field`` of the response is ``parameter`` in the path of the operations."""
+
+    field: str
+    parameter: str
+    operations: tuple[str, ...]
+
+
+class ControlRoute(NamedTuple):
+    """One method of one path.
+
+    ``refusals`` are the statuses of refusals beside those that follow from the other fields: 403 always, 401 unless ``is_open``,
+    400 with a ``query`` or a body, 413 with a body. A method that deletes or replaces has a ``query``, at least ``{}``, which takes
+    no parameter: if it ignored a filter, it would delete everything.
+    """
+
+    path: str  # below /_kvfake; variable parts in werkzeug's notation
+    method: str
+    handler: Handler
+    operation_id: str
+    summary: str
+    response: Schema  # the body of a response with ``status``
+    description: str = ""
+    refusals: tuple[int, ...] = ()
+    query: Mapping[str, Schema] | None = None  # the optional parameters that it may have; with ``None`` it is ignored
+    body: RequestBody | None = None
+    status: int = 200
+    links: Links | None = None
+    is_open: bool = False  # needs no control token, so that the health check of a container can use it
+
+
+# ------------------------------------------------------------------------------------------------------------- the description
+
+
+def description(routes: Iterable[ControlRoute]) -> Json:
+    """The whole description, with these routes of control; a new one at each call."""
+    whole: Json = json.loads(files("kvfake.control").joinpath("openapi.json").read_bytes())
     whole["info"]["version"] = __version__
-    for route in ROUTES:
+    for route in routes:
         path = "/_kvfake" + re.sub(r"<(?:int:)?(\w+)>", r"{\1}", route.path)
         parameters = [_parameter(name, "path", PATH_PARAMETERS[name]) for name in re.findall(r"{(\w+)}", path)]
         item = whole["paths"].setdefault(path, {"parameters": parameters} if parameters else {})
