@@ -5,10 +5,9 @@ Law: each function reads one table of kvfake and writes one text; ``conf.py`` pu
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-from argparse import ArgumentParser, _SubParsersAction
+from argparse import ArgumentParser, HelpFormatter, _SubParsersAction
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,12 +19,12 @@ from kvfake.settings import COMMAND, REAL, SERVER, TOKEN_OPTIONS, WORLD, Setting
 
 ROOT = Path(__file__).parent.parent
 MARK = "% generated\n"  # a comment of MyST
-_COLUMNS = "100"  # of the help texts
+_COLUMNS = 100
 _SCOPES = {
     SERVER: ("Of a server", "of `serve`, `run`, `kvfake.start()`, `kvfake.Double()` and the server of a pytest session"),
     WORLD: (
         "Of a world",
-        "of all of these, of `@pytest.mark.kvfake(...)`, of `kvfake_factory(...)` and of `POST /_kvfake/worlds`",
+        "of all of these, of `@pytest.mark.kvfake(...)`, of `kvfake_factory(...)` and (but for `seed`) of `POST /_kvfake/worlds`",
     ),
     COMMAND: ("Of `serve` and `run`", "of these two commands alone"),
     REAL: ("Of a real server", "of the commands that talk to one, and of a pytest session"),
@@ -50,14 +49,15 @@ def _below(words: str, parser: ArgumentParser) -> Iterator[tuple[str, ArgumentPa
 
 def commands() -> str:
     """The help of every command."""
-    before = dict(os.environ)
-    os.environ.update(COLUMNS=_COLUMNS, NO_COLOR="1")
-    try:
-        helps = {words: parser.format_help() for words, parser in parsers().items()}
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-    return "\n".join(f"{'##' if words.count(' ') < 2 else '###'} {words}\n\n```text\n{help}```\n" for words, help in helps.items())
+    return "\n".join(
+        f"{'##' if words.count(' ') < 2 else '###'} {words}\n\n```text\n{_help(parser)}```\n" for words, parser in parsers().items()
+    )
+
+
+def _help(parser: ArgumentParser) -> str:
+    formatter: Callable[..., HelpFormatter] = parser.formatter_class
+    parser.formatter_class = partial(formatter, width=_COLUMNS)  # else it depends on the terminal of whoever builds
+    return parser.format_help()
 
 
 # ---------------------------------------------------------------------------------------------------------------- settings
