@@ -13,7 +13,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/cache/bytecode
 unexport PYTHONDONTWRITEBYTECODE
 FORGET := rm -rf "$(PYTHONPYCACHEPREFIX)$${TMPDIR:-/tmp}"  # bytecode of the suites that tests write, each in a new folder
 
-.PHONY: serve test test-all soak lint types names pins bench clean FORCE
+.PHONY: serve test test-all soak lint types docs names pins bench clean FORCE
 
 serve: .venv/serve
 	$(BIN)/kvfake serve
@@ -42,6 +42,11 @@ lint: .venv/lint
 types: .venv/test .venv/lint
 	$(BIN)/mypy
 
+# The documentation, in .venv/site. A warning is an error: a link to a page that is not there, a name that is not in the code.
+docs: .venv/docs
+	$(BIN)/sphinx-build --quiet --nitpicky --fail-on-warning --keep-going --doctree-dir .venv/cache/doctrees docs .venv/site
+	@echo "The documentation is in $(CURDIR)/.venv/site/index.html"
+
 # After a row, or a test that shows one, has changed: what kvfake explain says of the tests, and docs/fidelity.md.
 names: .venv/test
 	$(BIN)/python -m tests.rows.names > .venv/names
@@ -68,15 +73,23 @@ clean:
 		echo "$$of" > $@; }
 
 .venv/serve: pyproject.toml constraints.txt .venv/of
+	@echo "Installing kvfake and what it needs in .venv. The command is then $(BIN)/kvfake"
 	@rm -rf build *.egg-info  # setuptools packs what it finds there again
-	$(PIP) $(BUILD)
+	@PYTHONWARNINGS=ignore $(PIP) $(BUILD)  # setuptools warns of every editable install
 	@rm -rf build *.egg-info
 	@touch $@
 
 .venv/test: .venv/serve
-	$(PIP) --group test
+	@echo "Installing what the tests need"
+	@$(PIP) --group test
 	@touch $@
 
 .venv/lint: pyproject.toml constraints.txt .venv/of
 	$(PIP) --group lint
+	@touch $@
+
+.venv/docs: .venv/serve
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "the documentation needs Python 3.11 or newer: make docs PYTHON=python3.12"; exit 1; }
+	@echo "Installing Sphinx"
+	@$(PIP) --group docs
 	@touch $@

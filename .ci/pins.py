@@ -14,9 +14,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "constraints.txt"
-WANTED = ("pip", "setuptools", "--group", "test", "--group", "lint", "--editable", ".")
+WANTED = ("pip", "setuptools", "--group", "test", "--group", "lint", "--group", "docs", "--editable", ".")
 HEAD = """\
-# What a clone installs, for tests, for lint and beside kvfake. `make pins` writes this file anew, with the newest versions.
+# What a clone installs, beside kvfake and for tests, lint and docs. `make pins` writes this file anew, with the newest versions.
 """
 
 

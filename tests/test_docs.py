@@ -13,13 +13,11 @@ import pytest
 import kvfake
 from kvfake.cli import main
 from kvfake.double import Double
-from kvfake.settings import COMMAND, REAL, SERVER, WORLD, of
 from tests.support import suites
 from tests.support.missing import tool
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-CONTRACT = ("verify", "explain", "openapi", "record", "compare")
 MADE = re.compile(r"(^|/)(\.(?!ci/|gitignore)[^/]+|node_modules|__pycache__|build|dist|[^/]+\.egg-info)/|\.(gz|sum|pyc)$")
 
 
@@ -49,63 +47,60 @@ class Bot:
 """
 
 
+def test_the_readme_is_short_and_in_the_order_of_a_newcomers_questions() -> None:
+    """What it is, how to install it, pytest, a server, other languages, where to read on."""
+    assert len(README.splitlines()) <= 120
+    titles = re.findall(r"^#+ (.+)", re.sub(r"```.*?```", "", README, flags=re.DOTALL), re.MULTILINE)
+    assert titles == ["kvfake", "Install", "In pytest", "Serve and run", "Node", "Go", "Links"]
+
+
 def test_the_python_examples_run(pytester: pytest.Pytester) -> None:
-    """Each block, as it stands; the test is given a bot."""
-    plain, *in_a_suite = blocks("python")
+    """Each block, as it stands; the tests are given a bot."""
+    in_a_suite, plain = blocks("python")
     exec(compile(plain, "README.md", "exec"), {})
-    pytester.makepyfile(BOT + "\n\n".join(in_a_suite))
+    pytester.makepyfile(BOT + in_a_suite)
     suites.run(pytester).assert_outcomes(passed=2)
 
 
-def test_the_curl_session_is_what_it_shows(double: Double) -> None:
-    """But for the moment of a set, and the port."""
-    session, worlds = (block for block in blocks("console") if block.startswith("$ curl"))
-    for command, shown in re.findall(r"^\$ (curl .*)\n([^$]*)", session, re.MULTILINE):
-        printed = run(command, double)
-        stamp = r"\d{4}-\d\d-\d\dT[\d:]+\.\d{6}Z"
-        assert re.sub(stamp, "", printed.strip()) == re.sub(stamp, "", shown.strip())
-    opened, reset, health = (run(line[2:], double) for line in worlds.splitlines())
-    assert '"address"' in opened
-    assert '"reset"' in reset
-    assert '"ok"' in health
-
-
-def run(command: str, double: Double) -> str:
-    words = shlex.split(command.replace("http://127.0.0.1:8065", double.url))
-    return subprocess.run([tool(words[0]), "-sS", *words[1:]], capture_output=True, text=True, check=True).stdout
-
-
-def test_the_commands_of_values_work(
-    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """One after the other, as they stand, after what curl has set."""
-    monkeypatch.chdir(tmp_path)
+def test_the_session_is_what_it_shows(double: Double, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Of curl and of kvfake, one after the other, but for the port and the moment of a set."""
     monkeypatch.setenv("KVFAKE_URL", double.url)
-    session, block, *_ = blocks("console")[1:]
-    for command in re.findall(r"^\$ (curl .*)", session, re.MULTILINE):
-        run(command, double)
-    lines = [shlex.split(line, comments=True)[1:] for line in block.splitlines()]
-    assert [main(words) for words in lines if words[0] != "run"] == [0] * (len(lines) - 1)
-    printed = capfd.readouterr().out
-    assert '{"name": "Ada"}hellomattermost\tanonymous-' in printed  # what curl has set, and whose it is
-    assert '"name": "Ada"' in (tmp_path / "values.json").read_text()
+    (session,) = (block for block in blocks("console") if block.startswith("$ "))
+    shown = re.findall(r"^\$ (curl|kvfake) (.*)\n([^$]*)", session, re.MULTILINE)
+    assert [program for program, *_ in shown] == ["curl", "curl", "kvfake", "kvfake"]
+    for program, words, expected in shown:
+        if program == "curl":
+            printed = run_curl(words, double.url)
+        else:
+            assert main(shlex.split(words)) == 0
+            printed = capfd.readouterr().out
+        assert _without_moment(printed) == _without_moment(expected)
 
 
-def test_every_command_and_setting_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
-    """In the README, and in ``--help``."""
-    for command, settings in (("serve", of(SERVER, WORLD, COMMAND)), ("verify", of(REAL))):
-        with pytest.raises(SystemExit):
-            main([command, "--help"])
-        shown = capsys.readouterr().out
-        for setting in settings:
-            assert f"| `{setting.name}` |" in README
-            assert setting.flag in shown
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    commands = re.findall(r"^    (\w+)  ", capsys.readouterr().out, re.MULTILINE)
-    assert commands == ["serve", "run", "env", "wait", "dump", "load", "ls", "get", "set", "del", *CONTRACT]
-    for command in commands:
-        assert f"kvfake {command}" in README or f"`{command}`" in README
+def run_curl(words: str, url: str) -> str:
+    command = [tool("curl"), "-sS", *shlex.split(words.replace("http://127.0.0.1:8065", url))]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _without_moment(text: str) -> str:
+    return re.sub(r"\d{4}-\d\d-\d\dT[\d:]+\.\d{6}Z", "", text.strip())
+
+
+def test_the_readme_names_the_two_commands_of_a_clone() -> None:
+    """Which are all the set-up there is, and where the command then lies."""
+    assert "make serve    #" in README
+    assert "make test     #" in README
+    assert "`.venv/bin/kvfake`" in README
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"serve", "test", "docs"} <= set(targets)
+
+
+def test_every_link_of_the_readme_leads_to_a_file() -> None:
+    """Of the repository. The site's own links are checked by ``make docs``."""
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert len(links) > 10
+    for link in links:
+        assert (ROOT / link).is_file(), link
 
 
 def test_no_host_of_a_registry_and_no_path_of_a_machine_is_named() -> None:
@@ -122,8 +117,8 @@ def test_no_host_of_a_registry_and_no_path_of_a_machine_is_named() -> None:
 def test_everything_that_a_clone_installs_is_pinned() -> None:
     """``make pins`` adds what is new in pyproject.toml to constraints.txt."""
     project = (ROOT / "pyproject.toml").read_text()
-    lists = re.findall(r"^(?:dependencies|test|openapi|lint) = \[(.*?)\](?: #[^\n]*)?$", project, re.DOTALL | re.MULTILINE)
+    lists = re.findall(r"^(?:dependencies|test|openapi|lint|docs) = \[(.*?)\](?: #[^\n]*)?$", project, re.DOTALL | re.MULTILINE)
     wanted = {name for names in lists for name in re.findall(r'(?<!= )"([a-z0-9-]+)', names)}
-    assert {"httptools", "pytest", "ruff"} <= wanted
+    assert {"httptools", "pytest", "ruff", "sphinx"} <= wanted
     pinned = re.findall(r"^([a-z0-9-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert wanted <= set(pinned)

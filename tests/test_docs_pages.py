@@ -17,10 +17,10 @@ from tests.support.suites import run
 from tests.support.troubled import SEVERS
 
 DOCS = Path(__file__).parent.parent / "docs"
+PYTHON = (DOCS / "reference" / "python.md").read_text()
 POWERS, CONTRACT = (DOCS / "powers.md").read_text(), (DOCS / "contract.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", POWERS, re.DOTALL)
-
-
+OURS = [POWERS, *(page.read_text() for folder in ("reference", "explanation") for page in sorted((DOCS / folder).glob("*.md")))]
+EXAMPLES = [example for page in OURS for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
 SUITES = [example for example in EXAMPLES if "def test_" in example]
 
 
@@ -29,17 +29,18 @@ SUITES = [example for example in EXAMPLES if "def test_" in example]
 )
 def test_the_python_examples_run(example: str) -> None:
     """Each as it stands, alone."""
-    exec(compile(example, "powers.md", "exec"), {})
+    exec(compile(example, "docs", "exec"), {})
 
 
 @pytest.mark.parametrize("example", SUITES, ids=lambda example: example.splitlines()[-1].strip()[:40])
 def test_the_suites_run(pytester: pytest.Pytester, example: str) -> None:
     """Each as it stands, as a suite of its own."""
     pytester.makepyfile("import pytest\n\n" + example)
-    run(pytester).assert_outcomes(passed=2)
+    run(pytester).assert_outcomes(passed=2 if "parametrize" in example else example.count("def test_"))
 
 
-SESSIONS = re.findall(r"```console\n(\$ curl.*?)```", POWERS, re.DOTALL)
+WORLDS = (DOCS / "explanation" / "worlds.md").read_text()
+SESSIONS = [session for page in OURS if page != WORLDS for session in re.findall(r"```console\n(\$ curl.*?)```", page, re.DOTALL)]
 _VARYING = re.compile(r'"20[2-9]\d-.*Z"|"duration": .*|curl/[\w.]+|127\.0\.0\.1:\d+')
 
 
@@ -47,16 +48,31 @@ _VARYING = re.compile(r'"20[2-9]\d-.*Z"|"duration": .*|curl/[\w.]+|127\.0\.0\.1:
 def test_the_curl_sessions_are_what_they_show(session: str) -> None:
     """But for the port, the version of curl, and what takes its time."""
     with kvfake.start() as double:
-        for command, shown in re.findall(r"^\$ (curl .*)\n([^$]*)", session, re.MULTILINE):
-            _, *words = shlex.split(command.replace("http://127.0.0.1:8065", double.url))
-            printed = subprocess.run([tool("curl"), *words], capture_output=True, text=True, check=True).stdout
+        for words, shown in re.findall(r"^\$ curl (.*)\n([^$]*)", session, re.MULTILINE):
+            printed = curl(words, double.url)
             assert _VARYING.sub("", printed.strip()) == _VARYING.sub("", shown.strip())
 
 
+def test_the_session_of_worlds_works() -> None:
+    """What comes back has ids and addresses, which are never the same."""
+    with kvfake.start() as double:
+        opened, reset, health = (curl(words, double.url) for words in re.findall(r"^\$ curl (.*)", WORLDS, re.MULTILINE))
+    for name in ("id", "address", "tokens", "env", "context"):
+        assert f'"{name}"' in opened
+    assert '"reset"' in reset
+    assert '"ok"' in health
+
+
+def curl(words: str, url: str) -> str:
+    command = [tool("curl"), *shlex.split(words.replace("http://127.0.0.1:8065", url))]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def test_every_sever_is_described() -> None:
-    """In the table of what happens."""
+    """In the tables of what happens."""
     for sever in SEVERS:
         assert f'"{sever}"' in POWERS
+        assert f'`"{sever}"`' in PYTHON
 
 
 COMMANDS = [

@@ -15,7 +15,10 @@ def page() -> str:
     lines += ["| row | what the service does | from | `documented` | `plugin-1.2` |", "|---|---|---|---|---|"]
     lines += [_table_line(row) for row in ROWS.values()]
     lines += ["", "## The tests that show it", ""]
-    lines += ["What begins with a row is a case of `tests/test_rows.py::test_the_row_holds`, for every door and both profiles.", ""]
+    lines += [
+        "A name that begins with a row is a case of `tests/test_rows.py::test_the_row_holds`, for every way in and both profiles.",
+        "",
+    ]
     lines += [f"- {id}: {', '.join(f'`{_case(test) or test}`' for test in tests)}" for id, tests in shown_by().items()]
     return "\n".join(lines) + "\n"
 
