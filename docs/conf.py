@@ -33,7 +33,6 @@ version = release = kvfake.__version__
 copyright = "the kvfake contributors"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
-exclude_patterns = ["contract.md", "powers.md"]  # their parts are how-to pages
 html_theme = "furo"
 html_title = f"kvfake {release}"
 html_copy_source = False
