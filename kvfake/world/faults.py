@@ -13,6 +13,7 @@ from http import HTTPStatus
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kvfake.errors import is_refusal
 from kvfake.fork import new_lock
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Lane, Response, Sever, Wire, WireFault
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from kvfake.world.journal import IncomingRequest
+
+__tracebackhide__ = is_refusal
 
 MAX_FAULTS = 1000
 MAX_DELAY_SECONDS = 300.0

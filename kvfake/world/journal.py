@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
-from kvfake.errors import log_exception
+from kvfake.errors import is_refusal, log_exception
 from kvfake.services.messages import JSON, Operation, RedactedHeaders, Request, Response
 from kvfake.world.matching import Matcher, Wanted
 from kvfake.world.redaction import BY_NAME, HIDDEN, MAX_HEADERS_BYTES, Redactor, cut_headers, header_bytes
 
 if TYPE_CHECKING:
     from threading import RLock
+
+__tracebackhide__ = is_refusal
 
 MAX_BYTES = 16 * 1024 * 1024  # of the exchanges of one world, as `Exchange.size` and `header_bytes` count them
 MAX_TOTAL_BYTES = 256 * 1024 * 1024  # of all worlds of one server
