@@ -314,6 +314,12 @@ def test_the_repr_of_a_mapping(double: Double) -> None:
     assert repr(double.mattermost.as_user("ada").with_prefix("p")) == "<mattermost values of app/ada below 'p': {'k': 1}>"
 
 
+def test_the_repr_of_a_value_that_is_not_json(double: Double) -> None:
+    """Its bytes are shown."""
+    double.persist["k"] = "plain"
+    assert repr(double.persist.json) == "<persist values of project: {'k': b'plain'}>"
+
+
 def test_the_repr_of_a_large_mapping(double: Double) -> None:
     """It has a bound: ten keys, and 200 characters of each and its value."""
     double.persist.update({f"k{number:03}": "v" * 1000 for number in range(999)})

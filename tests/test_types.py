@@ -50,8 +50,9 @@ def mypy(user: Path) -> Check:
         unavailable("mypy is not installed: make test-all installs it")
 
     def errors(name: str) -> dict[int, str]:
-        options: list[str | Path] = ["--strict", "--python-executable", user / ".venv" / "bin" / "python", "--output=json"]
-        found = [json.loads(line) for line in output(user, sys.executable, "-m", "mypy", *options, name).splitlines()]
+        command: list[str | Path] = [sys.executable, "-m", "mypy", "--strict"]
+        command += ["--python-executable", user / ".venv" / "bin" / "python"]
+        found = [json.loads(line) for line in output(user, *command, "--output=json", "--no-error-summary", name).splitlines()]
         assert {error["file"] for error in found} <= {name}
         return {error["line"]: error["message"] for error in found if error["severity"] == "error"}
 
