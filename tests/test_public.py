@@ -7,6 +7,7 @@ import re
 import pytest
 
 import kvfake
+from tests.support.doors import WsgiDoor
 from tests.support.suites import INI, run, text_of
 
 NAMES_OF_A_DOUBLE = [
@@ -69,6 +70,19 @@ def test_a_double_says_what_is_in_it() -> None:
     double.mattermost["a"] = double.mattermost.as_user("ada")["b"] = double.persist["c"] = "v"
     double.faults.add(status=503)
     assert repr(double) == "<kvfake.Double http://kv.example: mattermost 2 keys, persist 1 key, 0 exchanges, 1 fault>"
+
+
+def test_faults_and_journal_say_what_is_in_them() -> None:
+    """The first faults, and the newest exchange."""
+    double = kvfake.Double()
+    assert (repr(double.faults), repr(double.journal)) == ("<kvfake.Faults none>", "<kvfake.Journal of 0, 0 older ones dropped>")
+    double.faults.add(status=503, key="k")
+    assert repr(double.faults) == f"<kvfake.Faults {double.faults.active[0]!r}>"
+    for _ in range(6):
+        double.faults.add(status=500)
+    assert repr(double.faults).endswith("and 2 more>")
+    WsgiDoor(double).send("GET", "/elsewhere", {}, b"")
+    assert repr(double.journal) == "<kvfake.Journal of 1, 0 older ones dropped, the newest <GET /elsewhere by None: 404>>"
 
 
 # ---------------------------------------------------------------------------------------------------------------- in a failed test

@@ -494,6 +494,12 @@ class Journal(Sequence[Exchange]):
             lines += [f"  {exchange!r}: {'; '.join(mismatches)}" for mismatches, exchange in missed[:_MAX_SHOWN_EXCHANGES]]
         raise AssertionError("\n".join(map(self._redactor().redact, lines)))
 
+    def __repr__(self) -> str:
+        """How many exchanges there are, and the newest."""
+        exchanges, dropped, _, _ = self.snapshot()
+        newest = f", the newest {exchanges[-1]!r}" if exchanges else ""
+        return f"<kvfake.Journal of {len(exchanges)}, {dropped} older ones dropped{newest}>"
+
 
 def _times(times: int | None) -> str:
     return "at least one request" if times is None else "no request" if times == 0 else f"{times} request{'s'[: times > 1]}"
