@@ -23,8 +23,8 @@ test: .venv/test
 	@$(FORGET)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not once"
 
-# Every test, with coverage, which must be 100 %. Processes that are started by tests marked `once` are not measured.
-test-all: .venv/test
+# Every test (one runs mypy), with coverage, which must be 100 %. Processes that are started by tests marked `once` are not measured.
+test-all: .venv/test .venv/lint
 	@$(FORGET)
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n $(WORKERS)

@@ -12,10 +12,12 @@ from functools import cache, cached_property, lru_cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import kvfake
+from kvfake.errors import is_refusal
 from kvfake.http.connection import Connection
 from kvfake.http.router import Router
 from kvfake.http.server import Server
-from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, from_environment, from_keywords, resolve
+from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, Settings, from_environment, from_keywords, resolve
 from kvfake.world.backend import Backend, MakeWorld, local_world
 from kvfake.world.clock import Clock
 from kvfake.world.faults import Faults
@@ -27,6 +29,7 @@ from kvfake.world.routes import Application
 
 if TYPE_CHECKING:
     from urllib3 import Retry
+    from typing_extensions import Self, Unpack
 
     from kvfake.control.app import Control
     from kvfake.files import RequestLog
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from kvfake.http.requests_adapter import RequestsAdapter
     from kvfake.http.wsgi import WsgiApp
     from kvfake.world.world import World
+
+__tracebackhide__ = is_refusal
 
 _LOOPBACK = "127.0.0.1"
 _EVERY_HOST = "*"  # counts for curl and urllib only where it stands alone
@@ -49,17 +54,14 @@ class Double:
     Raises ``TypeError`` for a name that is not a setting, ``ValueError`` for a value that is not possible.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        values = settings_of(settings)
-        backend = Backend("", values)
-        self._wire(backend, values, values["public_url"] or f"http://{backend.own_world.id}.kvfake.test")
+    FidelityWarning = kvfake.FidelityWarning
+    """For a test, in which the fixture has the name of the module."""
 
-    def _wire(self, backend: Backend, values: dict[str, Any], origin: str) -> None:
-        self._backend, self._world = backend, backend.own_world
-        self._world.url = origin + values["site_path"]
-        backend.hosts = AllowedHosts(values["host"], values["allow_host"], origin, values["control_token"] is not None)
-        control = cache(partial(_control, backend, values["control_token"])) if values["control"] else None
-        self._router = Router(backend, control, values["site_path"])
+    def __init__(self, **settings: Unpack[Settings]) -> None:
+        values = settings_of(settings)
+        self._backend = Backend("", values)
+        self._world = self._backend.own_world
+        self._router = _router(self._backend, values, values["public_url"] or f"http://{self._world.id}.kvfake.test")
 
     @property
     def url(self) -> str:
@@ -175,39 +177,47 @@ class Double:
         """Let a WSGI application answer whatever lies at or below the path."""
         self._world.routes.mount(path, wsgi_app)
 
-    def holdings(self) -> list[tuple[str, str, list[str]]]:
-        """What lies in the stores: service, owner (and prefix), keys."""
-        return self._world.holdings()
-
-    def redact(self, text: str) -> str:
-        """The text, with every token that this double knows cut short."""
-        return self._world.tokens.redactor().without_tokens(text)
-
     @property
     def is_closed(self) -> bool:
-        """Whether it was closed, so that its world refuses."""
-        return False
+        """Whether its world has ended, so that it refuses."""
+        return self._world is not self._backend.own_world and self._world.id not in self._backend.worlds
 
     def close(self) -> None:
         """End what this double has of its own: the server of `start`, with every open connection, or its world on another double's
         server, which refuses from then on. Closing twice does nothing.
         """
 
-    def __enter__(self) -> Double:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<kvfake.Double {shown_url(self.url)}>"
+        world = self._world
+        counts = [f"{name} {_number(count, 'key')}" for name, count in world.counts().items()]
+        counts += [_number(len(world.journal), "exchange"), _number(len(world.faults), "fault")]
+        return f"<kvfake.Double {shown_url(self.url)}: {', '.join(counts)}>"
 
 
-class ServerDouble(Double):
-    """A double behind a server of its own. It is bound when it is made; ``server.start`` or ``server.serve`` begins to answer."""
+class ServedDouble(Double):
+    """A double on a server: the server's own, or one beside it. It ends with its world."""
+
+    def __init__(self, server: DoubleServer, world: World, router: Router) -> None:
+        self._server, self._backend, self._world, self._router = server, server.backend, world, router
+
+    def close(self) -> None:
+        self._server.end(self._world)
+
+
+class DoubleServer:
+    """A server and the doubles on it, as the commands and a session of tests hold it: ``own`` is the double at its root.
+
+    It is bound when it is made; ``server.start`` or ``server.serve`` begins to answer.
+    """
 
     def __init__(self, values: dict[str, Any], defaults: dict[str, Any] | None = None, make_world: MakeWorld = local_world) -> None:
-        """``values`` are the settings of its own world; ``defaults`` those of other worlds on its server, if they differ, and
+        """``values`` are the settings of its own world; ``defaults`` those of other worlds on it, if they differ, and
         ``make_world`` makes these.
         """
         self.backend = Backend("", values, defaults, make_world)
@@ -215,50 +225,57 @@ class ServerDouble(Double):
         self.server = Server(
             lambda: Connection(self._router.answer, self._log, self._router.body_bytes), values["host"], values["port"]
         )
-        self._wire(self.backend, values, values["public_url"] or address_of(values["host"], self.server.port))
+        self._router = _router(self.backend, values, values["public_url"] or address_of(values["host"], self.server.port))
+        self.own = ServedDouble(self, self.backend.own_world, self._router)
 
     def open(self, settings: dict[str, Any]) -> Double:
         """A double with a world of its own on this server. ``settings`` are a world's, and were checked."""
-        return WorldDouble(self.backend, self._router, settings)
+        world = self.backend.open(settings)
+        return ServedDouble(self, world, self._router.with_root(world))
+
+    def end(self, world: World) -> None:
+        """End the world; with its own world the server."""
+        if world is self.backend.own_world:
+            self.close()
+        else:
+            self.backend.end(world)
 
     def export(self) -> dict[str, Any]:
-        """What `dump` has, and the tokens that were issued: another server that begins with it knows them, too."""
+        """What `Double.dump` has of its own world, and the tokens that were issued: another server that begins with it knows them,
+        too.
+        """
         from kvfake.world import datafile
 
-        return datafile.export(self._world)
+        return datafile.export(self.backend.own_world)
 
     def close(self) -> None:
         self.server.stop()
         if self._log is not None:
             self._log.close()
 
+    def __enter__(self) -> Self:
+        return self
 
-class WorldDouble(Double):
-    """A double with a world on the server of another double."""
-
-    def __init__(self, backend: Backend, router: Router, settings: dict[str, Any]) -> None:
-        self._backend, self._world = backend, backend.open(settings)
-        self._router = router.with_root(self._world)
-
-    @property
-    def is_closed(self) -> bool:
-        return self._world.id not in self._backend.worlds
-
-    def close(self) -> None:
-        self._backend.end(self._world)
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-def start(**settings: Any) -> Double:
+def start(**settings: Unpack[Settings]) -> Double:
     """A double behind a real server, on a free port unless ``port`` says otherwise; a context manager.
 
     Raises ``OSError`` where it cannot bind, ``TypeError`` and ``ValueError`` for wrong settings.
     """
-    double = ServerDouble(settings_of(settings))
-    double.server.start()
-    return double
+    server = DoubleServer(settings_of(settings))
+    server.server.start()
+    return server.own
 
 
-def settings_of(keywords: dict[str, Any]) -> dict[str, Any]:
+def world_of(double: Double) -> World:
+    """What the double shows, for the library's own reports."""
+    return double._world  # noqa: SLF001 - `dir(double)` is for users
+
+
+def settings_of(keywords: Mapping[str, object]) -> dict[str, Any]:
     """Every setting of a double: from keywords, variables, defaults. Raises ``TypeError`` and ``ValueError`` for wrong ones."""
     given = from_keywords(keywords, SERVER, WORLD)
     environment = from_environment(os.environ, SERVER, WORLD, without=PORT_OF_SERVE_ONLY)
@@ -286,6 +303,18 @@ def _hosts(origin: str) -> tuple[str, ...]:
     from urllib.parse import urlsplit
 
     return tuple(dict.fromkeys([_LOOPBACK, urlsplit(origin).hostname or _LOOPBACK]))
+
+
+def _router(backend: Backend, values: dict[str, Any], origin: str) -> Router:
+    """What leads to the worlds of the backend, whose own lies at the origin."""
+    backend.own_world.url = origin + values["site_path"]
+    backend.hosts = AllowedHosts(values["host"], values["allow_host"], origin, values["control_token"] is not None)
+    control = cache(partial(_control, backend, values["control_token"])) if values["control"] else None
+    return Router(backend, control, values["site_path"])
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _request_log(world: World) -> RequestLog:

@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import pytest
+
 
 class CommandError(Exception):
     """A command cannot be done. The text says why, in one line; ``code`` is the exit code."""
@@ -40,6 +44,14 @@ def cannot_listen(settings: Mapping[str, object], failed: Exception) -> str:
 def server_failed(failure: BaseException) -> CommandError:
     """For a command whose server could not go on."""
     return CommandError(f"the server ended by itself, with every connection: {type(failure).__name__}: {failure}")
+
+
+def is_refusal(error: pytest.ExceptionInfo[BaseException]) -> bool:
+    """Whether kvfake may have refused what a test did. This is the ``__tracebackhide__`` of each module that a refusal passes:
+    pytest asks it for their frames, so that the report ends at the test's line. ``--full-trace`` shows the frames, and so does an
+    exception of another type, which is a mistake of kvfake's.
+    """
+    return error.errisinstance((AssertionError, LookupError, OSError, TypeError, ValueError))
 
 
 def log_exception() -> None:

@@ -237,12 +237,13 @@ def _warn_of_kinder_answers(item: pytest.Item) -> None:
     by_double = factory.exchanges() if factory is not None else {}
     if not by_double:
         return
+    from kvfake.double import world_of
     from kvfake.lines import printable
     from kvfake.world.backend import SERVICES
 
     rows = {row: (double, one) for double, exchanges in by_double.items() for one in exchanges for row in one.rows}
     for row, (double, exchange) in sorted(rows.items()):
-        asked = f"{row}: {printable(double.redact(f'{exchange.method} {exchange.path}'))}"
+        asked = f"{row}: {printable(world_of(double).redact(f'{exchange.method} {exchange.path}'))}"
         if exchange.service is not None and row == SERVICES[exchange.service].UNKNOWN_TOKEN_ROW:
             text = f"{asked} had an unknown token, which the service would have refused; strict, the default in tests, refuses it"
         else:

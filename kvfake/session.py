@@ -7,17 +7,22 @@ can be shown on a terminal, every number of lines has a bound, and no token is s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from kvfake.double import Double, ServerDouble
-from kvfake.errors import BIND_ERRORS, cannot_listen
+from kvfake.double import Double, DoubleServer, world_of
+from kvfake.errors import BIND_ERRORS, cannot_listen, is_refusal
 from kvfake.lines import printable
-from kvfake.settings import SERVER, WORLD, from_keywords, resolve
+from kvfake.settings import SERVER, WORLD, WorldSettings, from_keywords, resolve
 from kvfake.world.backend import SERVICES, local_world
 from kvfake.world.journal import Exchange
 from kvfake.world.redaction import shown_url
 from kvfake.world.tokens import TokenIssuer
 from kvfake.world.world import World
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__tracebackhide__ = is_refusal
 
 # --------------------------------------------------------------------------------------------------------------- the report
 
@@ -33,14 +38,14 @@ def exchanges_of(double: Double, exchanges: list[Exchange]) -> Iterator[str]:
     yield from _exchange_lines(double, f"{len(exchanges)} exchanges:", exchanges)
     if not exchanges:
         yield "no request came"
-    holdings = double.holdings()
+    holdings = world_of(double).holdings()
     for name, owner, keys in holdings[:MAX_LINES]:
         more = ", ..." if len(keys) > MAX_KEYS else ""
-        shown = ", ".join(short(double.redact(key)) for key in keys[:MAX_KEYS])
-        yield f"{name} of {short(double.redact(owner))} holds {len(keys)}: {shown}{more}"
+        shown = ", ".join(short(world_of(double).redact(key)) for key in keys[:MAX_KEYS])
+        yield f"{name} of {short(world_of(double).redact(owner))} holds {len(keys)}: {shown}{more}"
     if len(holdings) > MAX_LINES:
         yield f"({len(holdings) - MAX_LINES} more stores)"
-    yield from listed("faults that never struck:", [double.redact(str(fault)) for fault in double.faults.unused])
+    yield from listed("faults that never struck:", [world_of(double).redact(str(fault)) for fault in double.faults.unused])
 
 
 def listed(title: str, lines: list[str]) -> Iterator[str]:
@@ -61,9 +66,9 @@ def _exchange_lines(double: Double, title: str, exchanges: list[Exchange]) -> It
         credential = _credential(exchange)
         who = exchange.owner or (f"a token that is not known ({credential})" if credential else "no token")
         rows = f" [kinder than the service: {', '.join(exchange.rows)}]" if exchange.rows else ""
-        fault = f" [fault: {short(double.redact(str(exchange.fault)))}]" if exchange.fault is not None else ""
-        path = short(double.redact(exchange.path))
-        yield f"  {exchange.method} {path} by {short(double.redact(who))}: {exchange.status or 'no answer'}{rows}{fault}"
+        fault = f" [fault: {short(world_of(double).redact(str(exchange.fault)))}]" if exchange.fault is not None else ""
+        path = short(world_of(double).redact(exchange.path))
+        yield f"  {exchange.method} {path} by {short(world_of(double).redact(who))}: {exchange.status or 'no answer'}{rows}{fault}"
         for arrow, body in ((">", exchange.request.body), ("<", exchange.response.body)):
             if body:
                 yield f"    {arrow} {short(body.decode('utf-8', 'backslashreplace').rstrip())}"
@@ -126,12 +131,12 @@ class DoubleFactory:
     def __init__(self, settings: dict[str, Any], live: LiveService | None = None) -> None:
         """With a ``live`` service the doubles stand before a real server."""
         self._settings, self._live = settings, live
-        self._server: ServerDouble | None = None
+        self._server: DoubleServer | None = None
         self._seen: dict[Double, int] = {}
         self._made: set[Double] = set()  # in the current test
         self._after_end_seen = 0
 
-    def __call__(self, **settings: Any) -> Double:
+    def __call__(self, **settings: Unpack[WorldSettings]) -> Double:
         """A double with a world of its own; world settings are keywords. It ends with the session, or when it is closed.
 
         Raises ``TypeError`` and ``ValueError`` for wrong settings, ``RuntimeError`` where the server cannot listen.
@@ -146,11 +151,11 @@ class DoubleFactory:
         self._made.add(double)
         return double
 
-    def _start(self) -> ServerDouble:
+    def _start(self) -> DoubleServer:
         values = resolve(_SHARED_WORLD, self._settings, _DEFAULTS, scopes=(SERVER, WORLD))
         defaults = resolve(self._settings, _DEFAULTS, scopes=(WORLD,))
         try:
-            server = ServerDouble(values, defaults, local_world if self._live is None else self._live.make_world)
+            server = DoubleServer(values, defaults, local_world if self._live is None else self._live.make_world)
         except BIND_ERRORS as failed:
             raise RuntimeError(f"{cannot_listen(values, failed)} (without a port each worker takes a free one)") from None
         server.server.start()
@@ -175,7 +180,7 @@ class DoubleFactory:
             open_doubles = [double for double in self._seen if not double.is_closed]
             self._seen = {double: double.journal.seen for double in open_doubles}
             self._made.clear()
-            self._server.journal.clear()
+            self._server.own.journal.clear()
             self._after_end_seen = self._server.backend.after_end_count
         if self._live is not None:
             self._live.unsupported.clear()
@@ -195,8 +200,8 @@ class DoubleFactory:
             yield from _exchange_lines(double, "refused or unmatched:", refused)
             yield from _advice(refused)
         title = "asked of no double (an address without /~ID, no token of a double):"
-        missed = list(self._server.journal)
-        yield from _exchange_lines(self._server, title, missed)
+        missed = list(self._server.own.journal)
+        yield from _exchange_lines(self._server.own, title, missed)
         yield from _advice(missed)
         after_end = self._server.backend.requests_after_end(self._after_end_seen)
         yield from listed("asked of doubles that had ended, and refused:", after_end)

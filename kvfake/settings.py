@@ -8,11 +8,13 @@ A setting has one name everywhere: keyword ``port``, flag ``--port``, variable `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from os import PathLike, environ, fspath
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, TypedDict, get_args
+
+__tracebackhide__ = True  # see `kvfake.errors.is_refusal`
 
 SERVER = "server"
 WORLD = "world"
@@ -190,8 +192,37 @@ def _one_of(*choices: str) -> Callable[[object], str]:
     return read
 
 
-PROFILES = ("documented", "plugin-1.2")
-MISSING_FORMS = ("object", "null", "404")
+Profile = Literal["documented", "plugin-1.2"]
+MissingForm = Literal["object", "null", "404"]
+PROFILES: tuple[Profile, ...] = get_args(Profile)
+MISSING_FORMS: tuple[MissingForm, ...] = get_args(MissingForm)
+
+
+class WorldSettings(TypedDict, total=False):
+    """The settings of a world as keywords, for type checkers; ``None`` is not given. The table below says what each means."""
+
+    profile: Profile | None
+    strict: bool | None
+    token: Mapping[str, str] | Sequence[str] | None
+    mattermost_missing: MissingForm | None
+    fallback: str | None
+    seed: str | PathLike[str] | None
+    journal_exchanges: int | None
+    journal_body_bytes: int | None
+
+
+class Settings(WorldSettings, total=False):
+    """The settings of a server and of its own world."""
+
+    host: str | None
+    port: int | None
+    public_url: str | None
+    site_path: str | None
+    allow_host: Iterable[str] | None
+    log: bool | None
+    control: bool | None
+    control_token: str | None
+
 
 # fmt: off
 SETTINGS = (

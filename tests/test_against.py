@@ -130,6 +130,21 @@ def test_sigterm_leaves_no_keys(
     assert nothing_is_left(real)
 
 
+def test_a_double_says_of_itself_what_it_knows(real: Double, pytester: pytest.Pytester) -> None:
+    """The text of a double and of its values does not ask the real server."""
+    result = run_against(
+        pytester,
+        real,
+        """
+        def test_texts(kvfake):
+            kvfake.mattermost["name"] = "Ada"
+            assert repr(kvfake) == f"<kvfake.Double {kvfake.url}: 0 exchanges, 0 faults>"
+            assert repr(kvfake.mattermost).endswith(": on the real server>")
+        """,
+    )
+    result.assert_outcomes(passed=1)
+
+
 def test_the_server_of_the_session_answers_for_itself(real: Double, pytester: pytest.Pytester) -> None:
     """What belongs to no test, such as a request without a token at its root, does not go to the real server, faults or not."""
     result = run_against(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
 import kvfake
+from kvfake.double import world_of
 from kvfake.services.mattermost import KV
 from tests.support.doors import SiteDoor, opened
 from tests.support.process import Ended, asked
@@ -92,7 +94,7 @@ def test_a_page_of_another_site_is_not_accepted_as_a_stranger(door: str, headers
         assert site.send("PUT", f"{KV}/k", {**STRANGER, **headers}, b"1").status == 401
         assert site.send("PUT", f"{PERSIST}/k", {**STRANGER, **headers}, b'{"value":"v"}').status == 401
         assert site.send("GET", f"{KV}/k", {**STRANGER, **headers}).status == 401
-        assert site.double.holdings() == []
+        assert world_of(site.double).holdings() == []
         assert {exchange.owner for exchange in site.double.journal} == {None}
 
 
@@ -123,7 +125,7 @@ def own_address() -> str:
         return str(probe.getsockname()[0])
 
 
-def status_at(address: str, **settings: object) -> int:
+def status_at(address: str, **settings: Any) -> int:
     return SiteDoor(kvfake.Double(**settings)).send("GET", "/_kvfake/health", {"Host": address}).status
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 import kvfake
-from kvfake.double import Double
+from kvfake.double import Double, world_of
 from kvfake.services.mattermost import KV
 from kvfake.stores.memory import MAX_CHECKPOINTS
 from tests.support.doors import DOORS, opened
+from tests.support.served import doubles_of
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -32,7 +33,7 @@ def test_changes_of_an_app_are_undone(door: str) -> None:
         one.send("PUT", "/persist/kv/new", double.persist.project("other").headers, b'{"value":"v"}')
         one.send("DELETE", "/persist/kv/deleted", double.persist.headers)
         double.rollback(mark)
-        assert double.holdings() == [("mattermost", "app/bot", ["kept", "replaced"]), ("persist", "project", ["deleted"])]
+        assert world_of(double).holdings() == [("mattermost", "app/bot", ["kept", "replaced"]), ("persist", "project", ["deleted"])]
         assert one.send("GET", f"{KV}/replaced", double.mattermost.headers).text == "1"
         assert double.persist.updated("deleted") == datetime(2016, 1, 1, tzinfo=timezone.utc)
 
@@ -194,7 +195,7 @@ def test_the_newest_thousand_checkpoints_are_kept() -> None:
 def test_checkpoints_belong_to_one_world() -> None:
     """Another one has its own, and is left alone."""
     with kvfake.start() as one:
-        two = one.open({})  # type: ignore[attr-defined]
+        two = doubles_of(one).open({})
         one.mattermost["k"] = two.mattermost["k"] = 1
         mark = one.checkpoint()
         one.mattermost["k"] = two.mattermost["k"] = 2

@@ -20,7 +20,7 @@ import pytest
 
 import kvfake as library
 from kvfake.cli import main
-from kvfake.double import ServerDouble, settings_of
+from kvfake.double import DoubleServer, settings_of
 from kvfake.files import JournalFile
 from tests.support.process import (
     KVFAKE,
@@ -33,6 +33,7 @@ from tests.support.process import (
     kvfake,
     served,
 )
+from tests.support.served import doubles_of
 from tests.support.strangers import dead_port, http, stranger, taken_port, the_line, url_of
 from tests.support.wire import Wire, request_bytes
 
@@ -392,8 +393,7 @@ def test_a_journal_file_that_is_closed(tmp_path: Path) -> None:
     """It takes no line, and may be closed again."""
     ledger = JournalFile(str(tmp_path / "journal"), pytest.fail)
     with library.start() as double:
-        assert isinstance(double, ServerDouble)
-        double.backend.listen(ledger.write)
+        doubles_of(double).backend.listen(ledger.write)
         asked(double.persist.url_for("name"), headers=double.persist.headers)
         ledger.close()
         asked(double.persist.url_for("name"), headers=double.persist.headers)
@@ -476,13 +476,14 @@ def test_env_prints_the_tokens_that_were_named() -> None:
 
 def test_an_export_holds_no_token_of_an_owner_that_cannot_be_named() -> None:
     """It can be loaded, whoever asked for a token. A dump holds no token that was issued."""
-    double = ServerDouble(settings_of({}))
+    server = DoubleServer(settings_of({}))
+    double = server.own
     token = double.mattermost.token
     for owner in ("anonymous-0123456789ab", "app/a/b"):
         assert double.mattermost.as_owner(owner).token
-    assert double.export()["tokens"] == {token: "app/bot"}
+    assert server.export()["tokens"] == {token: "app/bot"}
     assert "tokens" not in double.dump()
-    double.load(double.export())
+    double.load(server.export())
     double.close()
 
 

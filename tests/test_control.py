@@ -14,6 +14,7 @@ import kvfake
 from kvfake.control import handlers
 from kvfake.control.routes import ROUTES
 from tests.support.process import PATIENCE_SECONDS, asked, served
+from tests.support.served import server_of
 from tests.support.wire import Reply
 
 KV = "/plugins/com.mattermost.apps/api/v1/kv/"
@@ -427,7 +428,7 @@ def test_a_host_that_cannot_be_read(url: str, host: str, capfd: pytest.CaptureFi
 def test_allowed_hosts_are_answered() -> None:
     """The setting adds names, as a compose file needs them. The host of the public URL is always allowed."""
     with kvfake.start(allow_host=["kvfake", "Other.example"], public_url="http://Kv.example:8000") as double:
-        url = f"http://127.0.0.1:{double.server.port}"  # type: ignore[attr-defined]
+        url = f"http://127.0.0.1:{server_of(double).port}"
         for host in ("kvfake:8065", "other.example", "kv.example:8000"):
             assert asked(url + "/_kvfake/health", headers={"Host": host}).json()["url"] == "http://Kv.example:8000"
         assert asked(url + "/_kvfake/health", headers={"Host": "evil.example"}).status == 403

@@ -14,6 +14,7 @@ from kvfake.control.handlers import CLOCK_FIELDS, FAULT_FIELDS, ROUTE_FIELDS, WO
 from kvfake.control.routes import ROUTES
 from kvfake.services.messages import Request, Response
 from kvfake.world.matching import FIELDS
+from tests.support.served import server_of
 from tests.support.wire import Wire, request_bytes
 
 NAMES_OF: dict[str, tuple[str, ...]] = {
@@ -134,7 +135,7 @@ def test_any_host_and_origin_is_answered_or_refused(host: bytes, origin: bytes, 
 )
 def test_a_refused_request_keeps_the_connection(method: str, path: str, body: bytes) -> None:
     """What is refused costs nobody the connection."""
-    with kvfake.start(allow_host=["double.example"]) as double, Wire(double.server.port) as wire:  # type: ignore[attr-defined]
+    with kvfake.start(allow_host=["double.example"]) as double, Wire(server_of(double).port) as wire:
         for _ in range(2):
             reply = wire.ask(request_bytes(method, "/_kvfake" + path, {}, body))
             assert 400 <= reply.status < 500

@@ -17,7 +17,7 @@ from urllib.parse import quote_from_bytes
 import pytest
 
 import kvfake
-from kvfake.double import ServerDouble, settings_of
+from kvfake.double import DoubleServer, settings_of
 from kvfake.services.messages import Request, Response
 from kvfake.world import faults as faults_module
 from kvfake.world.journal import Exchange
@@ -319,16 +319,15 @@ def test_a_prefix_that_is_not_possible(control: Control) -> None:
 
 
 @pytest.fixture(name="exporting")
-def _exporting(tmp_path: Path) -> Iterator[tuple[ServerDouble, Path]]:
+def _exporting(tmp_path: Path) -> Iterator[tuple[kvfake.Double, Path]]:
     """A server that was started with --export FILE."""
     file = tmp_path / "values.json"
-    double = ServerDouble({**settings_of({}), "export": str(file)})
-    with double:
-        double.server.start()
-        yield double, file
+    with DoubleServer({**settings_of({}), "export": str(file)}) as server:
+        server.server.start()
+        yield server.own, file
 
 
-def test_values_are_exported(exporting: tuple[ServerDouble, Path]) -> None:
+def test_values_are_exported(exporting: tuple[kvfake.Double, Path]) -> None:
     """Each request replaces the content of the file."""
     double, file = exporting
     for value in ("one", "two"):
@@ -337,7 +336,7 @@ def test_values_are_exported(exporting: tuple[ServerDouble, Path]) -> None:
         assert json.loads(file.read_text())["persist"]["project"]["k"]["value"] == value
 
 
-def test_the_file_is_of_the_servers_own_world(exporting: tuple[ServerDouble, Path]) -> None:
+def test_the_file_is_of_the_servers_own_world(exporting: tuple[kvfake.Double, Path]) -> None:
     """No other world's values are written to it."""
     double, file = exporting
     world = asked(double.url + "/_kvfake/worlds", "POST").json()["address"]
@@ -346,7 +345,7 @@ def test_the_file_is_of_the_servers_own_world(exporting: tuple[ServerDouble, Pat
     assert not file.exists()
 
 
-def test_a_file_that_cannot_be_written(exporting: tuple[ServerDouble, Path]) -> None:
+def test_a_file_that_cannot_be_written(exporting: tuple[kvfake.Double, Path]) -> None:
     """The response has the reason, and the next request works."""
     double, file = exporting
     file.mkdir()

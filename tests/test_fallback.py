@@ -24,6 +24,7 @@ from kvfake.http.parser import MAX_BODY_BYTES
 from kvfake.services.mattermost import KV
 from kvfake.world.pauses import Pauses
 from tests.support.doors import DOORS, Door, SocketDoor, opened
+from tests.support.served import doubles_of
 from tests.support.wire import Reply, Wire, request_bytes
 
 
@@ -420,7 +421,7 @@ def test_one_thread_at_a_time_reads_what_fallbacks_answer(monkeypatch: pytest.Mo
     monkeypatch.setattr(http_client, "Pauses", Watched)
     upload = bytes(300_000)
     with serving(lambda environ, start: [start("200 OK", []), upload][1:]) as url, kvfake.start(fallback=url) as double:
-        world = double.open({"fallback": url})  # type: ignore[attr-defined]
+        world = doubles_of(double).open({"fallback": url})
         apps = [Client(world.wsgi_app) for _ in range(4)]
         with ExitStack() as stack, ThreadPoolExecutor() as pool:
             wires = [stack.enter_context(Wire(int(double.url.rpartition(":")[2]))) for _ in range(4)]
@@ -470,8 +471,8 @@ def test_a_chain_of_worlds_is_no_circle() -> None:
     """One world may lead to another of the same server, and that to a third."""
     with kvfake.start() as last:
         last.respond("GET", "/x", body="found")
-        middle = last.open({"fallback": last.url})  # type: ignore[attr-defined]
-        first = last.open({"fallback": middle.url})  # type: ignore[attr-defined]
+        middle = doubles_of(last).open({"fallback": last.url})
+        first = doubles_of(last).open({"fallback": middle.url})
         with Wire(int(last.url.rpartition(":")[2])) as wire:
             path = first.url.removeprefix(last.url)
             assert wire.ask(request_bytes("GET", f"{path}/x", {"Via": "1.1 proxy"})).text == "found"

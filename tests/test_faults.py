@@ -19,6 +19,7 @@ from kvfake.world import faults as faults_module
 from kvfake.world.faults import FaultArguments
 from kvfake.world.journal import IncomingRequest
 from tests.support.doors import DOORS, Door, SocketDoor, WsgiDoor, opened
+from tests.support.served import doubles_of, server_of
 from tests.support.troubled import SEVERS
 from tests.support.wire import Reply, Wire, request_bytes
 from tests.test_server import until
@@ -289,7 +290,7 @@ def test_requests_beside_the_stores_meet_no_fault() -> None:
 def test_a_fault_applies_to_one_world_alone() -> None:
     """On the same server."""
     with kvfake.start() as main:
-        one, other = main.open({}), main.open({})  # type: ignore[attr-defined]
+        one, other = doubles_of(main).open({}), doubles_of(main).open({})
         one.faults.add(status=503, times=None)
         assert [kv(WsgiDoor(double), "GET").status for double in (main, one, other)] == [200, 503, 200]
 
@@ -643,7 +644,7 @@ def test_a_server_stops_while_functions_run_and_wait(monkeypatch: pytest.MonkeyP
         assert may_end.wait(10)
 
     with kvfake.start() as double:
-        server = double.server  # type: ignore[attr-defined]
+        server = server_of(double)
         fault = double.faults.add(before=slow, times=None)
         wires = [Wire(server.port) for _ in range(3)]
         for wire in wires:

@@ -20,10 +20,11 @@ import pytest
 
 import kvfake as library
 from kvfake import files
-from kvfake.double import ServerDouble, settings_of
+from kvfake.double import DoubleServer, settings_of
 from kvfake.files import Files, JournalFile, write_whole
 from kvfake.lines import write_all
 from tests.support.process import KVFAKE, PATIENCE_SECONDS, PYTHON, Ended, Running, Terminal, asked, environment, kvfake, served
+from tests.support.served import doubles_of
 from tests.support.strangers import the_line
 from tests.support.suites import run
 from tests.support.wire import Wire, request_bytes
@@ -238,8 +239,7 @@ def test_a_line_of_the_journal_is_made_beside_the_loop(tmp_path: Path, monkeypat
     monkeypatch.setattr(files, "_journal_line", lambda line: b"line\n" if may_go_on.wait(PATIENCE_SECONDS) else b"")
     journal = JournalFile(str(tmp_path / "journal"), pytest.fail)
     with library.start() as double:
-        assert isinstance(double, ServerDouble)
-        double.backend.listen(journal.write)
+        doubles_of(double).backend.listen(journal.write)
         for _ in range(3):
             assert asked(double.persist.url_for("name"), headers=double.persist.headers).status == 404
     assert (tmp_path / "journal").read_text() == ""
@@ -507,13 +507,12 @@ def test_the_end_waits_for_an_export_that_runs(tmp_path: Path, monkeypatch: pyte
         return EMPTY
 
     monkeypatch.setattr("kvfake.control.handlers.write_whole", write_slowly)
-    double = ServerDouble({**settings_of({}), "export": str(file)})
-    with double:
-        double.server.start()
-        asking = threading.Thread(target=asked, args=(f"{double.url}/_kvfake/data/export", "POST"))
+    with DoubleServer({**settings_of({}), "export": str(file)}) as server:
+        server.server.start()
+        asking = threading.Thread(target=asked, args=(f"{server.own.url}/_kvfake/data/export", "POST"))
         asking.start()
         assert began.wait(PATIENCE_SECONDS)
-        ending = threading.Thread(target=Files(None, str(file), pytest.fail).finish, args=(dump, double.backend.exporting))
+        ending = threading.Thread(target=Files(None, str(file), pytest.fail).finish, args=(dump, server.backend.exporting))
         ending.start()
         ending.join(0.2)
         may_go_on.set()

@@ -22,14 +22,14 @@ import kvfake
 from kvfake import fork
 from kvfake.double import Double
 from tests.support.process import PATIENCE_SECONDS, environment
+from tests.support.served import server_of
 from tests.support.wire import Wire, request_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # from Python 3.12 on, beside other threads
 
 
 def port_of(double: Double) -> int:
-    port: int = double.server.port  # type: ignore[attr-defined]
-    return port
+    return server_of(double).port
 
 
 def ask(double: Double, wire: Wire) -> int:
@@ -222,7 +222,7 @@ def test_a_child_that_sleeps_keeps_nothing_alive(forked_by: str) -> None:
                 result(reader)
                 check_end(double, wire)
         else:
-            server = double.server  # type: ignore[attr-defined]
+            server = server_of(double)
             for sock in (server._listener, *(peer.socket for peer in server._peers)):
                 sock.set_inheritable(True)
             sleeping = sleeping_child()

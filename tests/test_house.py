@@ -14,6 +14,7 @@ from types import FrameType
 import pytest
 
 import kvfake
+from tests.support.served import server_of
 from tests.support.wire import Wire, request_bytes
 
 ROOT = Path(kvfake.__file__).parent
@@ -157,7 +158,7 @@ def entered() -> Iterator[dict[str, int]]:
 
 def test_a_put_on_a_kept_connection_enters_few_modules(entered: dict[str, int]) -> None:
     """From the bytes of the socket to the store, the journal and back: the way is known, and no step of it is there unseen."""
-    with kvfake.start() as double, Wire(double.server.port) as wire:  # type: ignore[attr-defined]
+    with kvfake.start() as double, Wire(server_of(double).port) as wire:
         path = double.mattermost.url_for("key").removeprefix(double.url)
         put = request_bytes("PUT", path, double.mattermost.headers, b"1")
         wire.ask(put)
@@ -167,11 +168,19 @@ def test_a_put_on_a_kept_connection_enters_few_modules(entered: dict[str, int]) 
         assert set(entered) == set(JOURNEY_OF_A_PUT)
 
 
+PUBLIC_NAMES = [  # they are promises
+    *("Clock", "Double", "DoubleFactory", "Exchange", "Fault", "Faults", "FidelityWarning", "Journal", "Mattermost", "Persist"),
+    *("start", "wsgi_app"),
+]
+
+
 def test_the_public_names_are_few_and_sorted() -> None:
-    """What is exported is what the documentation names."""
-    assert kvfake.__all__ == sorted(kvfake.__all__) == ["Double", "FidelityWarning", "start", "wsgi_app"]
+    """What is exported is what the documentation names, and each name loads. ``dir`` shows them, and nothing else."""
+    assert kvfake.__all__ == sorted(kvfake.__all__) == PUBLIC_NAMES
+    assert dir(kvfake) == sorted([*PUBLIC_NAMES, "__version__"])
     for name in kvfake.__all__:
-        assert getattr(kvfake, name) is not None
+        code = f"import kvfake; assert kvfake.{name} is kvfake.{name}; from kvfake import {name}"
+        assert "kvfake" in loaded_after(code)
 
 
 def loaded_after(code: str) -> set[str]:
@@ -197,4 +206,4 @@ def test_serving_loads_no_werkzeug() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     """As with any module."""
     with pytest.raises(AttributeError, match="nothing"):
-        kvfake.nothing  # noqa: B018
+        kvfake.nothing  # type: ignore[attr-defined]  # noqa: B018

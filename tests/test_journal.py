@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kvfake
+from kvfake.double import world_of
 from kvfake.services.mattermost import KV
 from kvfake.services.messages import JSON, Operation, RedactedHeaders, Request, Response
 from kvfake.world import journal as journal_module
@@ -830,7 +831,7 @@ def test_a_report_shows_the_values() -> None:
     double.mattermost["b"] = double.mattermost["a"] = 1
     double.mattermost.with_prefix("my-app")["k"] = 1
     double.persist["x"] = "v"
-    assert double.holdings() == [
+    assert world_of(double).holdings() == [
         ("mattermost", "app/bot", ["a", "b"]),
         ("mattermost", "app/bot below 'my-app'", ["k"]),
         ("persist", "project", ["x"]),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import kvfake
-from kvfake.double import Double
+from kvfake.double import Double, world_of
 from kvfake.http import router as router_module
 from kvfake.http.router import MAX_TARGET_BYTES_IN_LOOP
 from kvfake.services.messages import Job, Lane, Pause, Request, Response
@@ -225,7 +225,7 @@ def test_many_values_are_brought_back_beside_those_that_are_there(tmp_path: Path
         work(pause)
         assert seen[0] == "new"
         assert seen[-1] == "old"
-        assert double.holdings() == [("persist", "first", sorted(old))]
+        assert world_of(double).holdings() == [("persist", "first", sorted(old))]
         assert {*values.values()} == {"old"}
         assert len(values) == 2 * MAX_KEYS_UNDONE_IN_PLACE
 

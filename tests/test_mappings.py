@@ -291,8 +291,45 @@ def test_any_owners_values(double: Double) -> None:
     assert double.mattermost.as_owner("my-app/bot").context()["app_id"] == "my-app"
 
 
+def test_a_call_without_its_path(double: Double) -> None:
+    """It is refused, with what to write."""
+    with pytest.raises(TypeError) as wrong:
+        double.mattermost.call({"dish": 1})  # type: ignore[arg-type]
+    expected = "call: expected the path of the call first, as in call(\"/submit\", {'dish': 1}), got {'dish': 1}"
+    assert str(wrong.value) == expected
+
+
+# ------------------------------------------------------------------------------------------------ what they say of themselves
+
+
 def test_the_repr_of_a_mapping(double: Double) -> None:
-    """In an assertion's message."""
+    """Whose values they are, below which prefix, and the values in their order, as the mapping shows them."""
     double.persist["k"] = "v"
-    assert repr(double.persist) == "<Persist {'k': b'v'}>"
-    assert repr(double) == f"<kvfake.Double {double.url}>"
+    double.mattermost.update({"b": [1, "x"], "a": None})
+    double.mattermost.as_user("ada").with_prefix("p")["k"] = 1
+    assert repr(double.persist) == "<persist values of project: {'k': 'v'}>"
+    assert repr(double.persist.raw) == "<persist values of project: {'k': b'v'}>"
+    assert repr(double.persist.project("other")) == "<persist values of other: {}>"
+    assert repr(double.mattermost) == "<mattermost values of app/bot: {'a': None, 'b': [1, 'x']}>"
+    assert repr(double.mattermost.as_user("ada").with_prefix("p")) == "<mattermost values of app/ada below 'p': {'k': 1}>"
+
+
+def test_the_repr_of_a_value_that_is_not_json(double: Double) -> None:
+    """Its bytes are shown."""
+    double.persist["k"] = "plain"
+    assert repr(double.persist.json) == "<persist values of project: {'k': b'plain'}>"
+
+
+def test_the_repr_of_a_large_mapping(double: Double) -> None:
+    """It has a bound: ten keys, and 200 characters of each and its value."""
+    double.persist.update({f"k{number:03}": "v" * 1000 for number in range(999)})
+    shown = repr(double.persist)
+    assert shown.startswith("<persist values of project: {'k000': 'vvv")
+    assert shown.endswith("vvv..., and 989 more}>")
+    assert len(shown) < 2200
+
+
+def test_the_repr_of_a_mapping_can_be_shown_on_a_terminal(double: Double) -> None:
+    """Whatever an owner and a key are called."""
+    double.persist.project("\x1b[31m")["\x1b[32m\udcff"] = "\x1b[33m"
+    assert repr(double.persist.project("\x1b[31m")) == r"<persist values of \x1b[31m: {'\x1b[32m\udcff': '\x1b[33m'}>"

@@ -31,7 +31,7 @@ from kvfake.services import go, mattermost, persist
 from kvfake.services.facts import ROWS
 from kvfake.services.jsontext import json_text
 from kvfake.services.messages import FIDELITY_HEADER, Response, Sever
-from kvfake.settings import PROJECT_MARK
+from kvfake.settings import PROJECT_MARK, Profile
 from kvfake.world.backend import WORLD_MARK
 from kvfake.world.clock import FIRST, LAST
 from kvfake.world.faults import MAX_DELAY_SECONDS, FaultArguments
@@ -381,7 +381,7 @@ each_profile = pytest.mark.parametrize(
 @pytest.mark.timeout(BOUND_SECONDS)
 @each_profile
 @pytest.mark.once
-def test_the_services_are_as_described(tmp_path: Path, profile: str, phases: tuple[str, ...]) -> None:
+def test_the_services_are_as_described(tmp_path: Path, profile: Profile, phases: tuple[str, ...]) -> None:
     """With and without tokens, also for values at the limits. Both profiles have the same description."""
     described = description()
     for item in (
@@ -401,7 +401,7 @@ def test_the_services_are_as_described(tmp_path: Path, profile: str, phases: tup
 @pytest.mark.timeout(BOUND_SECONDS)
 @each_profile
 @pytest.mark.once
-def test_control_is_as_described(tmp_path: Path, profile: str, phases: tuple[str, ...]) -> None:
+def test_control_is_as_described(tmp_path: Path, profile: Profile, phases: tuple[str, ...]) -> None:
     """Also that a server with a control token refuses requests without it."""
     described = description()
     for _, _, operation in operations(described):

@@ -18,6 +18,7 @@ from kvfake.double import Double
 from kvfake.services.messages import Job, Lane, Request, Response
 from kvfake.world.matching import MAX_CHARACTERS, Matcher
 from kvfake.world.patterns import MAX_NODES, LinearPattern
+from tests.support.served import server_of
 from tests.support.wire import Wire, request_bytes
 from tests.test_house import loaded_after
 from tests.test_matching import asked
@@ -190,7 +191,7 @@ def test_what_a_pattern_was_asked_before_changes_no_answer(texts: list[str]) -> 
 
 def test_a_fault_with_a_bad_pattern_stops_nobody() -> None:
     """``^(a+)+$`` would have the loop for as long as the machine lives."""
-    with kvfake.start() as double, Wire(double.server.port) as wire:  # type: ignore[attr-defined]
+    with kvfake.start() as double, Wire(server_of(double).port) as wire:
         double.faults.add(503, key=re.compile("^(a+)+$"), times=None)
         double.respond(None, re.compile("/(a+)+"), body="routed")
         kv = double.mattermost.url_for("").removeprefix(double.url)

@@ -54,7 +54,8 @@ def test_every_test_has_a_world_of_its_own(pytester: pytest.Pytester) -> None:
 
         @pytest.mark.parametrize("turn", range(3))
         def test_it_is_new(kvfake, turn):
-            assert not kvfake.mattermost and not kvfake.persist and not kvfake.journal and not kvfake.holdings()
+            assert not kvfake.mattermost and not kvfake.persist and not kvfake.journal
+            assert "mattermost 0 keys, persist 0 keys, 0 exchanges" in repr(kvfake)
             kvfake.mattermost["k"] = kvfake.persist["k"] = "v"
             kvfake.token("mine", "app/bot")
             mine = requests.get(kvfake.mattermost.url_for("k"), headers={"Authorization": "Bearer mine"})
@@ -261,7 +262,7 @@ LATE = """
             GO.set()
             assert GONE.wait(20)
             assert FOUND == [410, 410]
-            assert not kvfake.holdings() and not other.holdings() and not kvfake.journal and not other.journal
+            assert all("mattermost 0 keys, persist 0 keys, 0 exchanges" in repr(double) for double in (kvfake, other))
 """
 
 

@@ -13,7 +13,7 @@ SUITE = """
 
     @pytest.mark.parametrize("turn", range(6))
     def test_new_and_empty(kvfake, turn):
-        assert not kvfake.holdings()
+        assert not kvfake.mattermost
         requests.put(kvfake.mattermost.url_for("k"), headers=kvfake.mattermost.headers, json=turn, timeout=10)
         assert kvfake.mattermost == {"k": turn}
 

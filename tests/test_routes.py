@@ -17,6 +17,7 @@ from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
 import kvfake
+from kvfake.double import world_of
 from kvfake.http.parser import MAX_BODY_BYTES
 from kvfake.services.mattermost import KV
 from tests.support.doors import DOORS, Door, SocketDoor, WsgiDoor, opened
@@ -569,7 +570,7 @@ def test_a_body_that_breaks_off_behind_a_server(path: str, status: int) -> None:
     said = b"".join(double.wsgi_app({**environ, "CONTENT_LENGTH": "3"}, lambda status, headers: started.append(status)))
     assert int(started[0].split()[0]) == status
     assert (b"unexpected EOF" in said) == (status != 200)
-    assert double.holdings() == []
+    assert world_of(double).holdings() == []
 
 
 def test_chunks_win_over_a_length_behind_a_server_too() -> None:

@@ -17,12 +17,13 @@ from kvfake.services.facts import ROWS
 from kvfake.services.mattermost import KV
 from kvfake.services.messages import Response
 from kvfake.services.persist import API
+from kvfake.settings import Profile
 from tests.rows.wrong import WRONG, Wrong
 from tests.support.doors import CLIENT_DOORS, DOORS, TOKENS, Door, SocketDoor, opened, serving
 from tests.support.lines import WHO, DoorClient, client_of
 from tests.support.wire import Reply, request_bytes
 
-PROFILES = ("documented", "plugin-1.2")
+PROFILES: tuple[Profile, ...] = ("documented", "plugin-1.2")
 ALL_DOORS = [*DOORS, *CLIENT_DOORS]
 
 
@@ -95,7 +96,7 @@ def test_a_wrong_service_is_seen(wrong: Wrong) -> None:
     assert all("expected " in text and " got " in text for text in told if text)
 
 
-def differs(check: Check, wrong: Wrong, profile: str) -> str:
+def differs(check: Check, wrong: Wrong, profile: Profile) -> str:
     """What the check has to say of that service."""
     double = kvfake.Double(profile=profile, strict=True, token=TOKENS)
     before = with_values_of_others(double)

@@ -22,6 +22,7 @@ from kvfake.services.messages import Job, Lane, Request, Response
 from tests.support.doors import serving
 from tests.support.missing import unavailable
 from tests.support.process import PATIENCE_SECONDS, ROOT, environment
+from tests.support.served import server_of
 from tests.support.wire import Wire, request_bytes
 
 LIST = request_bytes("GET", "/persist/kv", {"Authorization": "Bearer t"})
@@ -157,7 +158,7 @@ def test_a_client_that_closes_in_time_is_closed_once(double: Double, monkeypatch
 
 def test_a_socket_that_turns_out_to_have_no_bytes(double: Double) -> None:
     """The system may be mistaken; the connection stays."""
-    server = double.server  # type: ignore[attr-defined]
+    server = server_of(double)
     with Wire(port_of(double)) as wire:
         assert wire.ask(LIST).status == 200
         (peer,) = server._peers
@@ -186,7 +187,7 @@ NEVER_CLOSED = """
 import socket, threading, kvfake
 double, has_begun = kvfake.start(), threading.Event()
 double.faults.add(before=lambda: (has_begun.set(), threading.Event().wait()))
-client = socket.create_connection(("127.0.0.1", double.server.port))
+client = socket.create_connection(("127.0.0.1", int(double.url.rpartition(":")[2])))
 path = double.mattermost.url_for("key").removeprefix(double.url)
 client.sendall(f"GET {path} HTTP/1.1\\r\\nHost: x\\r\\nAuthorization: Bearer {double.mattermost.token}\\r\\n\\r\\n".encode())
 assert has_begun.wait(10)

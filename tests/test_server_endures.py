@@ -24,6 +24,7 @@ from kvfake.http.server import TURN_BYTES, Server
 from kvfake.services.messages import Job, Lane, Request, Response
 from tests.support.doors import serving
 from tests.support.process import PATIENCE_SECONDS, Running
+from tests.support.served import server_of
 from tests.support.wire import Wire, request_bytes
 
 QUICK, LARGE, JOB = (request_bytes("GET", path) for path in ("/quick", "/large", "/job"))
@@ -282,7 +283,7 @@ class NoThread(threading.Thread):
 
 def test_without_a_thread_a_job_is_refused_and_the_next_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a container's limit of processes is reached: 503, in kvfake's form; also for many requests at once."""
-    with kvfake.start() as double, Wire(double.server.port) as wire:  # type: ignore[attr-defined]
+    with kvfake.start() as double, Wire(server_of(double).port) as wire:
         health = b"GET /_kvfake/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
         with monkeypatch.context() as no_threads:
             no_threads.setattr(workers_module, "Thread", NoThread)

@@ -14,6 +14,7 @@ from kvfake.http.connection import Action, Connection, Yield
 from kvfake.http.workers import MAX_WORKERS
 from kvfake.services.messages import Job, Lane, Request, Response
 from tests.support.doors import serving
+from tests.support.served import server_of
 from tests.support.troubled_servers import listening, silent
 from tests.support.wire import Wire, request_bytes
 
@@ -104,7 +105,7 @@ def test_a_connection_that_lets_others_go_first_goes_on_after_them() -> None:
 def test_health_and_control_do_not_wait_for_a_silent_fallback() -> None:
     """Nor for as many requests as there are threads for it, and more."""
     with listening(silent) as port, kvfake.start(fallback=f"http://127.0.0.1:{port}") as double, ExitStack() as open_ones:
-        own = double.server.port  # type: ignore[attr-defined]
+        own = server_of(double).port
         waiting = [open_ones.enter_context(Wire(own)) for _ in range(MAX_WORKERS[Lane.OTHER] + 8)]
         for wire in waiting:
             wire.send(request_bytes("GET", "/api/v4/posts"))
@@ -138,11 +139,11 @@ def test_no_lane_waits_for_another(lane: Lane) -> None:
 
 def test_an_idle_thread_is_used_again() -> None:
     """One after the other needs one thread."""
-    with kvfake.start() as double, Wire(double.server.port) as wire:  # type: ignore[attr-defined]
+    with kvfake.start() as double, Wire(server_of(double).port) as wire:
         assert {wire.ask(HEALTH).status for _ in range(20)} == {200}
         names = [thread.name for thread in threading.enumerate()]
-        assert [name for name in names if name.startswith(f"kvfake-{double.server.port}-job")] == [  # type: ignore[attr-defined]
-            f"kvfake-{double.server.port}-job-health-0"  # type: ignore[attr-defined]
+        assert [name for name in names if name.startswith(f"kvfake-{server_of(double).port}-job")] == [
+            f"kvfake-{server_of(double).port}-job-health-0"
         ]
 
 

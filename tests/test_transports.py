@@ -30,6 +30,7 @@ from kvfake.services.mattermost import KV
 from kvfake.services.persist import API
 from tests.support.doors import CLIENT_DOORS, TOKENS, AsyncHttpxDoor, HttpxDoor, RequestsDoor, reply_of
 from tests.support.process import PATIENCE_SECONDS, ROOT, environment
+from tests.support.served import doubles_of
 from tests.support.troubled import SEVERS
 from tests.support.wire import Reply
 from tests.test_server import until
@@ -595,7 +596,7 @@ def test_a_session_reaches_other_hosts_over_the_network() -> None:
 def test_worlds_have_addresses(client: str) -> None:
     """A double beside others on one server is at the root of its own transport; each is below its address on every transport."""
     with kvfake.start() as server:
-        one, two = (server.open({}) for _ in range(2))  # type: ignore[attr-defined]
+        one, two = (doubles_of(server).open({}) for _ in range(2))
         one.mattermost["k"], two.mattermost["k"] = 1, 2
         doors = [CLIENT_DOORS[client](double) for double in (server, one, two)]
         assert [text(door, f"http://x{KV}/k") for door in doors] == ["{}", "1", "2"]

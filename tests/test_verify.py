@@ -36,6 +36,7 @@ from kvfake.http.connection import Handler
 from kvfake.http_client import ClientRequest, HttpClient, NoAnswer, site_client
 from kvfake.services.facts import ROWS
 from kvfake.services.messages import Request, Response, finished
+from kvfake.settings import Profile
 from kvfake.signals import DeferredSignals, Interrupted, sigterm_calls
 from kvfake.world.redaction import Redactor
 from tests.rows.wrong import WRONG, Wrong
@@ -45,7 +46,7 @@ from tests.support.troubled_servers import SELF_SIGNED, answer, behind_tls, list
 
 pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
 
-PROFILES = ("documented", "plugin-1.2")
+PROFILES: tuple[Profile, ...] = ("documented", "plugin-1.2")
 TOKENS = {
     BOT: "the-bots-own-token-6f2a",
     USER: "the-users-own-token-81c3",
@@ -234,7 +235,7 @@ def test_a_wrong_service_differs_in_its_row(wrong: Wrong) -> None:
     assert any(differs(wrong, profile) for profile in PROFILES)
 
 
-def differs(wrong: Wrong, profile: str) -> bool:
+def differs(wrong: Wrong, profile: Profile) -> bool:
     tokens = {who: f"{who}-token" for who in TOKENS}
     double = kvfake.Double(profile=profile, strict=True, token=[f"{tokens[who]}={owner}" for who, owner in OWNERS.items()])
     with serving(double, wrong.answer, wrong.wire) as door, HttpClient(f"http://127.0.0.1:{door.port}", 2) as http:

@@ -28,6 +28,7 @@ from kvfake.services.mattermost import KV
 from kvfake.services.messages import Response, Sever, WireFault
 from kvfake.world.faults import MAX_DELAY_SECONDS, FaultAction, FaultArguments
 from tests.support.process import gunicorn
+from tests.support.served import server_of
 from tests.support.troubled import SEVERS, troubled
 from tests.support.wire import Wire, request_bytes, without_date
 from tests.support.wsgi import QuietHandler, werkzeug_server
@@ -131,7 +132,7 @@ def test_a_severed_response(double: Double, sever: str) -> None:
 @pytest.mark.parametrize("sever", SILENT)
 def test_silence_lasts_until_the_client_gives_up(double: Double, sever: str) -> None:
     """However it does: with FIN or with RST. What it says meanwhile is not heard, and others are served."""
-    server = double.server  # type: ignore[attr-defined]
+    server = server_of(double)
     for give_up in (Wire.close, vanish, Wire.end_of_sending):
         double.reset()
         double.faults.add(sever=sever)
@@ -163,7 +164,7 @@ def test_a_close_is_no_reset_though_the_client_goes_on_sending(double: Double, s
         wire.send(asking(double, "PUT", body=b"1"))
         wire.send(asking(double, "PUT", "second", b"1"))
         assert heard(wire) == CUT[sever][:2]
-    assert until(lambda: not double.server._peers)  # type: ignore[attr-defined]
+    assert until(lambda: not server_of(double)._peers)
     assert set(double.mattermost) <= {"k"}
 
 
@@ -227,7 +228,7 @@ def test_a_severed_response_of_a_function_on_its_own_thread(double: Double, wire
     wire.send(asking(double, "PUT", body=b"1"))
     assert heard(wire) == (b"", "RST")
     assert double.mattermost == {"k": 1}
-    assert until(lambda: not double.server._peers)  # type: ignore[attr-defined]
+    assert until(lambda: not server_of(double)._peers)
 
 
 def test_the_log_says_that_no_response_was_sent(capfd: pytest.CaptureFixture[str]) -> None:
@@ -320,7 +321,7 @@ def test_a_client_that_gives_up(double: Double, delay: Any, give_up: Callable[[W
     wire.send(asking(double, "PUT", body=b"1") + asking(double, "GET"))
     assert until(lambda: len(double.journal) > 0)
     give_up(wire)
-    assert until(lambda: not double.server._peers)  # type: ignore[attr-defined]
+    assert until(lambda: not server_of(double)._peers)
     with Wire(port_of(double)) as other:
         assert other.ask(asking(double, "GET")).text == "1"
 

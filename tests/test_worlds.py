@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 import kvfake
-from kvfake.double import Double
+from kvfake.double import Double, world_of
 from kvfake.services.mattermost import KV
 from kvfake.world import datafile
 from kvfake.world.backend import Backend, WorldEnded
 from kvfake.world.tokens import MAX_STRANGER_BYTES, MAX_STRANGERS, TokenIssuer
 from kvfake.world.world import World
 from tests.support.doors import CLIENT_DOORS, DOORS, SocketDoor, opened
+from tests.support.served import doubles_of
 from tests.support.wire import Reply
 
 
@@ -39,7 +40,7 @@ def test_two_doubles_share_nothing() -> None:
 def test_a_double_of_its_own_does_not_end() -> None:
     """Its world is there as long as it is; one beside others ends when it is closed."""
     with kvfake.start() as started:
-        beside = started.open({})  # type: ignore[attr-defined]
+        beside = doubles_of(started).open({})
         assert not beside.is_closed
         beside.close()
         assert (beside.is_closed, started.is_closed) == (True, False)
@@ -436,7 +437,7 @@ def test_a_reset_leaves_nothing_of_what_a_test_did() -> None:
         double.respond("GET", "/routed", body="here")
         mark = double.checkpoint()
         double.reset()
-        assert (double.holdings(), list(double.faults), list(double.journal)) == ([], [], [])
+        assert (world_of(double).holdings(), list(double.faults), list(double.journal)) == ([], [], [])
         assert (double.clock.is_frozen, double.clock.time.year > 2016) == (False, True)
         with pytest.raises(ValueError, match="there are: none"):
             double.rollback(mark)

@@ -22,7 +22,7 @@ from kvfake.lines import tell
 from kvfake.settings import COMMAND, PERSIST, PORT_OF_SERVE_ONLY, SERVER, WORLD, command_settings
 
 if TYPE_CHECKING:
-    from kvfake.double import ServerDouble
+    from kvfake.double import DoubleServer
     from kvfake.files import Files
 
 FAILED = 1  # an exit code
@@ -90,9 +90,9 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
+def _bind(settings: dict[str, Any]) -> tuple[DoubleServer, Files]:
     """A double behind a bound server, and the files that it writes, which are open."""
-    from kvfake.double import ServerDouble
+    from kvfake.double import DoubleServer
     from kvfake.files import Files, is_missing_or_empty, is_same_file
     from kvfake.signals import end_this_process
     from kvfake.world.hosts import is_loopback
@@ -104,7 +104,7 @@ def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
     if None not in (seed, export) and is_same_file(seed, export) and is_missing_or_empty(seed):  # the first time of many
         settings = {**settings, "seed": None}
     try:
-        double = ServerDouble(settings)
+        double = DoubleServer(settings)
     except BIND_ERRORS as failed:
         raise CommandError(f"{cannot_listen(settings, failed)} (--port takes another, --port 0 a free one)") from None
     except ValueError as wrong:  # in the seed
@@ -124,7 +124,7 @@ def _bind(settings: dict[str, Any]) -> tuple[ServerDouble, Files]:
     return double, files
 
 
-def _exit_code(double: ServerDouble, code: int) -> int:
+def _exit_code(double: DoubleServer, code: int) -> int:
     """The exit code. Raises `CommandError` where the server ended by itself."""
     if double.server.failure is not None:
         raise server_failed(double.server.failure)
@@ -141,7 +141,7 @@ def _serve(options: Namespace) -> int:
         numbers = end_signals()
         hold_signals(numbers)
         double.server.start()
-        print(f"kvfake is listening on {shown_url(double.url)}", flush=True)
+        print(f"kvfake is listening on {shown_url(double.own.url)}", flush=True)
         wait_for_signal(numbers)
         double.close()
         return _exit_code(double, 0 if files.finish(double.export, double.backend.exporting) else FAILED)
@@ -161,9 +161,9 @@ def _run(options: Namespace) -> int:
         double.server.start()
 
     with files, double:
-        code = run(options.words, {**os.environ, **double.env}, start, _complain)
+        code = run(options.words, {**os.environ, **double.own.env}, start, _complain)
         double.close()
-        if has_started and not files.finish(double.dump, double.backend.exporting):
+        if has_started and not files.finish(double.own.dump, double.backend.exporting):
             code = code or FAILED
         return _exit_code(double, code)
 

@@ -84,15 +84,14 @@ def _tokens(options: Namespace) -> dict[str, str]:
 @contextmanager
 def _double(profile: str) -> Iterator[tuple[str, dict[str, str]]]:
     """The URL and the tokens of a double that is made for this check. Settings from the environment do not change it."""
-    from kvfake.double import ServerDouble
+    from kvfake.double import DoubleServer
 
     tokens = {who: secrets.token_hex(16) for who in _OWNERS}
     named = tuple(f"{tokens[who]}={owner}" for who, owner in _OWNERS.items())
     settings = {"port": 0, "profile": profile, "strict": True, "mattermost_missing": "object", "token": named}
-    double = ServerDouble(resolve(settings, scopes=(SERVER, WORLD)))
-    with double:
+    with DoubleServer(resolve(settings, scopes=(SERVER, WORLD))) as double:
         double.server.start()
-        yield double.url, tokens
+        yield double.own.url, tokens
 
 
 class _Verification:

@@ -12,8 +12,11 @@ from collections.abc import Iterator, Mapping
 from json.encoder import JSONEncoder, encode_basestring
 from typing import Any
 
+from kvfake.errors import is_refusal
 from kvfake.services.go import json_decoder, json_levels
 from kvfake.services.messages import Pause, no_pause
+
+__tracebackhide__ = is_refusal
 
 MAX_CONTAINERS = 100  # objects and arrays in a body; none that the documentation knows needs more than two
 MAX_LEVELS = 500  # of a stored value as a Python value: what json.loads bears on any thread

@@ -10,10 +10,13 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from kvfake.errors import is_refusal
 from kvfake.services import go
 from kvfake.services.go import http_error
 from kvfake.services.messages import JSON, Operation, Refusal, Request, Response
 from kvfake.stores import Entry, Namespace, StoreReader
+
+__tracebackhide__ = is_refusal
 
 NAME = "mattermost"
 PLUGINS = b"/plugins/"

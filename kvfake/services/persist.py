@@ -14,10 +14,13 @@ from json.encoder import encode_basestring
 from math import inf
 from typing import NoReturn
 
+from kvfake.errors import is_refusal
 from kvfake.services import go
 from kvfake.services.jsontext import json_string, json_string_parts, read_object, type_name
 from kvfake.services.messages import JSON, Operation, Pause, Refusal, Request, Response, Write
 from kvfake.stores import Entry, Namespace, StoreReader
+
+__tracebackhide__ = is_refusal
 
 NAME = "persist"
 API = "/api/v1"  # P01

@@ -9,6 +9,10 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta, timezone
 
+from kvfake.errors import is_refusal
+
+__tracebackhide__ = is_refusal
+
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 FIRST = datetime(1, 1, 1, tzinfo=timezone.utc)
 LAST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc)

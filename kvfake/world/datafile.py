@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from kvfake.errors import is_refusal
 from kvfake.services import mattermost, persist
 from kvfake.services.jsontext import dump_json, json_text, load_json, type_name
 from kvfake.services.messages import Pause, no_pause
@@ -28,6 +29,8 @@ from kvfake.world.clock import microseconds, moment_from_text
 from kvfake.world.document import DataError, JsonText, parse
 from kvfake.world.redaction import shown_token
 from kvfake.world.world import World
+
+__tracebackhide__ = is_refusal
 
 VERSION = 1
 

@@ -13,11 +13,14 @@ import re
 from json import JSONDecodeError, JSONDecoder
 from typing import Any, NoReturn
 
+from kvfake.errors import is_refusal
 from kvfake.services import jsontext
 from kvfake.services.go import json_levels, refuse_constant
 from kvfake.services.jsontext import without_strings
 from kvfake.services.messages import Pause, no_pause
 from kvfake.world.redaction import shown_token
+
+__tracebackhide__ = is_refusal
 
 MAX_LEVELS = jsontext.MAX_LEVELS + 4  # of a document: four levels are above a value: file, service, owner, prefix
 MAX_NAMES = 2_000_000  # in the upper levels of a document

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kvfake.errors import is_refusal
 from kvfake.fork import new_lock
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Lane, Response, Sever, Wire, WireFault
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
 
     from kvfake.world.journal import IncomingRequest
 
+__tracebackhide__ = is_refusal
+
 MAX_FAULTS = 1000
 MAX_DELAY_SECONDS = 300.0
+_MAX_SHOWN_FAULTS = 5  # in the text that `Faults` shows of itself
 _MAX_REMOVED_FAULTS = 1000  # kept of those that were removed or struck for the last time, for reports
 _RETRY_AFTER_SECONDS = "1"
 _GARBAGE = b"\x16\x03\x01\x00 this is not HTTP\r\n\r\n"
@@ -372,3 +376,9 @@ class Faults:
 
     def __len__(self) -> int:
         return len(self.active)
+
+    def __repr__(self) -> str:
+        """How many can strike, and the first of them."""
+        faults = self.active
+        more = [f"and {len(faults) - _MAX_SHOWN_FAULTS} more"] if len(faults) > _MAX_SHOWN_FAULTS else []
+        return f"<kvfake.Faults {', '.join([*map(repr, faults[:_MAX_SHOWN_FAULTS]), *more]) or 'none'}>"

@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
-from kvfake.errors import log_exception
+from kvfake.errors import is_refusal, log_exception
 from kvfake.services.messages import JSON, Operation, RedactedHeaders, Request, Response
 from kvfake.world.matching import Matcher, Wanted
 from kvfake.world.redaction import BY_NAME, HIDDEN, MAX_HEADERS_BYTES, Redactor, cut_headers, header_bytes
 
 if TYPE_CHECKING:
     from threading import RLock
+
+__tracebackhide__ = is_refusal
 
 MAX_BYTES = 16 * 1024 * 1024  # of the exchanges of one world, as `Exchange.size` and `header_bytes` count them
 MAX_TOTAL_BYTES = 256 * 1024 * 1024  # of all worlds of one server
@@ -491,6 +493,12 @@ class Journal(Sequence[Exchange]):
             lines += ["the nearest misses:"] if missed else []
             lines += [f"  {exchange!r}: {'; '.join(mismatches)}" for mismatches, exchange in missed[:_MAX_SHOWN_EXCHANGES]]
         raise AssertionError("\n".join(map(self._redactor().redact, lines)))
+
+    def __repr__(self) -> str:
+        """How many exchanges there are, and the newest."""
+        exchanges, dropped, _, _ = self.snapshot()
+        newest = f", the newest {exchanges[-1]!r}" if exchanges else ""
+        return f"<kvfake.Journal of {len(exchanges)}, {dropped} older ones dropped{newest}>"
 
 
 def _times(times: int | None) -> str:

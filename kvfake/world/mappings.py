@@ -8,17 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping
 from datetime import datetime
+from itertools import islice
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
+from kvfake.errors import is_refusal
+from kvfake.lines import printable
 from kvfake.services import mattermost, persist
 from kvfake.services.jsontext import dump_json, load_json
 from kvfake.stores import Entry, Namespace
 from kvfake.world.clock import moment_of
+from kvfake.world.redaction import shortened
 from kvfake.world.world import APP, BOT, PROJECT, World
+
+__tracebackhide__ = is_refusal
 
 Value = TypeVar("Value")
 
+_MAX_SHOWN_KEYS = 10  # in the text that a mapping shows of itself, so many keys,
+_MAX_SHOWN_CHARACTERS = 200  # and so much of a key and its value
 _UNQUOTED_IN_PATHS = "!$&'()*+,;=:@~"  # RFC 3986, pchar: clients leave them alone
 
 
@@ -87,7 +95,7 @@ class Values(MutableMapping[str, Value]):
     def __iter__(self) -> Iterator[str]:
         with self._world.lock:
             keys = self._world.store.keys(self._namespace)
-        return iter([key.decode("utf-8", "surrogateescape") for key in keys])
+        return iter(map(_text, keys))
 
     def __len__(self) -> int:
         with self._world.lock:
@@ -98,8 +106,25 @@ class Values(MutableMapping[str, Value]):
             self._world.store.drop(self._namespace)
 
     def __repr__(self) -> str:
-        values = self._world.tokens.redactor().without_tokens(repr(dict(self.raw.items())))
-        return values if self._codec is BYTES else f"<{type(self).__name__} {values}>"
+        """Whose values these are, and the first of them. A real server is not asked."""
+        service, owner, prefix = self._namespace
+        below = f" below {_text(prefix.rstrip())!r}" if prefix.strip() else ""
+        shown = "on the real server" if self._world.executor is not None else f"{{{', '.join(self._shown_items())}}}"
+        return printable(self._world.redact(f"<{service} values of {owner}{below}: ")) + shown + ">"
+
+    def _shown_items(self) -> list[str]:
+        with self._world.lock:
+            count = self._world.store.count(self._namespace)
+            entries = list(islice(self._world.store.snapshot(self._namespace), _MAX_SHOWN_KEYS))
+        items = [self._world.redact(f"{_text(key)!r}: {self._shown_value(entry.value)}") for key, entry in entries]
+        more = [f"and {count - _MAX_SHOWN_KEYS} more"] if count > _MAX_SHOWN_KEYS else []
+        return [shortened(item, _MAX_SHOWN_CHARACTERS) for item in items] + more
+
+    def _shown_value(self, data: bytes) -> str:
+        try:
+            return repr(self._codec.load(data))
+        except ValueError:
+            return repr(data)
 
 
 class Mattermost(Values[Any]):
@@ -145,7 +170,9 @@ class Mattermost(Values[Any]):
         return self._world.context(self._app, acting_user, more)
 
     def call(self, path: str, values: dict[str, Any] | None = None, acting_user: str | None = "ada", **more: Any) -> dict[str, Any]:
-        """A whole call request, with its context (``apps.CallRequest``)."""
+        """A whole call request, with its context (``apps.CallRequest``). Raises ``TypeError`` where the path was forgotten."""
+        if not isinstance(path, str):
+            raise TypeError(f'call: expected the path of the call first, as in call("/submit", {path!r}), got {path!r}')
         return {"path": path, "values": dict(values or {}), "context": self.context(acting_user, **more)}
 
     @property
@@ -182,6 +209,10 @@ def _key_bytes(key: str) -> bytes:
     if not isinstance(key, str):
         raise TypeError(f"keys are strings, got {key!r}")
     return key.encode("utf-8", "surrogateescape")
+
+
+def _text(key: bytes) -> str:
+    return key.decode("utf-8", "surrogateescape")
 
 
 def _quoted(part: str) -> str:

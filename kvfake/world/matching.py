@@ -8,8 +8,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Protocol
 
+from kvfake.errors import is_refusal
+
 if TYPE_CHECKING:
     from kvfake.world.patterns import LinearPattern
+
+__tracebackhide__ = is_refusal
 
 Wanted = str | int | re.Pattern[str]
 FIELDS = ("service", "verb", "method", "path", "key", "owner", "status")

@@ -11,12 +11,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kvfake.errors import is_refusal
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import JSON, Headers, Response
 from kvfake.world.matching import MAX_CHARACTERS, MAX_STEPS_IN_LOOP, Wanted, checked_value, in_python, linear
 
 if TYPE_CHECKING:
     from kvfake.world.patterns import LinearPattern
+
+__tracebackhide__ = is_refusal
 
 MAX_ROUTES = 1000
 RESERVED_PATHS = (mattermost.KV, *(path.decode() for path in persist.PATHS), "/_kvfake", "/~")

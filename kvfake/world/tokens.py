@@ -14,8 +14,11 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
+from kvfake.errors import is_refusal
 from kvfake.settings import MATTERMOST, PERSIST, PROJECT_MARK, parse_owner, parse_token
 from kvfake.world.redaction import Redactor, beginning
+
+__tracebackhide__ = is_refusal
 
 MAX_STRANGERS = 1000  # unknown tokens whose owner is remembered, so that it is not computed for each request
 MAX_STRANGER_BYTES = 256  # of a token whose owner is remembered

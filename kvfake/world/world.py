@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from kvfake.errors import is_refusal
 from kvfake.fork import new_lock
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Pause, no_pause
@@ -25,6 +26,8 @@ from kvfake.world.tokens import TokenTable, in_base_32
 if TYPE_CHECKING:
     from kvfake.services.messages import Response
     from kvfake.world.journal import IncomingRequest
+
+__tracebackhide__ = is_refusal
 
 APP = "app"
 BOT = APP + "/bot"
@@ -153,6 +156,20 @@ class World:
                 )
                 for service, owner, prefix in sorted(self.store.namespaces())
             ]
+
+    def counts(self) -> dict[str, int]:
+        """How many keys each service has, of all owners. Nothing where another server holds the values."""
+        if self.executor is not None:
+            return {}
+        with self.lock:
+            counts = dict.fromkeys((mattermost.NAME, persist.NAME), 0)
+            for namespace in self.store.namespaces():
+                counts[namespace[0]] += self.store.count(namespace)
+        return counts
+
+    def redact(self, text: str) -> str:
+        """The text, with every token that this world knows cut short."""
+        return self.tokens.redactor().without_tokens(text)
 
     def token(self, service: str, owner: str) -> str:
         """The token that this world issues to that owner."""
