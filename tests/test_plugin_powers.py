@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.missing import unavailable
 from tests.support.suites import INI, run, section_of, text_of
 
 APP = """
@@ -212,10 +211,9 @@ def test_a_switch_of_the_ini_file(pytester: pytest.Pytester) -> None:
     assert "kvfake: kvfake_strict: expected one of 1, true, yes, on, 0, false, no, off, got 'perhaps'" in text_of(result)
 
 
+@pytest.mark.skipif(pytest.version_tuple < (9,), reason="this pytest has no TOML files of its own")
 def test_the_ini_options_are_texts(pytester: pytest.Pytester) -> None:
     """Also in a TOML file of pytest's own kind; anything else is a usage error that names the option."""
-    if pytest.version_tuple < (9,):
-        unavailable("this pytest has no TOML files of its own")
     (pytester.path / "pytest.ini").unlink()
     pytester.makefile(".toml", pytest="[pytest]\nkvfake_strict = true\n")
     suite(pytester, "")

@@ -15,7 +15,7 @@ from kvfake.double import Double
 from kvfake.http_client import ClientRequest
 from kvfake.services.facts import ROWS
 from kvfake.services.mattermost import KV
-from kvfake.services.messages import Response
+from kvfake.services.messages import Request, Response, finished
 from kvfake.services.persist import API
 from kvfake.settings import Profile
 from tests.rows.wrong import WRONG, Wrong
@@ -110,6 +110,33 @@ def differs(check: Check, wrong: Wrong, profile: Profile) -> str:
             client.clean()
             assert within(before, double.dump())
     return ""
+
+
+IN_BOTH = [  # method, what follows the path of a key, body: what either service answers in one way or another
+    *[(method, "", b'{"value":"v"}') for method in ("PUT", "POST")],
+    *[(method, "", b"") for method in ("GET", "HEAD", "PATCH", "get", "DELETE", "GET")],
+    *[("PUT", "", body) for body in (b'\xef\xbb\xbf{"value":"v"}', b"x", b"1e999")],
+    *[("GET", rest, b"") for rest in ("/more", "%25", "%zz", "?begins=a")],
+]
+
+
+@pytest.mark.parametrize(
+    "wrong", [wrong for wrong in WRONG if wrong.answer is not None], ids=lambda wrong: f"{wrong.row}-{wrong.what}"
+)
+def test_a_wrong_service_is_right_in_the_other(wrong: Wrong) -> None:
+    """Else its check might see what is none of its row's."""
+    path, token = (f"{API}/persist/kv", "project-token") if wrong.row.startswith("M") else (KV, "bot-token")
+
+    def answers(change: Any) -> list[Any]:
+        double = kvfake.Double(profile="plugin-1.2", strict=True, token=TOKENS)
+        double.clock.freeze()
+        double.clock.move_to("2016-09-09T23:16:43Z")
+        answer = change(double._router.answer)
+        headers = {b"host": b"localhost", b"authorization": f"Bearer {token}".encode()}
+        asked = [Request(method, f"{path}/{'a' * 32}{rest}".encode(), headers, body) for method, rest, body in IN_BOTH]
+        return [(response.status, response.headers, response.body) for response in (finished(answer(one)) for one in asked)]
+
+    assert answers(wrong.answer) == answers(lambda right: right)
 
 
 def within(few: Any, many: Any) -> bool:

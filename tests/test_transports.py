@@ -774,7 +774,7 @@ else:
 
 
 HTTPX_NEEDED = "httpx_transport() needs httpx or httpx2: pip install httpx"
-REQUESTS_NEEDED = "requests_adapter() needs requests 2.30 and urllib3 2, or newer: pip install 'requests>=2.30' 'urllib3>=2'"
+REQUESTS_NEEDED = "requests_adapter() needs requests 2.32.2 and urllib3 2, or newer: pip install 'requests>=2.32.2' 'urllib3>=2'"
 
 
 @pytest.mark.parametrize(

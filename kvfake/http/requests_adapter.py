@@ -27,7 +27,7 @@ try:
     from urllib3.response import HTTPResponse
     from urllib3.util.request import body_to_chunks
 except ImportError as error:  # an old urllib3 lacks some of these names
-    _NEEDED = "requests_adapter() needs requests 2.30 and urllib3 2, or newer: pip install 'requests>=2.30' 'urllib3>=2'"
+    _NEEDED = "requests_adapter() needs requests 2.32.2 and urllib3 2, or newer: pip install 'requests>=2.32.2' 'urllib3>=2'"
     raise ImportError(_NEEDED) from error
 
 _READ_BYTES = 1 << 16

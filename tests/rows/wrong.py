@@ -504,7 +504,7 @@ def html_errors(request: Request, response: Response) -> Response:
 
 @says("M20", "what is not found is told in HTML")
 def html_404(request: Request, response: Response) -> Response:
-    return Response(404, (("Content-Type", "text/html"),), b"<p>404") if response.status == 404 else response
+    return Response(404, (("Content-Type", "text/html"),), b"<p>404") if response.status == 404 and is_kv(request) else response
 
 
 @hears("M20", "a path is decoded twice")
@@ -575,22 +575,22 @@ def allow(request: Request, response: Response) -> Response:
 
 @hears("M22", "HEAD is answered as GET")
 def head(request: Request) -> Request:
-    return request.replace(method="GET") if request.method == "HEAD" else request
+    return request.replace(method="GET") if request.method == "HEAD" and is_kv(request) else request
 
 
 @hears("M22", "PATCH sets")
 def patch(request: Request) -> Request:
-    return request.replace(method="PUT", body=b"1") if request.method == "PATCH" else request
+    return request.replace(method="PUT", body=b"1") if request.method == "PATCH" and is_kv(request) else request
 
 
 @says("M22", "not allowed is told in words")
 def allow_words(request: Request, response: Response) -> Response:
-    return response.replace(body=b"Method Not Allowed\n") if response.status == 405 else response
+    return response.replace(body=b"Method Not Allowed\n") if response.status == 405 and is_kv(request) else response
 
 
 @hears("M22", "a method is known in any case")
 def any_case(request: Request) -> Request:
-    return request.replace(method=request.method.upper())
+    return request.replace(method=request.method.upper()) if is_kv(request) else request
 
 
 @hears("M23", "who asks is looked at before the size")
@@ -700,12 +700,12 @@ def utf_8_only(request: Request) -> Request:
 
 @hears("M24", "a byte order mark is taken")
 def with_mark(request: Request) -> Request:
-    return request.replace(body=request.body.removeprefix(b"\xef\xbb\xbf"))
+    return request.replace(body=request.body.removeprefix(b"\xef\xbb\xbf")) if is_kv(request) else request
 
 
 @hears("M24", "numbers end at a double's")
 def doubles(request: Request) -> Request:
-    return request.replace(body=b"") if request.body == b"1e999" else request
+    return request.replace(body=b"") if request.body == b"1e999" and is_kv(request) else request
 
 
 @hears("M25", "blanks of a prefix count")
@@ -971,7 +971,7 @@ def malformed_422(request: Request, response: Response) -> Response:
 
 @hears("P04", "a byte order mark is left out")
 def persist_mark(request: Request) -> Request:
-    return request.replace(body=request.body.removeprefix(b"\xef\xbb\xbf"))
+    return request.replace(body=request.body.removeprefix(b"\xef\xbb\xbf")) if is_persist(request) else request
 
 
 @says("P04", "a malformed request has an error in text")
@@ -1267,7 +1267,9 @@ def longer_mget(request: Request) -> Request:
 
 @hears("P14", "bad percent-encoding ends the connection")
 def persist_400(request: Request) -> Request | Response:
-    return Response(400, (("Content-Type", "text/plain"),), b"400 Bad Request", close=True) if b"%zz" in request.target else request
+    if b"%zz" not in request.target or not is_persist(request):
+        return request
+    return Response(400, (("Content-Type", "text/plain"),), b"400 Bad Request", close=True)
 
 
 @hears("P14", "a method is known in any case")
@@ -1282,12 +1284,13 @@ def longer_body(request: Request) -> Request:
 
 @hears("P14", "a body is read before the token")
 def body_first(request: Request) -> Request:
-    return with_header(request, b"authorization", b"Bearer project-token") if request.body == b"x" else request
+    is_read = request.body == b"x" and is_persist(request)
+    return with_header(request, b"authorization", b"Bearer project-token") if is_read else request
 
 
 @hears("P14", "bad percent-encoding is taken as it stands")
 def persist_percent(request: Request) -> Request:
-    return request.replace(target=request.target.replace(b"%zz", b"%25zz"))
+    return request.replace(target=request.target.replace(b"%zz", b"%25zz")) if is_persist(request) else request
 
 
 @says("P15", "a delete answers the record")
