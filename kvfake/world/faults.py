@@ -481,8 +481,9 @@ class Faults:
         usual response of the service. ``body`` and ``headers`` replace what would be sent. ``delay`` holds the answer back:
         seconds, ``(least, most)``, ``{"median": seconds, "sigma": s}`` (lognormal), or ``{"over": seconds}``: its bytes come over
         that time. ``sever`` cuts it off: a value of `kvfake.services.messages.Sever`. ``before`` is called first, before anything
-        is done; it may take the request. ``stale`` answers a read (GET of a key, list, mget) with the values before the last change
-        of each by a request since the fault was added; what was not changed since is as it is. It strikes reads alone.
+        is done; it may take the request. ``stale`` answers a read (GET of a key, list, mget), and strikes nothing else: each key
+        has the value before its last change by a request since the fault was added; where there was none, and where a real server
+        answers, it is as it is.
 
         ``limit`` and ``per`` are a quota: in any ``per`` seconds so many of the requests pass, and what is said here happens to the
         others. The default is a 429 whose ``Retry-After`` says when there is room. It stands until it is removed.
