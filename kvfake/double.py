@@ -28,8 +28,8 @@ from kvfake.world.redaction import shown_url
 from kvfake.world.routes import Application
 
 if TYPE_CHECKING:
-    from urllib3 import Retry
     from typing_extensions import Self, Unpack
+    from urllib3 import Retry
 
     from kvfake.control.app import Control
     from kvfake.files import RequestLog

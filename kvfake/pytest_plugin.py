@@ -39,8 +39,8 @@ _SETTINGS = of(SERVER, WORLD, REAL)
 _NAMES = ", ".join(setting.name for setting in of(WORLD))
 _FAULT = (
     "kvfake_fault(status=None, *, delay=0, sever=None, times=1, after=0, every=1, rate=1, seed=0, service=None, method=None, "
-    "key=None, owner=None, when=None, body=None, headers=None, before=None): a fault of the double of this test, as "
-    "kvfake.faults.add takes it; may stand several times."
+    "key=None, owner=None, when=None, body=None, headers=None, before=None, stale=False, limit=None, per=None, start=None, "
+    "end=None): a fault of the double of this test, as kvfake.faults.add takes it; may stand several times."
 )
 _FACTORY: pytest.StashKey[DoubleFactory] = pytest.StashKey()
 _REQUESTS_AFTER_END: pytest.StashKey[list[str]] = pytest.StashKey()

@@ -395,11 +395,13 @@ def test_a_world_begins_with_the_servers_seed(tmp_path: Path) -> None:
     ],
     ids=json.dumps,
 )
-def test_a_fault_is_shown_as_it_was_added(control: Control, fault: dict[str, Any]) -> None:
-    """The arguments of the request, with number, hits and whether it can still strike; by itself and in the list."""
+def test_a_fault_is_shown_as_it_was_added(double: kvfake.Double, control: Control, fault: dict[str, Any]) -> None:
+    """The arguments of the request, with number, hits, whether it can still strike, and a sentence; by itself and in the list."""
     made = control("POST", "/faults", fault)
     assert made.status == 201
-    assert made.json() == {"id": 1, "hits": 0, "active": True, **fault}
+    text = made.json()["text"]
+    assert made.json() == {"id": 1, "hits": 0, "active": True, "text": text, **fault}
+    assert text == str(double.faults.active[0])
     assert control("GET", "/faults").json() == {"faults": [made.json()]}
     assert control("GET", "/faults/1").json() == made.json()
 
@@ -407,7 +409,8 @@ def test_a_fault_is_shown_as_it_was_added(control: Control, fault: dict[str, Any
 def test_null_is_not_given(control: Control) -> None:
     """``null`` is the default, except for `times`, where it means: until the fault is removed."""
     made = control("POST", "/faults", {"status": 503, "sever": None, "key": None, "body": None, "headers": None, "times": None})
-    assert made.json() == {"id": 1, "hits": 0, "active": True, "status": 503, "times": None}
+    text = "on any request: answer 503, until removed"
+    assert made.json() == {"id": 1, "hits": 0, "active": True, "text": text, "status": 503, "times": None}
 
 
 def test_a_fault_with_a_status(double: kvfake.Double, control: Control) -> None:
@@ -418,6 +421,7 @@ def test_a_fault_with_a_status(double: kvfake.Double, control: Control) -> None:
         "id": 1,
         "hits": 2,
         "active": False,
+        "text": "on any request, key=re.compile('^convo::'): answer 503, 2 times",
         "status": 503,
         "times": 2,
         "key": {"matches": "^convo::"},
@@ -474,7 +478,8 @@ def test_faults_are_removed(double: kvfake.Double, control: Control) -> None:
     for status in (500, 502, 503):
         control("POST", "/faults", {"status": status, "times": None})
     assert got(double).status == 500
-    removed = {"id": 1, "hits": 1, "active": False, "status": 500, "times": None}
+    text = "on any request: answer 500, until removed"
+    removed = {"id": 1, "hits": 1, "active": False, "text": text, "status": 500, "times": None}
     for _ in range(2):
         assert control("DELETE", "/faults/1").json() == removed
     assert got(double).status == 502
@@ -493,7 +498,7 @@ def test_a_fault_that_is_not_there(control: Control, method: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        ({}, "this fault does nothing: expected a status, delay, sever, body, headers or before"),
+        ({}, "this fault does nothing: expected a status, delay, sever, body, headers, before, stale or limit"),
         ({"status": 99}, "status: expected a whole number from 200 to 599, got 99"),
         ({"status": "503"}, "status: expected a whole number from 200 to 599, got '503'"),
         ({"status": True}, "status: expected a whole number from 200 to 599, got True"),
@@ -562,13 +567,20 @@ def test_faults_without_end(control: Control, monkeypatch: pytest.MonkeyPatch) -
 def test_a_fault_from_python_is_shown_too(double: kvfake.Double, control: Control) -> None:
     """What JSON cannot hold is shown as text."""
     double.faults.add(
-        delay=MappingProxyType({"over": 0.01}), headers=MappingProxyType({"X": "y"}), body=b"\xff", when=bool, key=re.compile("k")
+        delay=MappingProxyType({"over": 0.01}),  # type: ignore[arg-type]  # a mapping of any class is read
+        headers=MappingProxyType({"X": "y"}),
+        body=b"\xff",
+        when=bool,
+        key=re.compile("k"),
     )
-    double.faults.add(body=bytearray(b"x"), before=time.monotonic)
+    double.faults.add(body=bytearray(b"x"), before=time.monotonic, start=datetime(2026, 1, 2, tzinfo=timezone.utc))
     one, other = control("GET", "/faults").json()["faults"]
     shown = {"delay": {"over": 0.01}, "headers": {"X": "y"}, "body": "b'\\xff'", "when": "<class 'bool'>", "key": {"matches": "k"}}
-    assert one == {"id": 1, "hits": 0, "active": True, **shown}
+    what = "delay mappingproxy({'over': 0.01}), body b'\\xff', headers {'X': 'y'}, once"
+    text = f"on any request, key=re.compile('k'), when bool: {what}"
+    assert one == {"id": 1, "hits": 0, "active": True, "text": text, **shown}
     assert (other["body"], other["before"]) == ("bytearray(b'x')", "<built-in function monotonic>")
+    assert other["start"] == "2026-01-02 00:00:00+00:00"
 
 
 # ---------------------------------------------------------------------------------------------------------------------- journal
@@ -592,7 +604,7 @@ def test_an_exchange_is_shown(double: kvfake.Double, control: Control) -> None:
         "status": 503,
         "request": {"body": '{"value": "v"}'},
         "response": {"headers": {"content-type": "application/json"}, "body": '{"error":"service unavailable"}'},
-        "fault": "status=503",
+        "fault": "on any request: answer 503, once",
         "rows": [],
     }
 

@@ -348,16 +348,19 @@ def test_faults_that_never_hit_are_reported() -> None:
             faults.assert_all_used()
         first, *lines = str(told.value).splitlines()
         assert first == "these faults never struck:"
-        assert sorted(lines) == ["  sever='after', method='PUT'", "  status=500, times=None, key=re.compile('^convo')"]
+        assert sorted(lines) == [
+            "  on PUT: lose the acknowledgement, once",
+            "  on any request, key=re.compile('^convo'): answer 500, until removed",
+        ]
         faults.clear()
         faults.assert_all_used()
 
 
 def test_the_repr_of_a_fault() -> None:
-    """As it would be written, and how often it struck."""
-    fault = kvfake.Double().faults.add(503, times=2, delay=(0.1, 0.2), body={"a": 1})
-    assert str(fault) == "status=503, delay=(0.1, 0.2), times=2, body={'a': 1}"
-    assert repr(fault) == f"<fault {fault}: 0 hits>"
+    """A sentence, and how often it struck."""
+    fault = kvfake.Double().faults.add(503, times=2, delay=(0.1, 0.2), body={"a": 1}, method="put", key="k")
+    assert str(fault) == "on PUT, key='k': delay (0.1, 0.2), answer 503, body {'a': 1}, 2 times"
+    assert repr(fault) == f"<fault {fault}; 0 hits>"
 
 
 def test_rolling_back_removes_what_was_added_since() -> None:
@@ -395,7 +398,7 @@ async def asynchronous(*_: object) -> None: ...
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"status": None}, "this fault does nothing: expected a status, delay, sever, body, headers or before"),
+        ({"status": None}, "this fault does nothing: expected a status, delay, sever, body, headers, before, stale or limit"),
         ({"status": None, "headers": {}, "delay": 0.0, "times": 5}, "this fault does nothing"),
         ({"status": 199}, "status: expected a whole number from 200 to 599, got 199"),
         ({"status": 600}, "status: expected a whole number from 200 to 599, got 600"),
@@ -407,7 +410,7 @@ async def asynchronous(*_: object) -> None: ...
         ({"sever": "sideways"}, f"sever: expected one of {', '.join(SEVERS)}, got 'sideways'"),
         ({"sever": ""}, f"sever: expected one of {', '.join(SEVERS)}, got ''"),
         ({"sever": ["before"]}, f"sever: expected one of {', '.join(SEVERS)}, got ['before']"),
-        ({"sever": "before"}, "sever='before' lets no answer out: status, body, headers and delay over would not be seen"),
+        ({"sever": "before"}, "sever='before' lets no answer out: status, body, headers, stale and delay over would not be seen"),
         ({"status": None, "sever": "after", "body": "x"}, "sever='after' lets no answer out"),
         ({"status": None, "sever": "silence", "headers": {"a": "b"}}, "sever='silence' lets no answer out"),
         ({"status": None, "sever": "garbage", "delay": {"over": 1}}, "sever='garbage' lets no answer out"),

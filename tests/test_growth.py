@@ -189,6 +189,24 @@ def with_faults(size: int) -> Double:
     return made
 
 
+def under_a_quota(size: int) -> None:
+    """Twice as many requests as the quota lets through, a checkpoint, and back."""
+    made = double()
+    made.faults.add(limit=size, per=3600)
+    for _ in range(2 * size):
+        finished(made._router.answer(Request("GET", f"{KV}/k".encode(), TOKEN)))
+    made.rollback(made.checkpoint())
+
+
+def under_stale_answers(size: int) -> None:
+    """So many keys change, and are listed as they were."""
+    made = double()
+    made.faults.add(stale=True, times=None)
+    for number in range(size):
+        send(made, "PUT", f"{KV}/{number}", b'{"value":"v"}')
+    send(made, "GET", KV)
+
+
 def tokens(size: int) -> None:
     made = double()
     for number in range(size):
@@ -221,6 +239,8 @@ STORIES |= {
     "routes": Story(200, itself, routes),
     "faults": Story(200, itself, faults),
     "faults that a request meets": Story(400, with_faults, lambda double: send(double, "PUT", f"{KV}/k", b'{"value":"v"}')),
+    "faults with a quota": Story(500, itself, under_a_quota),
+    "faults with stale answers": Story(500, itself, under_stale_answers),
     "tokens": Story(1_000, itself, tokens),
     "worlds": Story(20, itself, worlds),
     "journal kept": Story(1_000, itself, asked),

@@ -22,6 +22,7 @@ from kvfake.double import world_of
 from kvfake.services.mattermost import KV
 from kvfake.services.messages import JSON, Operation, RedactedHeaders, Request, Response
 from kvfake.world import journal as journal_module
+from kvfake.world.faults import SeverWord
 from kvfake.world.journal import MAX_BYTES, Exchange, Journal, JournalTotal
 from kvfake.world.redaction import CUT_HEADER
 from tests.support.doors import DOORS, Door, opened
@@ -109,7 +110,7 @@ def test_a_path_is_below_the_address_of_its_world(door: str) -> None:
 
 
 @pytest.mark.parametrize("sever", ["before", "after", "reset", "garbage"])
-def test_an_exchange_without_a_response_has_no_status(sever: str) -> None:
+def test_an_exchange_without_a_response_has_no_status(sever: SeverWord) -> None:
     """Whether it was done or not: nothing was seen of it."""
     with opened("site") as one:
         one.double.faults.add(sever=sever)
@@ -752,7 +753,7 @@ def test_an_exchange_as_json(door: str) -> None:
                 "headers": {"x-content-type-options": "nosniff", "content-type": "application/json"},
                 "body": '{"error": "busy"}',
             },
-            "fault": "status=503, method='PUT', body={'error': 'busy'}",
+            "fault": "on PUT: answer 503, body {'error': 'busy'}, once",
             "rows": [],
         }
         assert list(one.double.journal[0].to_dict()) == [
@@ -779,7 +780,7 @@ def test_json_is_of_whole_characters() -> None:
         assert (shown["key"], shown["path"], shown["fault"]) == (
             "\\udcff",
             f"{KV}/%FF",
-            "status=500, key='\\udcff', body=b'\\xff'",
+            "on any request, key='\\udcff': answer 500, body b'\\xff', once",
         )
         assert base64.b64decode(shown["request"]["body_base64"]) == b'"\xff"'
         assert base64.b64decode(shown["response"]["body_base64"]) == b"\xff"

@@ -25,7 +25,7 @@ import kvfake
 from kvfake.cli import main
 from kvfake.cli.parser import DEFAULT_URL
 from kvfake.control import openapi
-from kvfake.control.handlers import CLOCK_FIELDS, FAULT_FIELDS, ROUTE_FIELDS, WORLD_FIELDS
+from kvfake.control.handlers import CLOCK_FIELDS, FAULT_ACTIONS, FAULT_FIELDS, ROUTE_FIELDS, SENTENCE_FIELDS, WORLD_FIELDS
 from kvfake.control.routes import ROUTES
 from kvfake.services import go, mattermost, persist
 from kvfake.services.facts import ROWS
@@ -35,6 +35,7 @@ from kvfake.settings import PROJECT_MARK, Profile
 from kvfake.world.backend import WORLD_MARK
 from kvfake.world.clock import FIRST, LAST
 from kvfake.world.faults import MAX_DELAY_SECONDS, FaultArguments
+from kvfake.world.matching import MAX_LIMIT, MAX_PER_SECONDS
 from kvfake.world.routes import FRAMING_HEADERS, RESERVED_PATHS, WITHOUT_BODY
 from tests.support import excused
 from tests.support.process import environment
@@ -98,11 +99,13 @@ def test_all_of_control_is_described() -> None:
     schemas = described["components"]["schemas"]
     for name in ("FaultOfAnswer", "FaultOfConnection", "FaultOfGarbage"):
         assert tuple(schemas[name]["properties"]) == FAULT_FIELDS
+    assert tuple(schemas["FaultSentence"]["properties"]) == SENTENCE_FIELDS
+    assert [one["required"][0] for one in schemas["FaultSentence"]["oneOf"]] == list(FAULT_ACTIONS)
     assert tuple(schemas["NewRoute"]["properties"]) == ROUTE_FIELDS
     assert tuple(schemas["ClockMove"]["properties"]) == CLOCK_FIELDS
     assert tuple(schemas["WorldSettings"]["properties"]) == WORLD_FIELDS
     assert set(schemas["Fault"]["properties"]["sever"]["enum"]) == {None, *(sever.value for sever in Sever)}
-    assert set(schemas["Fault"]["properties"]) == {"id", "hits", "active", *FaultArguments._fields}
+    assert set(schemas["Fault"]["properties"]) == {"id", "hits", "active", "text", *FaultArguments._fields}
     for sever in Sever:
         assert f"{sever.value}: {sever.meaning}" in schemas["Fault"]["properties"]["sever"]["description"]
 
@@ -231,6 +234,7 @@ def cases() -> Iterator[tuple[str, str, dict[str, Any], bool]]:
         for path, schema, body in (("/faults", "NewFault", {}), ("/routes", "NewRoute", {"path": "/p"})):
             yield path, schema, {**body, "status": status}, True
             yield path, schema, {**body, "status": status, "body": "b"}, False
+    yield from faults_of_several_words()
     for name in (*FRAMING_HEADERS, *(name.title() for name in FRAMING_HEADERS)):
         yield "/faults", "NewFault", {"headers": {name: "1"}}, False
         yield "/faults", "NewFault", {"headers": {f"x-{name}": "1"}}, True
@@ -248,6 +252,54 @@ def cases() -> Iterator[tuple[str, str, dict[str, Any], bool]]:
     for token, is_good in ((f"t={PROJECT_MARK}p", True), (f"t={PROJECT_MARK}", False), ("t=app/user", True), ("t=app", False)):
         yield "/worlds", "WorldSettings", {"token": token}, is_good
         yield "/worlds", "WorldSettings", {"token": [token]}, is_good
+
+
+def faults_of_several_words() -> Iterator[tuple[str, str, dict[str, Any], bool]]:
+    """Quotas, stale answers, owners and sentences, of which one word allows or forbids another."""
+    for good in (
+        {"limit": 1, "per": 0.001},
+        {"limit": MAX_LIMIT, "per": MAX_PER_SECONDS, "times": None, "sever": "before"},
+        {"status": 503, "limit": None, "per": None, "start": None, "end": "2026-01-01"},
+        {"stale": True, "delay": 1, "sever": "truncate"},
+        {"status": 503, "service": "mattermost", "owner": "ada"},
+        {"status": 503, "service": "persist", "owner": "a/b/c"},
+        {"on": "PUT", "answer": {"status": 204, "body": ""}, "times": None},
+        {"on": None, "nth": 2, "times": 2, "hang": True, "start": 0},
+        {"limit": 1, "per": 1, "on": "PUT", "times": 1},
+        {"rate": 0.5, "seed": 1, "cut": True},
+    ):
+        yield "/faults", "NewFault", good, True
+    for bad in (
+        {"limit": 1},
+        {"per": 1},
+        {"status": 503, "per": 1},
+        {"limit": MAX_LIMIT + 1, "per": 1},
+        {"limit": 1, "per": MAX_PER_SECONDS + 1},
+        {"limit": 1, "per": 0},
+        {"limit": 1, "per": 1, "times": 2},
+        {"stale": True, "status": 200},
+        {"stale": True, "body": 1},
+        {"stale": True, "limit": 1, "per": 1},
+        {"stale": True, "sever": "before"},
+        {"stale": True, "sever": "garbage"},
+        {"stale": None},
+        {"status": 503, "start": "soon"},
+        {"status": 503, "owner": ""},
+        {"status": 503, "service": "mattermost", "owner": "a/b/c"},
+        {"on": "PUT"},
+        {"on": "PUT", "cut": True, "hang": True},
+        {"on": "PUT", "cut": False},
+        {"on": "PUT", "status": 503},
+        {"on": "PUT", "answer": 199},
+        {"on": "PUT", "answer": {"body": "b"}},
+        {"on": "PUT", "answer": {"status": 204, "body": "b"}},
+        {"on": "PUT", "nth": 2, "every": 2, "cut": True},
+        {"on": "PUT", "nth": 2, "after": 2, "cut": True},
+        {"on": "PUT", "seed": 1, "cut": True},
+        {"on": "PUT", "per": 1, "cut": True},
+        {"on": "PUT", "limit": 1},
+    ):
+        yield "/faults", "NewFault", bad, False
 
 
 @pytest.mark.parametrize(("path", "schema", "body", "is_good"), list(cases()), ids=repr)

@@ -119,10 +119,10 @@ def test_the_report_shows_faults(pytester: pytest.Pytester) -> None:
     lines = section_of(result)
     path = "/plugins/com.mattermost.apps/api/v1/kv/k"
     assert lines[:2] == ["refused or unmatched:", "  GET /api/v4/users by no token: 404"]
-    assert f"  PUT {path} by app/bot: 503 [fault: status=503]" in lines
-    assert f"  PUT {path} by app/bot: no answer [fault: sever='after', method='PUT']" in lines
+    assert f"  PUT {path} by app/bot: 503 [fault: on any request: answer 503, once]" in lines
+    assert f"  PUT {path} by app/bot: no answer [fault: on PUT: lose the acknowledgement, once]" in lines
     assert "  POST /api/v4/posts by no token: 201" in lines
-    assert lines[-2:] == ["faults that never struck:", "  status=401, key='another'"]
+    assert lines[-2:] == ["faults that never struck:", "  on any request, key='another': answer 401, once"]
 
 
 def test_a_report_of_many_faults_is_bounded(pytester: pytest.Pytester) -> None:
@@ -134,7 +134,7 @@ def test_a_report_of_many_faults_is_bounded(pytester: pytest.Pytester) -> None:
         assert kvfake.mattermost == 1
     """)  # fmt: skip
     lines = section_of(run(pytester))
-    assert lines[-2:] == ["  status=503, key='19'", "  (and 5 more)"]
+    assert lines[-2:] == ["  on any request, key='19': answer 503, once", "  (and 5 more)"]
 
 
 def test_a_failed_test_shows_fidelity_warnings_too(pytester: pytest.Pytester) -> None:
@@ -178,7 +178,8 @@ def test_an_expensive_set_up_is_shared(pytester: pytest.Pytester) -> None:
     """)  # fmt: skip
     result = run(pytester)
     result.assert_outcomes(passed=2, failed=1)
-    assert "  PUT /plugins/com.mattermost.apps/api/v1/kv/k1 by app/bot: 500 [fault: status=500, times=None]" in section_of(result)
+    fault = "[fault: on any request: answer 500, until removed]"
+    assert f"  PUT /plugins/com.mattermost.apps/api/v1/kv/k1 by app/bot: 500 {fault}" in section_of(result)
 
 
 def test_a_seed_of_the_ini_file_lies_beside_it(pytester: pytest.Pytester) -> None:

@@ -28,6 +28,7 @@ import kvfake
 from kvfake.double import Double
 from kvfake.services.mattermost import KV
 from kvfake.services.persist import API
+from kvfake.world.faults import SeverWord
 from tests.support.doors import CLIENT_DOORS, TOKENS, AsyncHttpxDoor, HttpxDoor, RequestsDoor, reply_of
 from tests.support.process import PATIENCE_SECONDS, ROOT, environment
 from tests.support.served import doubles_of
@@ -844,7 +845,7 @@ async def test_a_task_that_is_cancelled() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("sever", SEVERS)
-async def test_a_severed_response_on_every_event_loop(sever: str) -> None:
+async def test_a_severed_response_on_every_event_loop(sever: SeverWord) -> None:
     """The same error on each."""
     double = kvfake.Double()
     double.faults.add(sever=sever)

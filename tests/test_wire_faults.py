@@ -26,7 +26,7 @@ from kvfake.http.connection import MAX_HANG_SECONDS, Action, Close, Connection, 
 from kvfake.services import mattermost
 from kvfake.services.mattermost import KV
 from kvfake.services.messages import Response, Sever, WireFault
-from kvfake.world.faults import MAX_DELAY_SECONDS, FaultAction, FaultArguments
+from kvfake.world.faults import MAX_DELAY_SECONDS, FaultAction, FaultArguments, SeverWord
 from tests.support.process import gunicorn
 from tests.support.served import server_of
 from tests.support.troubled import SEVERS, troubled
@@ -111,7 +111,7 @@ def test_every_kind_of_sever_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("sever", CUT)
-def test_a_severed_response(double: Double, sever: str) -> None:
+def test_a_severed_response(double: Double, sever: SeverWord) -> None:
     """The first request of a connection, and one on a connection that was kept."""
     data, end, is_done = CUT[sever]
     for used in (False, True):
@@ -130,7 +130,7 @@ def test_a_severed_response(double: Double, sever: str) -> None:
 
 
 @pytest.mark.parametrize("sever", SILENT)
-def test_silence_lasts_until_the_client_gives_up(double: Double, sever: str) -> None:
+def test_silence_lasts_until_the_client_gives_up(double: Double, sever: SeverWord) -> None:
     """However it does: with FIN or with RST. What it says meanwhile is not heard, and others are served."""
     server = server_of(double)
     for give_up in (Wire.close, vanish, Wire.end_of_sending):
@@ -157,7 +157,7 @@ def test_silence_has_a_bound(double: Double, wire: Wire, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("sever", ["before", "after", "garbage", "truncate"])
-def test_a_close_is_no_reset_though_the_client_goes_on_sending(double: Double, sever: str) -> None:
+def test_a_close_is_no_reset_though_the_client_goes_on_sending(double: Double, sever: SeverWord) -> None:
     """What it says while the answer is late is read, and dropped: else nobody could tell a close from a reset."""
     double.faults.add(sever=sever, delay=0.1)
     with Wire(port_of(double)) as wire:
@@ -198,7 +198,7 @@ def test_every_kind_of_request_can_be_severed(double: Double) -> None:
     chunked = asking(double, "PUT", body=b"1", chunked=True)
     head = asking(double, "HEAD")
     waiting = asking(double, "PUT", body=b"1").replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
-    for message, sever, expected in (
+    severed: tuple[tuple[bytes, SeverWord, Heard], ...] = (
         (chunked, "after", Heard(b"", "FIN")),
         (chunked, "reset-after", Heard(b"", "RST")),
         (head, "garbage", Heard(GARBAGE, "FIN")),
@@ -208,7 +208,8 @@ def test_every_kind_of_request_can_be_severed(double: Double) -> None:
         (waiting, "after", Heard(b"HTTP/1.1 100 Continue\r\n\r\n", "FIN")),
         (asking(double, "PUT", body=b"no json"), "after", Heard(b"", "FIN")),
         (chunked + chunked + head, "before", Heard(b"", "FIN")),
-    ):
+    )
+    for message, sever, expected in severed:
         double.reset()
         double.faults.add(sever=sever)
         with Wire(port_of(double)) as wire:
@@ -561,7 +562,7 @@ def test_failures_behind_another_server(port: int) -> None:
 
 
 @pytest.mark.parametrize("sever", SEVERS)
-def test_a_server_that_gives_no_socket(sever: str) -> None:
+def test_a_server_that_gives_no_socket(sever: SeverWord) -> None:
     """The answer says that the fault cannot be carried out; what was to be done was done."""
     double = kvfake.Double()
     double.faults.add(sever=sever, times=None)
@@ -602,7 +603,7 @@ FELT = {  # what requests and httpx make of it
 
 @pytest.mark.parametrize("sever", SEVERS)
 @pytest.mark.parametrize("client", ["requests", "httpx"])
-def test_what_a_client_raises(double: Double, client: str, sever: str) -> None:
+def test_what_a_client_raises(double: Double, client: str, sever: SeverWord) -> None:
     """The error that it has for this, on a connection that was kept; neither asks again by itself."""
     url, headers = double.mattermost.url_for("k"), double.mattermost.headers
     place = ["requests", "httpx"].index(client)

@@ -8,6 +8,7 @@ handler, and which status its response has, stands in `kvfake.control.routes`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
@@ -24,8 +25,8 @@ from kvfake.settings import WORLD, from_keywords, of
 from kvfake.world import datafile
 from kvfake.world.backend import SERVICES, WORLD_MARK, Backend, WorldEnded
 from kvfake.world.document import DataError, parse
-from kvfake.world.faults import FUNCTIONS, Fault, FaultArguments
-from kvfake.world.matching import Matcher, from_json, to_json
+from kvfake.world.faults import FUNCTIONS, Fault, FaultArguments, FaultBuilder, Faults
+from kvfake.world.matching import Matcher, checked_number, checked_value, from_json, to_json
 from kvfake.world.pauses import Pauses
 from kvfake.world.routes import Route
 from kvfake.world.world import APP, BOT, PROJECT, World
@@ -35,13 +36,21 @@ MAX_WORLDS = 100_000  # a world takes a few kilobytes of memory
 # The names that the JSON object of a request may have.
 WORLD_FIELDS = tuple(setting.name for setting in of(WORLD) if setting.name != "seed")  # seed names a file of this machine
 FAULT_FIELDS = tuple(name for name in FaultArguments._fields if name not in FUNCTIONS)
+FAULT_ACTIONS = (
+    "answer", "lose_acknowledgement", "pretend", "cut", "reset", "hang", "truncate", "garble", "stale", "delay", "limit",
+)  # fmt: skip
+SENTENCE_FIELDS = (
+    "on", "service", "key", "owner", "nth", "every", "after", "rate", "seed", "times", "start", "end", *FAULT_ACTIONS, "per",
+)  # fmt: skip
+ANSWER_FIELDS = ("status", "body", "headers")
 ROUTE_FIELDS = ("method", "path", "status", "json", "body", "headers")
 OWNER_FIELDS = ("token",)
 CLOCK_FIELDS = ("resume", "freeze", "move_to", "shift")  # carried out in this order, so that a frozen clock is what is moved
 
 _FLAGS = ("resume", "freeze")
-_PATTERNS = ("method", "key", "owner")  # a fault's fields that may be {"matches": "..."}
-_NUMBERS = ("status", "times", "after", "every", "seed")
+_PATTERNS = ("method", "on", "key", "owner")  # a fault's fields that may be {"matches": "..."}
+_NUMBERS = ("status", "times", "after", "every", "seed", "limit", "nth", "answer")
+_SENTENCE_WORDS = frozenset(SENTENCE_FIELDS).difference(FAULT_FIELDS)  # with one of these a fault is a sentence
 _INVALID = (TypeError, ValueError, Warning)  # Warning: a test suite may turn warnings into errors, such as one from `re`
 
 Payload: TypeAlias = Mapping[str, Any]
@@ -265,10 +274,63 @@ def list_faults(request: ControlRequest) -> Payload:
 
 
 def add_fault(request: ControlRequest) -> Payload:
-    fields = request.read_object(*FAULT_FIELDS)
+    """The arguments of `Faults.add`, or a sentence in the words of `FaultBuilder`."""
+    fields, faults = request.read_object(*dict.fromkeys(FAULT_FIELDS + SENTENCE_FIELDS)), request.world.faults
     with bad_request_on(*_INVALID):
         given = {name: _fault_argument(name, value) for name, value in fields.items()}
-        return _fault_payload(request, request.world.faults.add(**given))
+        fault = faults.add(**given) if _SENTENCE_WORDS.isdisjoint(given) else _add_sentence(faults, given)
+    return _fault_payload(request, fault)
+
+
+def _add_sentence(faults: Faults, given: Mapping[str, Any]) -> Fault:
+    """``{"on": "PUT", "key": "k", "answer": 503, "times": 2}``. Raises ``ValueError``."""
+    for name in given:
+        if name not in SENTENCE_FIELDS:
+            raise ValueError(f"{name}: expected no such name beside {_listed(tuple(sorted(_SENTENCE_WORDS & given.keys())))}")
+    actions = [name for name in FAULT_ACTIONS if name in given]
+    if len(actions) != 1:
+        raise ValueError(f"expected exactly one of {_listed(FAULT_ACTIONS)}; got {' and '.join(actions) or 'none'}")
+    (action,) = actions
+    if action != "limit" and "per" in given:
+        raise ValueError(f"per: expected it beside limit, not beside {action}")
+    builder, value = _builder_of(faults, given), given[action]
+    if action == "answer":
+        return builder.answer(**_answer_of(value))
+    if action == "delay":
+        return builder.delay(value)
+    if action == "limit":
+        return builder.limit(value, per=given.get("per"))  # type: ignore[arg-type]  # it refuses what is no number
+    if value is not True:
+        raise ValueError(f"{action}: expected true, got {value!r}")
+    fault: Fault = getattr(builder, action)()
+    return fault
+
+
+def _builder_of(faults: Faults, said: Mapping[str, Any]) -> FaultBuilder:
+    """The sentence without its action."""
+    if said.get("on") is not None:
+        checked_value("on", said["on"])
+    builder = faults.on(said.get("on"), **{name: said[name] for name in ("key", "service", "owner") if name in said})
+    if "nth" in said and ("after" in said or "every" in said):
+        raise ValueError("nth: expected neither after nor every beside it")
+    for name in ("nth", "every", "after", "times"):
+        if name in said:
+            builder = getattr(builder, name)(said[name])
+    if "seed" in said and "rate" not in said:
+        raise ValueError("seed: expected it beside rate")
+    if "rate" in said:
+        builder = builder.rate(said["rate"], said.get("seed", 0))
+    if "start" in said or "end" in said:
+        builder = builder.between(said.get("start"), said.get("end"))
+    return builder
+
+
+def _answer_of(value: Any) -> dict[str, Any]:
+    """The arguments of `FaultBuilder.answer`."""
+    answer = value if isinstance(value, dict) else {"status": value}
+    if "status" not in answer or not answer.keys() <= {*ANSWER_FIELDS}:
+        raise ValueError(f"answer: expected a status, or an object with {_listed(ANSWER_FIELDS)}, got {value!r}")
+    return {**answer, "status": checked_number("answer", _integer(answer["status"]), int, 200, 599)}
 
 
 def _fault_argument(name: str, value: Any) -> Any:
@@ -301,12 +363,13 @@ def _fault_of_path(request: ControlRequest) -> Fault:
 
 def _fault_payload(request: ControlRequest, fault: Fault) -> Payload:
     given = {name: _json_value(value) for name, value in fault.arguments.given.items()}
-    return {"id": fault.number, "hits": fault.hits, "active": fault in request.world.faults.active, **given}
+    is_active = fault in request.world.faults.active
+    return {"id": fault.number, "hits": fault.hits, "active": is_active, "text": str(fault), **given}
 
 
 def _json_value(value: Any) -> Any:
-    """A fault's argument as JSON. A fault that was added in Python may have functions, bytes and mappings of any class."""
-    if callable(value) or isinstance(value, bytes | bytearray):
+    """A fault's argument as JSON. One that was added in Python may have functions, bytes, moments and mappings of any class."""
+    if callable(value) or isinstance(value, bytes | bytearray | datetime):
         return str(value)
     return dict(value) if isinstance(value, Mapping) else to_json(value)
 

@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple, TypeAlias
 
 from kvfake import __version__
-from kvfake.control.handlers import FAULT_FIELDS, WORLD_FIELDS, Handler
+from kvfake.control.handlers import FAULT_FIELDS, SENTENCE_FIELDS, WORLD_FIELDS, Handler
 from kvfake.services.facts import ROWS
 from kvfake.settings import BY_NAME, NO, YES, Setting
 from kvfake.world.faults import FaultArguments
@@ -101,6 +101,8 @@ def description(routes: Iterable[ControlRoute]) -> Json:
     defaults = {name: {**arguments[name], "default": FaultArguments._field_defaults[name]} for name in FAULT_FIELDS}
     for name, narrowed in (("FaultOfAnswer", {}), ("FaultOfConnection", without_response), ("FaultOfGarbage", without_response)):
         schemas[name]["properties"] = {**defaults, **narrowed, **schemas[name]["properties"]}
+    sentence = {**arguments, **schemas["FaultSentence"]["properties"]}
+    schemas["FaultSentence"]["properties"] = {name: sentence[name] for name in SENTENCE_FIELDS}
     whole["components"]["schemas"] = dict(sorted({**schemas, **_file_of_values()}.items()))
     described: Json = _with_rows(whole)
     return described

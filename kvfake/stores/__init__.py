@@ -145,3 +145,65 @@ class DiscardingStore:
 
     def delete(self, namespace: Namespace, key: bytes) -> bool:
         return self.get(namespace, key) is not None
+
+
+MAX_PREVIOUS_BYTES = 64 << 20  # of entries that a store no longer holds, kept for reads that are behind
+_ENTRY_BYTES = 300  # about what an entry and its key take beside their own bytes
+
+
+class PreviousEntries:
+    """What keys held before the last change of their value; ``None`` where they were not there. Beyond `MAX_PREVIOUS_BYTES` those
+    that changed first are forgotten: they are read as they are.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[Namespace, dict[bytes, Entry | None]] = {}
+        self._order: dict[tuple[Namespace, bytes], int] = {}  # oldest change first, and its size
+        self._bytes = 0
+
+    def keep(self, namespace: Namespace, key: bytes, entry: Entry | None) -> None:
+        self._bytes -= self._order.pop((namespace, key), 0)
+        self.entries.setdefault(namespace, {})[key] = entry
+        size = _ENTRY_BYTES + len(key) + (len(entry.value) if entry is not None else 0)
+        self._order[namespace, key] = size
+        self._bytes += size
+        while self._bytes > MAX_PREVIOUS_BYTES:
+            oldest = next(iter(self._order))
+            self._bytes -= self._order.pop(oldest)
+            del self.entries[oldest[0]][oldest[1]]
+
+
+class RememberingStore:
+    """Passes everything on to the store behind it, and keeps what a key held before its value is changed."""
+
+    def __init__(self, store: StoreReader, previous: PreviousEntries) -> None:
+        self._store, self._previous = store, previous
+        self.get, self.keys = store.get, store.keys
+
+    def set(self, namespace: Namespace, key: bytes, entry: Entry) -> None:
+        before = self.get(namespace, key)
+        if before is None or before.value != entry.value:
+            self._previous.keep(namespace, key, before)
+        self._store.set(namespace, key, entry)
+
+    def delete(self, namespace: Namespace, key: bytes) -> bool:
+        before = self.get(namespace, key)
+        if before is not None:
+            self._previous.keep(namespace, key, before)
+        return self._store.delete(namespace, key)
+
+
+class StaleStore(DiscardingStore):
+    """Reads, of each key, what it held before its last change; what is not kept is read from the store behind it."""
+
+    def __init__(self, store: StoreReader, previous: PreviousEntries) -> None:
+        self._store, self._previous = store, previous.entries
+
+    def get(self, namespace: Namespace, key: bytes) -> Entry | None:
+        previous = self._previous.get(namespace, {})
+        return previous[key] if key in previous else self._store.get(namespace, key)
+
+    def keys(self, namespace: Namespace, prefix: bytes = b"") -> list[bytes]:
+        previous = {key: entry for key, entry in self._previous.get(namespace, {}).items() if key.startswith(prefix)}
+        unchanged = [key for key in self._store.keys(namespace, prefix) if key not in previous]
+        return sorted([*unchanged, *(key for key, entry in previous.items() if entry is not None)])

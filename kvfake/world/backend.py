@@ -222,7 +222,7 @@ class Backend:
         """The response where a fault may strike, or an executor does the operation. ``refusal`` is the service's, if it refuses."""
         fault: Fault | None = None
         try:
-            fault = world.faults.match(request)
+            fault = world.faults.match(request, world.clock.now)
             if fault is not None:
                 fault.call_before(request)
         except BaseException as broken:  # BaseException: pytest's own exceptions are raised again, and end the test
@@ -235,7 +235,7 @@ class Backend:
         with world.operation_lock:
             answer: Response | Write | None = None
             if fault is None or fault.action.is_done:
-                answer = _execute(service, request, refusal, world)
+                answer = _execute(service, request, refusal, world, fault)
             elif fault.action.answers_as_if_done:
                 answer = Response(200) if refusal else _answer(service, request, world, DiscardingStore(world.store))
             if answer is not None and not isinstance(answer, Response):
@@ -262,7 +262,7 @@ class Backend:
     ) -> Response:
         """What goes out in place of the service's response where a fault strikes it. Recorded."""
         if fault is not None:
-            response = fault.action.response(response, service)
+            response = fault.action.response(response, service, fault.turns.seconds_until_room(world.clock.now))
         assert response is not None
         self._record(world, request, response, began, fault)
         return response
@@ -279,11 +279,13 @@ class Backend:
         self._record(world, IncomingRequest(service, None, None, request), response, began, None)
 
 
-def _execute(service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World) -> Response | Write:
+def _execute(
+    service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World, fault: Fault | None
+) -> Response | Write:
     """Have the operation done, by the world's executor or here; the answer."""
     if world.executor is not None:
         return world.executor.execute(service, request)
-    return refusal or _answer(service, request, world, world.store)
+    return refusal or _answer(service, request, world, world.faults.view(world.store, fault))
 
 
 def _answer(service: ModuleType, request: IncomingRequest, world: World, store: StoreReader) -> Response | Write:

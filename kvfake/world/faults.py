@@ -10,16 +10,17 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import EllipsisType, ModuleType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 from kvfake.errors import is_refusal
 from kvfake.fork import new_lock
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Lane, Response, Sever, Wire, WireFault
-from kvfake.world.matching import MAX_STEPS_IN_LOOP, Matcher, Wanted, in_python
+from kvfake.stores import PreviousEntries, RememberingStore, StaleStore, StoreReader
+from kvfake.world.matching import MAX_STEPS_IN_LOOP, Matcher, Moment, Turns, Wanted, check_owner, checked_number, in_python
 from kvfake.world.redaction import BY_NAME
-from kvfake.world.routes import WITHOUT_BODY, checked_headers, checked_number, encoded_body, merged_headers
+from kvfake.world.routes import WITHOUT_BODY, checked_headers, encoded_body, merged_headers
 
 if TYPE_CHECKING:
     from random import Random
@@ -32,15 +33,33 @@ MAX_FAULTS = 1000
 MAX_DELAY_SECONDS = 300.0
 _MAX_SHOWN_FAULTS = 5  # in the text that `Faults` shows of itself
 _MAX_REMOVED_FAULTS = 1000  # kept of those that were removed or struck for the last time, for reports
-_RETRY_AFTER_SECONDS = "1"
 _GARBAGE = b"\x16\x03\x01\x00 this is not HTTP\r\n\r\n"
+TOO_MANY = HTTPStatus.TOO_MANY_REQUESTS.value
 _SERVICES = (mattermost.NAME, persist.NAME)
 _SEVERS = {sever.value: sever for sever in Sever}
 _REASONS = {status.value: status.phrase.lower() for status in HTTPStatus}
+_READS = ("get", "list", "mget")  # the verbs of operations that change nothing
 
-Delay = float | tuple[float, float] | Mapping[str, float]
+
+class LognormalDelay(TypedDict):
+    """A delay that is drawn anew for each answer. ``median`` is in seconds; ``sigma`` says how far others are from it."""
+
+    median: float
+    sigma: float
+
+
+class SlowDelay(TypedDict):
+    """The bytes of the answer come one after the other ``over`` so many seconds."""
+
+    over: float
+
+
+SeverWord = Literal["before", "after", "reset", "reset-after", "silence", "silence-after", "garbage", "truncate"]
+"""The values of `Sever`."""
+Delay = float | tuple[float, float] | LognormalDelay | SlowDelay
 When = Callable[["IncomingRequest"], object]
 Before = Callable[[], object] | Callable[["IncomingRequest"], object]
+Times = int | EllipsisType | None  # ``None``: until it is removed; ``...``: as was said before
 
 
 class FaultArguments(NamedTuple):
@@ -48,7 +67,7 @@ class FaultArguments(NamedTuple):
 
     status: int | None = None
     delay: Delay = 0
-    sever: str | None = None
+    sever: SeverWord | None = None
     times: int | None = 1
     after: int = 0
     every: int = 1
@@ -62,6 +81,11 @@ class FaultArguments(NamedTuple):
     body: Any = None
     headers: Mapping[str, str] | None = None
     before: Before | None = None
+    stale: bool = False
+    limit: int | None = None
+    per: float | None = None
+    start: Moment | None = None
+    end: Moment | None = None
 
     @property
     def given(self) -> dict[str, Any]:
@@ -69,9 +93,47 @@ class FaultArguments(NamedTuple):
         defaults = self._field_defaults
         return {name: value for name, value in self._asdict().items() if value != defaults[name]}
 
+    @property
+    def requests(self) -> str:
+        """Which requests, in words: ``on PUT, key='k', after the first 2``."""
+        named = {"service": self.service, "key": self.key, "owner": self.owner}
+        method = self.method.upper() if isinstance(self.method, str) else in_python(self.method)
+        parts = (
+            "on any request" if self.method is None else f"on {method}",
+            *(f"{name}={in_python(value)}" for name, value in named.items() if value is not None),
+            f"when {in_python(self.when)}" if self.when is not None else "",
+            "after the first" if self.after == 1 else f"after the first {self.after}" if self.after else "",
+            f"one of every {self.every}" if self.every != 1 else "",
+            f"at a rate of {self.rate} (seed {self.seed})" if self.rate != 1 else "",
+            f"from {self.start}" if self.start is not None else "",
+            f"until {self.end}" if self.end is not None else "",
+        )
+        return ", ".join(filter(None, parts))
 
-FUNCTIONS = ("when", "before")
-"""The arguments that only Python can give."""
+    @property
+    def sentence(self) -> str:
+        """The whole, in words: ``on PUT, key='k': answer 503, 2 times``."""
+        is_quota = self.limit is not None
+        status = TOO_MANY if is_quota and self.status is None and self.sever is None else self.status
+        parts = (
+            f"call {in_python(self.before)}" if self.before is not None else "",
+            f"delay {in_python(self.delay)}" if self.delay else "",
+            f"{'pretend with' if status < 300 else 'answer'} {status}" if status is not None else "",
+            "stale" if self.stale else "",
+            f"body {self.body!r}" if self.body is not None else "",
+            f"headers {dict(self.headers)}" if self.headers else "",
+            _SEVER_WORDS[self.sever] if self.sever is not None else "",
+            "until removed" if is_quota or self.times is None else "once" if self.times == 1 else f"{self.times} times",
+        )
+        quota = f"beyond {self.limit} in {self.per} seconds " if is_quota else ""
+        return f"{self.requests}: {quota}{', '.join(filter(None, parts))}"
+
+
+FUNCTIONS = ("when", "before")  # the arguments that only Python can give
+_SEVER_WORDS: Mapping[str, str] = {
+    "before": "cut", "after": "lose the acknowledgement", "reset": "reset", "reset-after": "reset after it was done",
+    "silence": "hang", "silence-after": "hang after it was done", "garbage": "garble", "truncate": "truncate",
+}  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------------ what happens
@@ -83,39 +145,53 @@ class FaultAction:
     def __init__(self, arguments: FaultArguments) -> None:
         from random import Random
 
-        status, delay, sever = arguments.status, arguments.delay, arguments.sever
-        body, headers = arguments.body, arguments.headers
+        status, sever, body = arguments.status, arguments.sever, arguments.body
         if status is not None:
             checked_number("status", status, int, 200, 599)
         if sever is not None and (not isinstance(sever, str) or sever not in _SEVERS):
             raise ValueError(f"sever: expected one of {', '.join(_SEVERS)}, got {sever!r}")
-        self._status, self._sever, self._draw_delay = status, _SEVERS[sever] if sever else None, _random_delay(delay)
+        if not isinstance(arguments.stale, bool):
+            raise ValueError(f"stale: expected true or false, got {arguments.stale!r}")
+        self._sever, self._draw_delay = _SEVERS[sever] if sever else None, _random_delay(arguments.delay)
+        self._body, content_type = encoded_body(body)
+        self._headers = checked_headers(arguments.headers, content_type)
+        self.random = Random(checked_number("seed", arguments.seed, int, -math.inf))
+        self._check_together(arguments)
+        if arguments.limit is not None and status is None and sever is None:
+            status = TOO_MANY
+        self.is_stale, self._status = arguments.stale, status
         self.answers_as_if_done = status is not None and status < 300
         """Whether it answers as if the service had done the operation, and nothing is done."""
         self.is_done = status is None and (self._sever is None or self._sever.is_done)
         """Whether the service does the operation."""
-        self._body, content_type = encoded_body(body)
-        self._headers = checked_headers(headers, content_type)
-        self.random = Random(checked_number("seed", arguments.seed, int, -math.inf))
+
+    def _check_together(self, arguments: FaultArguments) -> None:
+        """``ValueError`` for arguments that make no sense together."""
+        status, delay, sever, body, headers = arguments.status, arguments.delay, arguments.sever, arguments.body, arguments.headers
         wire = self._sever.wire if self._sever is not None else None
         is_slow = isinstance(delay, Mapping) and "over" in delay
-        is_seen = status is not None or headers or is_slow or (body is not None and wire is not Wire.GARBAGE)
+        is_seen = status is not None or headers or is_slow or arguments.stale or (body is not None and wire is not Wire.GARBAGE)
         if wire not in (None, Wire.TRUNCATE) and is_seen:
-            raise ValueError(f"sever={sever!r} lets no answer out: status, body, headers and delay over would not be seen")
+            raise ValueError(f"sever={sever!r} lets no answer out: status, body, headers, stale and delay over would not be seen")
         if status in WITHOUT_BODY and (self._body or wire is Wire.TRUNCATE):
             raise ValueError(f"status: an answer of {status} has no body")
-        if (status, sever, body, arguments.before) == (None, None, None, None) and not headers and not delay:
-            raise ValueError("this fault does nothing: expected a status, delay, sever, body, headers or before")
+        if arguments.stale and (status, body, arguments.limit) != (None, None, None):
+            raise ValueError("stale: the answer is the service's own, so expected no status, body or limit")
+        given = (status, sever, body, arguments.before, arguments.limit)
+        if given == (None,) * 5 and not (headers or delay or arguments.stale):
+            raise ValueError("this fault does nothing: expected a status, delay, sever, body, headers, before, stale or limit")
 
-    def response(self, response: Response | None, service: ModuleType) -> Response:
-        """What goes out in place of the service's ``response``, which is ``None`` where the service was not called."""
+    def response(self, response: Response | None, service: ModuleType, retry_seconds: int = 1) -> Response:
+        """What goes out in place of the service's ``response``, which is ``None`` where the service was not called. A 429 says that
+        the client may ask again after ``retry_seconds``.
+        """
         if self._status is not None and not self.answers_as_if_done:
             response = service.error_for(self._status, _REASONS.get(self._status, f"status {self._status}"))
         elif response is None:
             response = Response(500, body=_GARBAGE)
         status, headers = self._status or response.status, response.headers
-        if self._status == HTTPStatus.TOO_MANY_REQUESTS:
-            headers = merged_headers(headers, (("Retry-After", _RETRY_AFTER_SECONDS),))
+        if self._status == TOO_MANY:
+            headers = merged_headers(headers, (("Retry-After", str(retry_seconds)),))
         body = response.body if self._body is None else self._body
         delay, over = self._draw_delay(self.random)
         return response.replace(
@@ -156,7 +232,9 @@ class Fault:
 
     def __init__(self, remove: Callable[[Fault], None], number: int, arguments: FaultArguments) -> None:
         """Raises ``ValueError`` for what is not possible."""
-        self.number, self.arguments, self.hits = number, arguments, 0
+        self.number: int = number
+        self.arguments: FaultArguments = arguments
+        self.hits: int = 0
         self._remove = remove
         self.action = FaultAction(arguments)
         self._matcher = Matcher(service=arguments.service, method=arguments.method, key=arguments.key, owner=arguments.owner)
@@ -164,29 +242,22 @@ class Fault:
         _check_function("before", arguments.before)
         if arguments.service not in (None, *_SERVICES):
             raise ValueError(f"service: expected one of {', '.join(_SERVICES)}, got {arguments.service!r}")
-        if arguments.times is not None:
-            checked_number("times", arguments.times, int, 1)
-        checked_number("after", arguments.after, int, 0)
-        checked_number("every", arguments.every, int, 1)
-        checked_number("rate", arguments.rate, float, 0, 1)
+        check_owner(arguments.service, arguments.owner)
+        self.turns = Turns(
+            arguments.times, arguments.after, arguments.every, arguments.rate,
+            arguments.start, arguments.end, arguments.limit, arguments.per, self.action.random,
+        )  # fmt: skip
         self.calls_functions = arguments.when is not None or arguments.before is not None
         """Whether it calls a function of the user's, which may take its time."""
         self.size = self._matcher.size
         """How many steps a character of a request costs at most."""
-        self._matched = 0  # requests so far
         self._last_state: object = None  # of what is drawn: 24 KB, which checkpoints share until something is drawn
 
     def matches(self, request: IncomingRequest) -> bool:
         """Whether the fault is about that request. ``when`` is called last."""
         when = self.arguments.when
-        return self._matcher.matches(request) and (when is None or bool(when(request)))
-
-    def count_match(self) -> bool:
-        """Count one more request that matches; whether it is one that the fault strikes."""
-        self._matched += 1
-        position, rate = self._matched - self.arguments.after, self.arguments.rate
-        is_due = position > 0 and position % self.arguments.every == 0
-        return is_due and bool(rate == 1 or self.action.random.random() < rate)
+        is_meant = self._matcher.matches(request) and (not self.action.is_stale or request.verb in _READS)
+        return is_meant and (when is None or bool(when(request)))
 
     def call_before(self, request: IncomingRequest) -> None:
         """Call the function ``before``, if there is one, with the request where it takes an argument."""
@@ -209,12 +280,13 @@ class Fault:
         drawn = self.action.random.getstate()
         if drawn != self._last_state:
             self._last_state = drawn
-        return self.hits, self._matched, self._last_state
+        return self.hits, self.turns.state(), self._last_state
 
     def restore(self, state: tuple[Any, ...]) -> None:
         """Go on from that state."""
-        self.hits, self._matched, random = state
-        self.action.random.setstate(random)
+        self.hits, turns, drawn = state
+        self.turns.restore(turns)
+        self.action.random.setstate(drawn)
 
     def remove(self) -> None:
         """Remove the fault: it strikes no more. Removing it twice does nothing."""
@@ -227,11 +299,15 @@ class Fault:
         self.remove()
 
     def __str__(self) -> str:
-        """Its arguments, as they would be written in Python, without what goes by the name of a secret."""
-        return BY_NAME.redact_text(", ".join(f"{name}={in_python(value)}" for name, value in self.arguments.given.items()))
+        """The fault as a sentence: ``on PUT, key='k': answer 503, 2 times``. Without what goes by the name of a secret."""
+        return BY_NAME.redact_text(self.arguments.sentence)
 
     def __repr__(self) -> str:
-        return f"<fault {self}: {self.hits} hits>"
+        return f"<fault {self}; {self.hits} hits>"
+
+    def __dir__(self) -> list[str]:
+        """What is for users; the rest is the library's own."""
+        return ["arguments", "hits", "number", "remove"]
 
 
 def _check_function(name: str, function: object) -> None:
@@ -243,6 +319,114 @@ def _check_function(name: str, function: object) -> None:
             raise ValueError(f"{name}: expected a function that is not async, got {function!r}")
 
 
+# ------------------------------------------------------------------------------------------------------ a fault as a sentence
+
+
+class FaultBuilder:
+    """The beginning of a sentence: which requests, and which of these. An action, such as `answer`, ends it and adds the fault.
+
+    ``faults.on("PUT", key="k").nth(3).answer(503)``: the third PUT of ``k`` is answered with 503.
+
+    A builder never changes: each position returns a new one, so that one can be the beginning of several faults. It does nothing
+    until an action is called. A fault strikes once, unless `times` says otherwise; with `every`, `rate` or `between` it
+    strikes until it is removed. Each action takes ``times`` as well, and returns the `Fault`, which is a context manager. What is
+    not possible is a ``ValueError`` of the action.
+    """
+
+    __slots__ = ("_add", "_said")
+
+    def __init__(self, add: Callable[[FaultArguments], Fault], said: Mapping[str, Any]) -> None:
+        """``said`` are arguments of `Faults.add` by their names."""
+        self._add, self._said = add, said
+
+    def _with(self, **more: Any) -> FaultBuilder:
+        return FaultBuilder(self._add, {**self._said, **more})
+
+    def _do(self, times: Times = ..., **action: Any) -> Fault:
+        """Add the fault. ``...`` for ``times``: as was said before."""
+        is_lasting = any(self._said.get(name) is not None for name in _LASTING)
+        said = {"times": None if is_lasting else 1, **self._said, **action, **({} if times is ... else {"times": times})}
+        return self._add(FaultArguments(**said))
+
+    def nth(self, number: int) -> FaultBuilder:
+        """Exactly the ``number``-th of these requests, counted from 1, as ``after(number - 1).times(1)``."""
+        return self._with(after=checked_number("nth", number, int, 1) - 1, every=1, times=1)
+
+    def after(self, count: int) -> FaultBuilder:
+        """Not the first ``count`` of these requests."""
+        return self._with(after=count)
+
+    def every(self, count: int) -> FaultBuilder:
+        """Each ``count``-th of these requests: with 2 the second, the fourth, ..."""
+        return self._with(every=count)
+
+    def rate(self, rate: float, seed: int = 0) -> FaultBuilder:
+        """Some of these requests, drawn with a probability from 0 to 1. The same ``seed`` draws the same ones again."""
+        return self._with(rate=rate, seed=seed)
+
+    def times(self, count: int | None) -> FaultBuilder:
+        """At most so many of these requests; ``None``: until the fault is removed."""
+        return self._with(times=count)
+
+    def between(self, start: Moment | None = None, end: Moment | None = None) -> FaultBuilder:
+        """These requests from ``start`` on and before ``end``, on the world's clock; written as `Clock.move_to` takes it."""
+        return self._with(start=start, end=end)
+
+    def answer(self, status: int, body: Any = None, headers: Mapping[str, str] | None = None, *, times: Times = ...) -> Fault:
+        """The service answers with that status, in its own form or with your body and headers, and nothing is done."""
+        return self._do(times, status=status, body=body, headers=headers)
+
+    def lose_acknowledgement(self, *, times: Times = ...) -> Fault:
+        """It is done, and the connection is closed without an answer."""
+        return self._do(times, sever="after")
+
+    def pretend(self, *, times: Times = ...) -> Fault:
+        """The service answers as if it had been done, and nothing is done."""
+        return self._do(times, status=200)
+
+    def cut(self, *, times: Times = ...) -> Fault:
+        """The connection is closed without an answer, and nothing is done."""
+        return self._do(times, sever="before")
+
+    def reset(self, *, times: Times = ...) -> Fault:
+        """The connection is reset (RST), and nothing is done."""
+        return self._do(times, sever="reset")
+
+    def hang(self, *, times: Times = ...) -> Fault:
+        """Nothing comes until the client gives up (at most 300 seconds), and nothing is done."""
+        return self._do(times, sever="silence")
+
+    def delay(self, delay: Delay, *, times: Times = ...) -> Fault:
+        """The answer comes later: by so many seconds, or in another form that `Faults.add` describes."""
+        return self._do(times, delay=delay)
+
+    def truncate(self, *, times: Times = ...) -> Fault:
+        """It is done, and the answer ends before the length that it promises."""
+        return self._do(times, sever="truncate")
+
+    def garble(self, *, times: Times = ...) -> Fault:
+        """What comes back is not HTTP, and nothing is done."""
+        return self._do(times, sever="garbage")
+
+    def stale(self, *, times: Times = ...) -> Fault:
+        """A read is answered with what was there before the last change, as `Faults.add` describes."""
+        return self._do(times, stale=True)
+
+    def limit(self, requests: int, *, per: float) -> Fault:
+        """At most so many requests in any ``per`` seconds of the world's clock; more are answered with 429 until there is room."""
+        return self._do(limit=requests, per=per)
+
+    def call(self, function: Before, *, times: Times = ...) -> Fault:
+        """The function is called before anything is done; it may take the request."""
+        return self._do(times, before=function)
+
+    def __repr__(self) -> str:
+        return f"<{BY_NAME.redact_text(FaultArguments(**self._said).requests)}: no action yet, so nothing happens>"
+
+
+_LASTING = ("every", "rate", "start", "end")  # with one of these a sentence is about many requests, so its fault stays
+
+
 # ------------------------------------------------------------------------------------------------------- those of one world
 
 FaultsState = list[tuple[Fault, tuple[Any, ...]]]
@@ -251,20 +435,31 @@ FaultsState = list[tuple[Fault, tuple[Any, ...]]]
 class Faults:
     """The faults of one world. Only the oldest that is due strikes a request; each counts every request that it matches."""
 
-    __slots__ = ("_added", "_lock", "_removed", "active")
+    __slots__ = ("_added", "_lock", "_previous", "_removed", "active")
 
     def __init__(self) -> None:
         self._lock = new_lock()
         self.active: tuple[Fault, ...] = ()  # those that can still strike, oldest first
         self._added = 0
         self._removed: deque[Fault] = deque(maxlen=_MAX_REMOVED_FAULTS)
+        self._previous: PreviousEntries | None = None  # for stale answers: filled while a fault that gives them is active
+
+    def on(
+        self, method: Wanted | None = None, *, key: Wanted | None = None, service: str | None = None,
+        owner: Wanted | None = None, when: When | None = None,
+    ) -> FaultBuilder:  # fmt: skip
+        """Begin a sentence about requests: ``faults.on("PUT", key="k").answer(503, times=2)``. With no argument: any request. Each
+        argument is as `add` describes it; what follows is described by `FaultBuilder`.
+        """
+        named = {"method": method, "key": key, "service": service, "owner": owner, "when": when}
+        return FaultBuilder(self._add, {name: value for name, value in named.items() if value is not None})
 
     def add(
         self,
         status: int | None = None,
         *,
         delay: Delay = 0,
-        sever: str | None = None,
+        sever: SeverWord | None = None,
         times: int | None = 1,
         after: int = 0,
         every: int = 1,
@@ -278,6 +473,11 @@ class Faults:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
         before: Before | None = None,
+        stale: bool = False,
+        limit: int | None = None,
+        per: float | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
     ) -> Fault:
         """Let requests to the services go wrong.
 
@@ -285,24 +485,37 @@ class Faults:
         usual response of the service. ``body`` and ``headers`` replace what would be sent. ``delay`` holds the answer back:
         seconds, ``(least, most)``, ``{"median": seconds, "sigma": s}`` (lognormal), or ``{"over": seconds}``: its bytes come over
         that time. ``sever`` cuts it off: a value of `kvfake.services.messages.Sever`. ``before`` is called first, before anything
-        is done; it may take the request.
+        is done; it may take the request. ``stale`` answers a read (GET of a key, list, mget), and strikes nothing else: each key
+        has the value before its last change by a request since the fault was added; where there was none, and where a real server
+        answers, it is as it is.
+
+        ``limit`` and ``per`` are a quota: in any ``per`` seconds so many of the requests pass, and what is said here happens to the
+        others. The default is a 429 whose ``Retry-After`` says when there is room. It stands until it is removed.
 
         Which requests. ``service``; ``method``, ``key``, ``owner``: exact, or a compiled pattern; ``when`` is called with the
-        request and returns whether the fault applies.
+        request and returns whether the fault applies. An ``owner`` is ``app/user``, ``/user`` or ``project:NAME``, or a name alone:
+        ``ada`` is the user ``ada`` of any Mattermost app or of none, and the project ``ada``.
 
         When. The first ``times`` of them (``None``: until it is removed), skipping the first ``after``, each ``every``-th, at a
-        ``rate`` of 0 to 1; what is drawn repeats with ``seed``.
+        ``rate`` of 0 to 1; what is drawn repeats with ``seed``. Only from ``start`` on, and before ``end``, on the world's clock,
+        written as `Clock.move_to` takes it; requests outside are not counted.
 
         Raises ``ValueError`` for impossible arguments, and for a fault without any effect.
         """
         arguments = FaultArguments(
-            status, delay, sever, times, after, every, rate, seed, service, method, key, owner, when, body, headers, before
-        )
+            status, delay, sever, times, after, every, rate, seed, service, method, key, owner, when, body, headers, before,
+            stale, limit, per, start, end,
+        )  # fmt: skip
+        return self._add(arguments)
+
+    def _add(self, arguments: FaultArguments) -> Fault:
         with self._lock:
             if len(self.active) >= MAX_FAULTS:
                 raise ValueError(f"there are {MAX_FAULTS} faults: remove some, or faults.clear()")
             fault = Fault(self.remove, self._added + 1, arguments)
             self._added += 1
+            if fault.action.is_stale and not any(other.action.is_stale for other in self.active):
+                self._previous = PreviousEntries()
             self.active = (*self.active, fault)
         return fault
 
@@ -313,20 +526,28 @@ class Faults:
         steps = request.characters * sum(fault.size for fault in self.active)
         return Lane.SERVICE if steps > MAX_STEPS_IN_LOOP else None
 
-    def match(self, request: IncomingRequest) -> Fault | None:
-        """The fault that strikes the request, its hit counted."""
+    def match(self, request: IncomingRequest, now: Callable[[], int]) -> Fault | None:
+        """The fault that strikes the request, its hit counted. ``now`` is the world's clock, asked where a fault needs the time."""
         struck: Fault | None = None
         matching = [fault for fault in self.active if fault.matches(request)]  # without the lock: ``when`` may use the world
         with self._lock:
             active = set(self.active) if matching else ()
+            moment = now() if any(fault.turns.needs_time for fault in matching) else 0  # with the lock: moments ascend
             for fault in matching:
-                if fault in active and fault.count_match() and struck is None:
+                if fault in active and fault.turns.count(moment) and struck is None:
                     struck = fault
             if struck is not None:
                 struck.hits += 1
-                if struck.hits == struck.arguments.times:
+                if struck.hits == struck.turns.times:
                     self.remove(struck)
         return struck
+
+    def view(self, store: StoreReader, fault: Fault | None) -> StoreReader:
+        """The store as an operation finds it that this fault strikes, or none. The caller holds the world's lock."""
+        if self._previous is None:
+            return store
+        view = StaleStore if fault is not None and fault.action.is_stale else RememberingStore
+        return view(store, self._previous)
 
     def remove(self, fault: Fault) -> None:
         """Remove the fault: it strikes no more. Removing it twice does nothing."""
@@ -340,7 +561,7 @@ class Faults:
     def clear(self) -> None:
         """Remove them all, and forget them."""
         with self._lock:
-            self.active = ()
+            self.active, self._previous = (), None
             self._removed.clear()
 
     def state(self) -> FaultsState:
@@ -353,6 +574,7 @@ class Faults:
             for fault, counted in state:
                 fault.restore(counted)
             self.active = tuple(fault for fault, _ in state)
+            self._previous = PreviousEntries() if any(fault.action.is_stale for fault in self.active) else None
             self._removed.clear()
 
     @property
@@ -382,3 +604,7 @@ class Faults:
         faults = self.active
         more = [f"and {len(faults) - _MAX_SHOWN_FAULTS} more"] if len(faults) > _MAX_SHOWN_FAULTS else []
         return f"<kvfake.Faults {', '.join([*map(repr, faults[:_MAX_SHOWN_FAULTS]), *more]) or 'none'}>"
+
+    def __dir__(self) -> list[str]:
+        """What is for users; the rest is the library's own."""
+        return ["active", "add", "assert_all_used", "clear", "on", "remove", "unused"]

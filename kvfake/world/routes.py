@@ -6,7 +6,6 @@ Law: a table, and the checks of what goes into it. It finds what answers a path,
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kvfake.errors import is_refusal
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import JSON, Headers, Response
-from kvfake.world.matching import MAX_CHARACTERS, MAX_STEPS_IN_LOOP, Wanted, checked_value, in_python, linear
+from kvfake.world.matching import MAX_CHARACTERS, MAX_STEPS_IN_LOOP, Wanted, checked_number, checked_value, in_python, linear
 
 if TYPE_CHECKING:
     from kvfake.world.patterns import LinearPattern
@@ -34,15 +33,6 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 # ----------------------------------------------------------------------------------------------- responses that users write
-
-
-def checked_number(name: str, value: object, kind: type, least: float, most: float = math.inf) -> Any:
-    """The number; ``ValueError`` where it is none, or too small, or too large."""
-    is_number = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
-    if not is_number or not least <= value <= most:  # type: ignore[operator]
-        bounds = "" if least == -math.inf else f" of at least {least:g}" if most == math.inf else f" from {least:g} to {most:g}"
-        raise ValueError(f"{name}: expected {'a whole' if kind is int else 'a'} number{bounds}, got {value!r}")
-    return value
 
 
 def encoded_body(body: Any) -> tuple[bytes | None, Headers]:

@@ -44,6 +44,7 @@ _NOT_IN_A_SCHEMA = (
 )
 _DOCUMENTED, _PLUGIN, _BOTH = ("services documented",), ("services plugin-1.2",), ("services documented", "services plugin-1.2")
 _CONTROL, _CONTROL_PLUGIN = ("control documented", "control plugin-1.2"), ("control plugin-1.2",)
+_CONTROL_DOCUMENTED = ("control documented",)  # whose requests follow one another
 
 EXCUSED = (
     Excuse("M07: a key that is not there is 200 and {}", _DOCUMENTED, "UseAfterFree", _KV, 200, r"\A\{\}\Z"),
@@ -51,6 +52,7 @@ EXCUSED = (
     Excuse("M15: a long prefix is a 500 (M20: a key with a slash has one)", _PLUGIN, "ServerError", _KV, 500, r"\Aprefix "),
     Excuse("M22: a 405 has no Allow", _PLUGIN, "UnsupportedMethodResponse", _KV, 405, r"\A\Z"),
     Excuse("what no schema of a file can state", _CONTROL_PLUGIN, "RejectedPositiveData", "/data$", 400, _NOT_IN_A_SCHEMA),
+    Excuse("a world ends once", _CONTROL_DOCUMENTED, "RejectedPositiveData", "/worlds/", 410, "has ended"),
     Excuse("where a clock may go depends on where it is", _CONTROL, "RejectedPositiveData", "/clock$", 400, "the years 1 to 9999"),
 )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import kvfake
 from kvfake.double import Double
-from kvfake.services.messages import Sever
+from kvfake.world.faults import SeverWord
 
-SEVERS = tuple(sever.value for sever in Sever)
+SEVERS: tuple[SeverWord, ...] = get_args(SeverWord)
 
 
 def troubled() -> Double:
