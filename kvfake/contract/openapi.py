@@ -18,7 +18,7 @@ from importlib.resources import files
 from typing import Any, TypeAlias
 
 from kvfake import __version__
-from kvfake.control.handlers import FAULT_FIELDS, SENTENCE_FIELDS, WORLD_FIELDS
+from kvfake.control.handlers import FAULT_ACTIONS, FAULT_FIELDS, SENTENCE_FIELDS, WORLD_FIELDS
 from kvfake.control.routes import PATH_PARAMETERS, ROUTES, ControlRoute, ref
 from kvfake.services.facts import ROWS
 from kvfake.settings import BY_NAME, NO, YES, Setting
@@ -52,9 +52,18 @@ def description() -> Json:
         schemas[name]["properties"] = {**defaults, **narrowed, **schemas[name]["properties"]}
     sentence = {**arguments, **schemas["FaultSentence"]["properties"]}
     schemas["FaultSentence"]["properties"] = {name: sentence[name] for name in SENTENCE_FIELDS}
+    schemas["FaultSentence"]["anyOf"] = [_one_action(action) for action in FAULT_ACTIONS]
     whole["components"]["schemas"] = dict(sorted({**schemas, **_file_of_values()}.items()))
     described: Json = _with_rows(whole)
     return described
+
+
+def _one_action(action: str) -> Json:
+    """A sentence with that action and no other."""
+    others: Json = {name: False for name in (*FAULT_ACTIONS, "per") if name != action}
+    if action != "limit":
+        return {"required": [action], "properties": others}
+    return {"required": ["limit", "per"], "properties": {**others, "per": True, "times": {"enum": [None, 1]}}}
 
 
 def _with_rows(node: Any) -> Any:
