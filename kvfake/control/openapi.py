@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple, TypeAlias
 
 from kvfake import __version__
-from kvfake.control.handlers import FAULT_FIELDS, SENTENCE_FIELDS, WORLD_FIELDS, Handler
+from kvfake.control.handlers import FAULT_ACTIONS, FAULT_FIELDS, SENTENCE_FIELDS, WORLD_FIELDS, Handler
 from kvfake.services.facts import ROWS
 from kvfake.settings import BY_NAME, NO, YES, Setting
 from kvfake.world.faults import FaultArguments
@@ -103,9 +103,18 @@ def description(routes: Iterable[ControlRoute]) -> Json:
         schemas[name]["properties"] = {**defaults, **narrowed, **schemas[name]["properties"]}
     sentence = {**arguments, **schemas["FaultSentence"]["properties"]}
     schemas["FaultSentence"]["properties"] = {name: sentence[name] for name in SENTENCE_FIELDS}
+    schemas["FaultSentence"]["anyOf"] = [_one_action(action) for action in FAULT_ACTIONS]
     whole["components"]["schemas"] = dict(sorted({**schemas, **_file_of_values()}.items()))
     described: Json = _with_rows(whole)
     return described
+
+
+def _one_action(action: str) -> Json:
+    """A sentence with that action and no other."""
+    others: Json = {name: False for name in (*FAULT_ACTIONS, "per") if name != action}
+    if action != "limit":
+        return {"required": [action], "properties": others}
+    return {"required": ["limit", "per"], "properties": {**others, "per": True, "times": {"enum": [None, 1]}}}
 
 
 def _with_rows(node: Any) -> Any:
