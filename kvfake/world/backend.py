@@ -21,7 +21,8 @@ from kvfake.services import mattermost, persist
 from kvfake.services.messages import Job, Lane, Operation, Refusal, Request, Response, Write
 from kvfake.stores import DiscardingStore, StoreReader
 from kvfake.world.hosts import AllowedHosts
-from kvfake.world.journal import Exchange, IncomingRequest, JournalTotal
+from kvfake.world.journal import Exchange, JournalTotal
+from kvfake.world.matching import IncomingRequest
 from kvfake.world.pauses import Pauses
 from kvfake.world.tokens import OWN_SERIAL, Stranger, TokenIssuer, TokenTable
 from kvfake.world.world import World

@@ -23,7 +23,7 @@ from kvfake.world.routes import WITHOUT_BODY, checked_headers, checked_number, e
 if TYPE_CHECKING:
     from random import Random
 
-    from kvfake.world.journal import IncomingRequest
+    from kvfake.world.matching import IncomingRequest
 
 MAX_FAULTS = 1000
 MAX_DELAY_SECONDS = 300.0
