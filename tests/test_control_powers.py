@@ -25,7 +25,7 @@ from kvfake.world import faults as faults_module
 from kvfake.world.journal import Exchange
 from tests.support.doors import opened
 from tests.support.process import asked
-from tests.support.wire import Reply, Wire, request_bytes
+from tests.support.wire import Reply, Wire
 
 KV = "/plugins/com.mattermost.apps/api/v1/kv/"
 PERSIST = "/api/v1/persist/kv/"
@@ -783,7 +783,7 @@ def test_a_wait_keeps_nobody_waiting(double: kvfake.Double, control: Control) ->
 def test_a_wait_ends_with_its_client_and_with_its_server(double: kvfake.Double, control: Control, ends: str) -> None:
     """Soon after."""
     with Wire(double.server.port) as wire:  # type: ignore[attr-defined]
-        wire.send(request_bytes("GET", "/_kvfake/journal?wait=300"))
+        wire.send(b"GET /_kvfake/journal?wait=300 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         until_waiting(double)
         if ends == "server":
             double.close()
