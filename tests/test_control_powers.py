@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ import pytest
 
 import kvfake
 from kvfake.double import ServerDouble, settings_of
+from kvfake.http.connection import SO_LINGER_RESET
 from kvfake.http.workers import MAX_WAITS
 from kvfake.services.messages import Request, Response
 from kvfake.world import faults as faults_module
@@ -779,14 +781,16 @@ def test_a_wait_keeps_nobody_waiting(double: kvfake.Double, control: Control) ->
     assert control("GET", "/journal?wait=60&key=k").status == 200
 
 
-@pytest.mark.parametrize("ends", ["client", "server"])
+@pytest.mark.parametrize("ends", ["client", "reset", "server"])
 def test_a_wait_ends_with_its_client_and_with_its_server(double: kvfake.Double, control: Control, ends: str) -> None:
-    """Soon after."""
+    """Soon after, whether the client closes its connection or resets it."""
     with Wire(double.server.port) as wire:  # type: ignore[attr-defined]
         wire.send(b"GET /_kvfake/journal?wait=300 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         until_waiting(double)
         if ends == "server":
             double.close()
+        if ends == "reset":
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, SO_LINGER_RESET)
     looks: list[int] = []
     while any(looks[-20:]) or len(looks) < 20:  # between two looks of its own it is for a moment not among them
         time.sleep(0.01)
