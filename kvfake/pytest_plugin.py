@@ -40,9 +40,11 @@ _NAMES = ", ".join(setting.name for setting in of(WORLD))
 _FAULT = (
     "kvfake_fault(status=None, *, delay=0, sever=None, times=1, after=0, every=1, rate=1, seed=0, service=None, method=None, "
     "key=None, owner=None, when=None, body=None, headers=None, before=None, stale=False, limit=None, per=None, start=None, "
-    "end=None): a fault of the double of this test, as kvfake.faults.add takes it; may stand several times."
+    "end=None): let requests of this test go wrong; the arguments are those of kvfake.faults.add. A test may have several."
 )
 _FACTORY: pytest.StashKey[DoubleFactory] = pytest.StashKey()
+_KINDER: pytest.StashKey[KinderWarnings] = pytest.StashKey()
+_HAS_DOUBLE: pytest.StashKey[bool] = pytest.StashKey()  # of a test that uses the fixture
 _REQUESTS_AFTER_END: pytest.StashKey[list[str]] = pytest.StashKey()
 _TOO_WIDE = r"ScopeMismatch: .* fixture kvfake(_env)? with"
 
@@ -68,8 +70,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", f"kvfake(**settings): settings of the double of this test: {_NAMES}.")
+    config.addinivalue_line("markers", f"kvfake(**settings): settings for the services of this test: {_NAMES}.")
     config.addinivalue_line("markers", _FAULT)
+    config.stash[_KINDER] = KinderWarnings()
     try:
         settings = _session_settings(config, {})
         for number in range(config.getoption("numprocesses", None) or 0) if settings.get("against") else ():
@@ -136,19 +139,21 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 @pytest.fixture(scope="session")
 def kvfake_settings() -> dict[str, Any]:
-    """Settings of every double of the session, by name. Override it in a conftest; flags and variables win over it."""
+    """Settings for all tests, by name: return them from a fixture of this name in a conftest. Flags and variables win over it."""
     return {}
 
 
 @pytest.fixture(scope="session")
 def kvfake_factory(pytestconfig: pytest.Config, kvfake_settings: dict[str, Any]) -> Iterator[DoubleFactory]:
-    """Make doubles for any scope: ``kvfake_factory(**settings)`` is a `kvfake.Double` that lives as long as the session."""
+    """Makes services for a module, a session, or a second app: ``kvfake_factory(**settings)`` is a `kvfake.Double`, which ends with
+    the session or with its ``close()``.
+    """
     from kvfake.session import DoubleFactory
 
     with _failing_on("kvfake_settings", TypeError, ValueError):
         settings = _session_settings(pytestconfig, from_keywords(kvfake_settings, SERVER, WORLD))
     live = _live_backend(pytestconfig, settings)
-    factory = DoubleFactory(settings, live)
+    factory = DoubleFactory(settings, live, pytestconfig.stash[_KINDER].warn)
     pytestconfig.stash[_FACTORY] = factory
     with _sigterm_ends_session() if live is not None else nullcontext():
         yield factory
@@ -167,7 +172,8 @@ def _failing_on(where: str, *kinds: type[Exception]) -> Iterator[None]:
 
 @pytest.fixture
 def kvfake(request: pytest.FixtureRequest, kvfake_factory: DoubleFactory) -> Iterator[Double]:
-    """Both services, empty, with fresh tokens, for this test alone: a `kvfake.Double`."""
+    """Each test that uses this fixture gets its own empty services, with tokens of their own: a `kvfake.Double`."""
+    request.node.stash[_HAS_DOUBLE] = True
     settings: dict[str, Any] = {}
     for marker in request.node.iter_markers("kvfake"):
         if marker.args:
@@ -187,7 +193,7 @@ def kvfake(request: pytest.FixtureRequest, kvfake_factory: DoubleFactory) -> Ite
 
 @pytest.fixture
 def kvfake_env(kvfake: Double, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The variables with which an app finds the double of this test, set in the environment."""
+    """Sets the environment variables with which an app finds the services of this test, and returns them."""
     for name, value in kvfake.env.items():
         monkeypatch.setenv(name, value)
     return kvfake.env
@@ -201,22 +207,77 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     factory = item.config.stash.get(_FACTORY, None)
     if factory is not None:
         factory.begin_test()
+    item.config.stash[_KINDER].begin(item)
     with _skipping_unsupported(item):
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """At its end a test is warned, in its own thread, of each row in which a double was kinder than the service."""
+    """Where warnings are errors, those of a test are raised at its end, unless it failed by itself."""
     try:
         with _skipping_unsupported(item):
             outcome = yield
     except BaseException:
-        with suppress(library.FidelityWarning):  # where it is an error, the test's own comes first
-            _warn_of_kinder_answers(item)
+        with suppress(Warning):  # where it is an error, the test's own comes first
+            _warn_of_idle_markers(item)
         raise
-    _warn_of_kinder_answers(item)
+    _warn_of_idle_markers(item)
+    item.config.stash[_KINDER].raise_first()
     return outcome
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """Answers of the teardown count for the test, too; after it nobody is warned."""
+    item.config.stash[_KINDER].raised.clear()  # they have failed the test, or it failed by itself
+    try:
+        outcome = yield
+        item.config.stash[_KINDER].raise_first()
+    finally:
+        item.config.stash[_KINDER].end()
+    return outcome
+
+
+class KinderWarnings:
+    """Warns of answers that were kinder than the service, at the place of the test that is running, and before they go out: so
+    ``pytest.warns`` around the request sees it. Warnings come on a server's thread; there an error would be nobody's.
+    """
+
+    def __init__(self) -> None:
+        self._place: tuple[str, int, str | None] | None = None
+        self.raised: list[Warning] = []
+
+    def begin(self, item: pytest.Item) -> None:
+        path, line, _ = item.reportinfo()
+        self._place = os.fspath(path), (line or 0) + 1, getattr(getattr(item, "module", None), "__name__", None)
+        self.raised.clear()
+
+    def end(self) -> None:
+        self._place = None
+
+    def warn(self, text: str) -> None:
+        """Called on any thread. Between two tests nobody is warned."""
+        place = self._place
+        if place is not None:
+            path, line, module = place
+            try:
+                warnings.warn_explicit(text, library.FidelityWarning, path, line, module)
+            except library.FidelityWarning as error:
+                self.raised.append(error)
+
+    def raise_first(self) -> None:
+        """Raise what a filter made an error of, on the thread of the test."""
+        if self.raised:
+            raise self.raised[0].with_traceback(None)
+
+
+def _warn_of_idle_markers(item: pytest.Item) -> None:
+    """A marker of the test itself, and not of its class or module, is a mistake where the test does not use the fixture."""
+    names = [marker.name for marker in item.own_markers if marker.name in ("kvfake", "kvfake_fault")]
+    if names and not item.stash.get(_HAS_DOUBLE, False):
+        text = f"@pytest.mark.{names[0]} does nothing here: the test does not use the fixture kvfake"
+        item.warn(pytest.PytestWarning(text))
 
 
 @contextmanager
@@ -230,26 +291,6 @@ def _skipping_unsupported(item: pytest.Item) -> Iterator[None]:
         if reasons:
             pytest.skip(f"kvfake against a real server: {reasons[0]}")
         raise
-
-
-def _warn_of_kinder_answers(item: pytest.Item) -> None:
-    factory = item.config.stash.get(_FACTORY, None)
-    by_double = factory.exchanges() if factory is not None else {}
-    if not by_double:
-        return
-    from kvfake.double import world_of
-    from kvfake.lines import printable
-    from kvfake.world.backend import SERVICES
-
-    rows = {row: (double, one) for double, exchanges in by_double.items() for one in exchanges for row in one.rows}
-    for row, (double, exchange) in sorted(rows.items()):
-        asked = f"{row}: {printable(world_of(double).redact(f'{exchange.method} {exchange.path}'))}"
-        if exchange.service is not None and row == SERVICES[exchange.service].UNKNOWN_TOKEN_ROW:
-            text = f"{asked} had an unknown token, which the service would have refused; strict, the default in tests, refuses it"
-        else:
-            text = f"{asked} would have been refused by the plugin, or answered otherwise"
-            text += "; --kvfake-profile plugin-1.2 answers as it does"
-        warnings.warn(text, library.FidelityWarning, stacklevel=1)
 
 
 @pytest.hookimpl(wrapper=True)

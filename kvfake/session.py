@@ -6,7 +6,8 @@ can be shown on a terminal, every number of lines has a bound, and no token is s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kvfake.double import Double, DoubleServer, world_of
@@ -17,7 +18,7 @@ from kvfake.world.backend import SERVICES, local_world
 from kvfake.world.journal import Exchange
 from kvfake.world.redaction import shown_url
 from kvfake.world.tokens import TokenIssuer
-from kvfake.world.world import World
+from kvfake.world.world import BOT, World
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -34,8 +35,10 @@ MAX_LINES = 20  # of stores, of faults, of requests after the end
 
 
 def exchanges_of(double: Double, exchanges: list[Exchange]) -> Iterator[str]:
-    """Every exchange in its order, what the stores hold at the end, and the faults that no request met."""
-    yield from _exchange_lines(double, f"{len(exchanges)} exchanges:", exchanges)
+    """The exchanges that were not refused, in their order; what the stores hold at the end; the faults that no request met."""
+    others = [exchange for exchange in exchanges if not _is_refused(exchange)]
+    other = "" if len(others) == len(exchanges) else "other "
+    yield from _exchange_lines(double, f"{len(others)} {other}exchange{'s'[: len(others) != 1]}:", others)
     if not exchanges:
         yield "no request came"
     holdings = world_of(double).holdings()
@@ -74,6 +77,27 @@ def _exchange_lines(double: Double, title: str, exchanges: list[Exchange]) -> It
                 yield f"    {arrow} {short(body.decode('utf-8', 'backslashreplace').rstrip())}"
 
 
+def _is_refused(exchange: Exchange) -> bool:
+    """Whether nothing answered it, or a service did not take it for one of its operations."""
+    return exchange.unmatched or (exchange.service in SERVICES and exchange.verb is None)
+
+
+def kinder_text(request: str, row: str, service: str | None) -> str:
+    """What a warning says of a request whose answer was kinder than the service in that row of `kvfake.services.facts`."""
+    asked = f"{row}: {short(request)}"
+    if service is not None and row == SERVICES[service].UNKNOWN_TOKEN_ROW:
+        return (
+            f"{asked} had an unknown token, which the service would have refused; see kvfake explain {row}; "
+            "strict, the default in tests, refuses it"
+        )
+    from kvfake.services.facts import ROWS
+
+    does = ROWS[row].sentence.partition(". ")[0].rstrip(".").replace("``", "")
+    return (
+        f"{asked}: the plugin answers otherwise: {does}; see kvfake explain {row}; --kvfake-profile plugin-1.2 answers as it does"
+    )
+
+
 def _credential(exchange: Exchange) -> str:
     """What the request showed to say who it is, as the journal keeps it: cut short. Empty where it showed nothing."""
     headers = exchange.request.headers
@@ -92,6 +116,31 @@ def _advice(exchanges: list[Exchange]) -> Iterator[str]:
                 f"{service} refused a token that it does not know: give the app kvfake.{service}.token, or name its own with "
                 "token= or --kvfake-token TOKEN=OWNER (strict=False accepts any)"
             )
+
+
+def _ways_to_answer(exchanges: list[Exchange]) -> Iterator[str]:
+    """What a test writes where nothing answered a request."""
+    unmatched = [one for one in exchanges if one.unmatched]
+    calls = [f'kvfake.respond("{one.method}", "{one.path.partition("?")[0]}", ...){_asker(one.owner)}' for one in unmatched]
+    yield from listed("nothing answers these; to answer one, write:", list(dict.fromkeys(calls)))
+
+
+def _asker(owner: str | None) -> str:
+    return "" if owner is None else "  # asked with the bot's token" if owner == BOT else f"  # asked with the token of {owner}"
+
+
+def _proxy_advice(url: str) -> Iterator[str]:
+    """Where requests may have gone that did not come. Only the name of the variable is shown: its value may hold a password."""
+    from urllib.parse import urlsplit
+    from urllib.request import proxy_bypass
+
+    names = [name for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy") if os.environ.get(name)]
+    if names and not proxy_bypass(urlsplit(url).hostname or ""):
+        yield f"{names[0]} is set: requests may have gone there; the fixture kvfake_env sets NO_PROXY, or unset {names[0]}"
+
+
+def _path_of(double: Double) -> str:
+    return "/" + double.url.split("/", 3)[3]
 
 
 def short(text: str) -> str:
@@ -128,9 +177,14 @@ class DoubleFactory:
     It knows its doubles and how far each journal had come when the current test began, and so what that test asked.
     """
 
-    def __init__(self, settings: dict[str, Any], live: LiveService | None = None) -> None:
-        """With a ``live`` service the doubles stand before a real server."""
-        self._settings, self._live = settings, live
+    def __init__(
+        self, settings: dict[str, Any], live: LiveService | None = None, on_kinder: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """With a ``live`` service the doubles stand before a real server. ``on_kinder`` is called with a text, on any thread,
+        before an answer goes out that is kinder than the service's: once a row and test.
+        """
+        self._settings, self._live, self._on_kinder = settings, live, on_kinder
+        self._kinder: dict[str, str] = {}  # row: the text, in the current test
         self._server: DoubleServer | None = None
         self._seen: dict[Double, int] = {}
         self._made: set[Double] = set()  # in the current test
@@ -158,8 +212,15 @@ class DoubleFactory:
             server = DoubleServer(values, defaults, local_world if self._live is None else self._live.make_world)
         except BIND_ERRORS as failed:
             raise RuntimeError(f"{cannot_listen(values, failed)} (without a port each worker takes a free one)") from None
+        server.backend.listen(self._note_kinder, only_kinder=True)
         server.server.start()
         return server
+
+    def _note_kinder(self, world: World, exchange: Exchange) -> None:
+        for row in exchange.rows:
+            text = kinder_text(world.tokens.redactor().without_tokens(f"{exchange.method} {exchange.path}"), row, exchange.service)
+            if self._kinder.setdefault(row, text) is text:
+                self._on_kinder(text)
 
     @property
     def requests_after_end(self) -> list[str]:
@@ -180,6 +241,8 @@ class DoubleFactory:
             open_doubles = [double for double in self._seen if not double.is_closed]
             self._seen = {double: double.journal.seen for double in open_doubles}
             self._made.clear()
+            self._kinder.clear()
+            self._server.backend.found_by_token.clear()
             self._server.own.journal.clear()
             self._after_end_seen = self._server.backend.after_end_count
         if self._live is not None:
@@ -196,10 +259,17 @@ class DoubleFactory:
         if self._server is None or not by_double:
             return
         for double, exchanges in by_double.items():
-            refused = [one for one in exchanges if one.unmatched or (one.service in SERVICES and one.verb is None)]
+            refused = list(filter(_is_refused, exchanges))
             yield from _exchange_lines(double, "refused or unmatched:", refused)
             yield from _advice(refused)
-        title = "asked of no double (an address without /~ID, no token of a double):"
+            yield from _ways_to_answer(refused)
+        without_path = {world.url for world in self._server.backend.found_by_token}
+        for double in by_double:
+            if double.url in without_path:
+                path = _path_of(double)
+                yield f"requests came without {path}, the path of the site URL: a real Mattermost below a path refuses them"
+        paths = ", ".join(sorted(map(_path_of, by_double)))
+        title = f"these requests missed this test: they lack the path of its site URL ({paths}), and its tokens:"
         missed = list(self._server.own.journal)
         yield from _exchange_lines(self._server.own, title, missed)
         yield from _advice(missed)
@@ -209,6 +279,8 @@ class DoubleFactory:
             if len(by_double) > 1:
                 yield f"{shown_url(double.url)}:"
             yield from exchanges_of(double, exchanges)
+        if not any(by_double.values()):
+            yield from _proxy_advice(self._server.own.url)
 
     def close(self) -> None:
         """End every double, and then the server."""

@@ -100,6 +100,29 @@ def test_a_frozen_clock_stands_still() -> None:
         assert clock.time == NEW_YEAR + timedelta(seconds=1)
 
 
+def test_a_clock_is_frozen_at_a_moment() -> None:
+    """Named as for ``move_to``; nothing else was done to it, and it goes on when it is let go."""
+    clock = Clock()
+    for moment in (NEW_YEAR, "2017-01-01", NEW_YEAR.timestamp(), datetime(2017, 1, 1)):  # noqa: DTZ001
+        clock.freeze(moment)
+        assert (clock.time, clock.is_frozen) == (NEW_YEAR, True)
+    clock.freeze()
+    assert clock.time == NEW_YEAR
+    with pytest.raises(ValueError, match="expected a datetime, a text such as"):
+        clock.freeze("tomorrow")
+    clock.resume()
+    assert clock.time > NEW_YEAR
+
+
+def test_a_clock_says_its_time_and_whether_it_is_frozen() -> None:
+    """Where it is printed."""
+    double = kvfake.Double()
+    double.clock.freeze("2017-01-01T00:00:00.5")
+    assert repr(double.clock) == "<kvfake.Clock 2017-01-01T00:00:00.500000+00:00, frozen>"
+    double.clock.resume()
+    assert repr(double.clock).endswith("+00:00, running>")
+
+
 def test_a_moved_clock_goes_on_from_there() -> None:
     """As fast as the machine's."""
     with time_machine.travel(TODAY, tick=False) as machine:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +20,14 @@ import pytest
 
 import kvfake
 from kvfake.double import DoubleServer, settings_of
+from kvfake.http.connection import SO_LINGER_RESET
+from kvfake.http.workers import MAX_WAITS
 from kvfake.services.messages import Request, Response
 from kvfake.world import faults as faults_module
 from kvfake.world.journal import Exchange
+from tests.support.doors import opened
 from tests.support.process import asked
-from tests.support.wire import Reply
+from tests.support.wire import Reply, Wire
 
 KV = "/plugins/com.mattermost.apps/api/v1/kv/"
 PERSIST = "/api/v1/persist/kv/"
@@ -671,7 +676,16 @@ def test_the_journal_is_cleared(double: kvfake.Double, control: Control) -> None
         ("since=yesterday", "since: expected a whole number, got 'yesterday'"),
         ("since=", "since: expected a whole number, got ''"),
         ("since=" + "9" * 5000, "since: expected a whole number, got '9999"),
-        ("colour=red", "'colour' is not known in the query: expected service, verb, method, path, key, owner, status, since"),
+        ("times=", "times: expected a whole number, got ''"),
+        ("times=0&wait=1", "times: expected a whole number of at least 1, got 0"),
+        ("wait=soon", "wait: expected seconds from 0 to 300, got 'soon'"),
+        ("wait=-1", "wait: expected a number from 0 to 300, got -1.0"),
+        ("wait=301", "wait: expected a number from 0 to 300, got 301.0"),
+        ("wait=nan", "wait: expected a number from 0 to 300, got nan"),
+        (
+            "colour=red",
+            "'colour' is not known in the query: expected service, verb, method, path, key, owner, status, since, wait, times",
+        ),
     ],
 )
 def test_a_query_that_is_not_possible(control: Control, query: str, error: str) -> None:
@@ -705,6 +719,105 @@ def test_a_body_that_is_no_text_is_shown_in_base64(double: kvfake.Double, contro
     assert (put_it["response"]["body"], got_it["request"]["body"]) == ('{"changed":true}\n', "")
 
 
+def in_a_thread(call: Callable[[], Reply]) -> Callable[[], Reply]:
+    """Begin the call; returns a function that waits for its result."""
+    replies: list[Reply] = []
+    thread = threading.Thread(target=lambda: replies.append(call()))
+    thread.start()
+
+    def result() -> Reply:
+        thread.join(20)
+        return replies[0]
+
+    return result
+
+
+def until_waiting(double: kvfake.Double, count: int = 1) -> None:
+    """Return when so many wait for an exchange of the double's."""
+    while len(double.journal._waiting) != count:
+        time.sleep(0.005)
+
+
+def test_a_wait_is_answered_as_soon_as_the_exchange_is_there(double: kvfake.Double, control: Control) -> None:
+    """For one, or for as many as are wanted; what does not match does not end it. The answer is that without ``wait``."""
+    reply = in_a_thread(lambda: control("GET", "/journal?wait=20&times=2&method=PUT&key=k"))
+    until_waiting(double)
+    got(double)
+    put(double, key="another")
+    put(double)
+    put(double)
+    assert reply().status == 200
+    assert reply().json() == control("GET", "/journal?method=PUT&key=k").json()
+    assert [exchange["number"] for exchange in reply().json()["exchanges"]] == [3, 4]
+
+
+def test_a_wait_for_what_is_there_already_is_answered_at_once(double: kvfake.Double, control: Control) -> None:
+    """``since`` counts, too: what came before is not waited for."""
+    put(double)
+    assert control("GET", "/journal?wait=20&key=k").status == 200
+    assert control("GET", "/journal?times=1").status == 200
+    assert control("GET", "/journal?wait=0&since=1").status == 404
+
+
+def test_a_wait_in_vain_says_what_came_near(double: kvfake.Double, control: Control) -> None:
+    """When its time is over, and not before; also when it is longer than a second."""
+    put(double, key="k1")
+    began = time.monotonic()
+    assert words(control("GET", "/journal?wait=1.2&times=2&method=PUT&key=k2"), 404).splitlines() == [
+        "expected at least 2 requests with method='PUT', key='k2' within 1.2 s; there were 0 of 1 exchanges",
+        "the nearest misses:",
+        "  <PUT /api/v1/persist/kv/k1 by project: 200>: key is 'k1', not 'k2'",
+    ]
+    assert time.monotonic() - began >= 1.2
+
+
+def test_more_than_a_journal_keeps_is_not_waited_for(control: Control) -> None:
+    """It can never be there."""
+    world = control("POST", "/worlds", {"journal_exchanges": 2}).json()["address"]
+    refused = words(asked(world + "/_kvfake/journal?wait=20&times=3"), 409)
+    assert refused == "times: expected a whole number from 1 to 2, got 3"
+    world = control("POST", "/worlds", {"journal_exchanges": 0}).json()["address"]
+    assert words(asked(world + "/_kvfake/journal?wait=20"), 409).startswith("journal_exchanges=0 keeps no exchange")
+
+
+def test_a_wait_keeps_nobody_waiting(double: kvfake.Double, control: Control) -> None:
+    """As many as may wait do; another one is refused; services, health and control answer. Then all have what they waited for."""
+    replies = [in_a_thread(lambda: control("GET", "/journal?wait=60&key=k")) for _ in range(MAX_WAITS)]
+    until_waiting(double, MAX_WAITS)
+    assert words(control("GET", "/journal?wait=60"), 429) == "there are 64 waits: try again when one of them has ended"
+    assert {control("GET", path).status for path in ("/health", "/clock", "/journal")} == {200}
+    time.sleep(1.1)  # each has begun to wait anew
+    put(double)
+    assert {reply().status for reply in replies} == {200}
+    assert control("GET", "/journal?wait=60&key=k").status == 200
+
+
+@pytest.mark.parametrize("ends", ["client", "reset", "server"])
+def test_a_wait_ends_with_its_client_and_with_its_server(double: kvfake.Double, control: Control, ends: str) -> None:
+    """Soon after, whether the client closes its connection or resets it."""
+    with Wire(double.server.port) as wire:  # type: ignore[attr-defined]
+        wire.send(b"GET /_kvfake/journal?wait=300 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        until_waiting(double)
+        if ends == "server":
+            double.close()
+        if ends == "reset":
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, SO_LINGER_RESET)
+    looks: list[int] = []
+    while any(looks[-20:]) or len(looks) < 20:  # between two looks of its own it is for a moment not among them
+        time.sleep(0.01)
+        looks.append(len(double.journal._waiting))
+
+
+def test_a_wait_through_another_server(double: kvfake.Double) -> None:
+    """It has the thread of that server for itself."""
+    with opened("wsgi") as door:
+        reply = in_a_thread(lambda: door.send("GET", "/_kvfake/journal?wait=20"))
+        until_waiting(door.double)
+        door.send("GET", "/persist/kv/k")
+        assert reply().status == 200
+        assert door.send("GET", "/_kvfake/journal?wait=0.01&key=k").status == 404
+
+
 # ------------------------------------------------------------------------------------------------------------------------ clock
 
 
@@ -729,6 +842,16 @@ def test_a_frozen_clock_is_moved_over_midnight(double: kvfake.Double, control: C
     assert control("GET", "/clock").json() == {"time": "2017-01-01T00:00:00.500000Z", "frozen": True}
 
 
+@pytest.mark.parametrize(
+    ("moment", "shown"), [(MOMENT, MOMENT), ("2016-12-31", "2016-12-31T00:00:00.000000Z"), (0, "1970-01-01T00:00:00.000000Z")]
+)
+def test_a_clock_is_frozen_at_a_moment(control: Control, moment: Any, shown: str) -> None:
+    """As ``move_to`` takes it; then it stands still."""
+    for _ in range(2):
+        assert control("POST", "/clock", {"freeze": moment}).json() == {"time": shown, "frozen": True}
+        assert control("GET", "/clock").json() == {"time": shown, "frozen": True}
+
+
 def test_the_clock_is_moved_and_goes_on(control: Control) -> None:
     """A clock that is not frozen goes on from the new time. Seconds may be negative, and fractions."""
     moved = parsed(control("POST", "/clock", {"move_to": "2000-01-01", "shift": -0.5}).json()["time"])
@@ -751,8 +874,9 @@ def test_the_clock_is_the_machines_again(control: Control) -> None:
     [
         ({}, "expected at least one of resume, freeze, move_to, shift"),
         ({"stop": True}, "'stop' is not known here: expected resume, freeze, move_to, shift"),
-        ({"freeze": False}, "freeze: expected true, got False"),
-        ({"freeze": None}, "freeze: expected true, got None"),
+        ({"freeze": False}, "freeze: expected true, or a time as for move_to, got False"),
+        ({"freeze": None}, "freeze: expected true, or a time as for move_to, got None"),
+        ({"freeze": "noon"}, "expected a datetime, a text such as 2016-12-31T23:59:59.5Z, or seconds since 1970, "),
         ({"resume": 1}, "resume: expected true, got 1"),
         ({"move_to": "noon"}, "expected a datetime, a text such as 2016-12-31T23:59:59.5Z, or seconds since 1970, "),
         ({"move_to": 1e300}, "expected a datetime, a text such as 2016-12-31T23:59:59.5Z, or seconds since 1970, "),

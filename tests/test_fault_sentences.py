@@ -14,7 +14,7 @@ import kvfake
 from kvfake.services.mattermost import KV
 from kvfake.services.messages import Sever
 from kvfake.world.faults import Fault, FaultBuilder, SeverWord
-from kvfake.world.journal import IncomingRequest
+from kvfake.world.matching import IncomingRequest
 from tests.support.doors import opened
 from tests.test_faults import kv, statuses
 

@@ -17,7 +17,7 @@ from kvfake.services.mattermost import KV
 from kvfake.services.messages import Lane
 from kvfake.world import faults as faults_module
 from kvfake.world.faults import FaultArguments
-from kvfake.world.journal import IncomingRequest
+from kvfake.world.matching import IncomingRequest
 from tests.support.doors import DOORS, Door, SocketDoor, WsgiDoor, opened
 from tests.support.served import doubles_of, server_of
 from tests.support.troubled import SEVERS

@@ -5,20 +5,25 @@ from __future__ import annotations
 import base64
 import gc
 import json
+import math
+import os
 import re
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any
 
+import freezegun
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import kvfake
 from kvfake.double import world_of
+from kvfake.machine import machine_seconds
 from kvfake.services.mattermost import KV
 from kvfake.services.messages import JSON, Operation, RedactedHeaders, Request, Response
 from kvfake.world import journal as journal_module
@@ -593,11 +598,11 @@ def test_a_value_that_no_field_can_have_is_refused(wanted: dict[str, Any], words
 
 
 def test_a_name_that_is_no_field_is_refused() -> None:
-    """With those that are."""
-    words = "'user' is no field of an exchange; there are: service, verb, method, path, key, owner, status"
-    for ask in (kvfake.Double().journal.filter, kvfake.Double().journal.assert_requested):
-        with pytest.raises(TypeError, match=re.escape(words)):
-            ask(user="ada")
+    """By Python itself, and by a type checker before."""
+    journal = kvfake.Double().journal
+    for ask in (journal.filter, journal.assert_requested, journal.assert_not_requested, journal.wait_for):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'kye'"):
+            ask(kye="a")  # type: ignore[call-arg]
 
 
 def test_requests_can_be_asserted() -> None:
@@ -613,7 +618,7 @@ def test_requests_can_be_asserted() -> None:
         journal.assert_requested()
 
 
-def words_of(assertion: Callable[..., None], *wanted: Any, **more: Any) -> list[str]:
+def words_of(assertion: Callable[..., object], *wanted: Any, **more: Any) -> list[str]:
     with pytest.raises(AssertionError) as failed:
         assertion(*wanted, **more)
     return str(failed.value).splitlines()
@@ -706,6 +711,110 @@ def test_an_assertion_without_conditions_that_fails() -> None:
             "expected 8 requests with anything; there were 7 of 7 exchanges",
             *[f"  <PUT {KV}/{number} by {one.double.journal[0].owner}: 200>" for number in range(5)],
         ]
+
+
+# -------------------------------------------------------------------------------------------------------------------- waiting
+
+
+def wait_in_a_thread(journal: Journal, **wanted: Any) -> Callable[[], list[Exchange]]:
+    """Begin to wait; returns when the thread waits, with a function that waits for its result."""
+    found: list[list[Exchange]] = []
+    thread = threading.Thread(target=lambda: found.append(journal.wait_for("PUT", timeout=20, **wanted)))
+    thread.start()
+    while not journal._waiting:
+        time.sleep(0.001)
+
+    def result() -> list[Exchange]:
+        thread.join(20)
+        return found[0]
+
+    return result
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_test_waits_for_what_is_done_in_the_background(door: str) -> None:
+    """As soon as it is there; other requests do not end the wait. All that match come back, in their order."""
+    with opened(door) as one:
+        result = wait_in_a_thread(one.double.journal, key="k", times=2)
+        one.send("GET", f"{KV}/k", BEARER)
+        one.send("PUT", f"{KV}/another", BEARER, b"1")
+        one.send("PUT", f"{KV}/k", BEARER, b"1")
+        one.send("PUT", f"{KV}/k", BEARER, b"2")
+        assert [exchange.number for exchange in result()] == [3, 4]
+        assert not one.double.journal._waiting
+
+
+def test_what_is_there_already_is_not_waited_for() -> None:
+    """More than were wanted may come back; ``timeout=0`` looks once."""
+    with opened("site") as one:
+        journal = asked_of(one).journal
+        assert keys_of(journal.wait_for("PUT", timeout=0)) == ["name", "convo"]
+        assert journal.wait_for("GET", service="mattermost", path=f"{KV}/name", owner="app/bot", status=200, verb="get")
+
+
+def test_a_wait_in_vain_is_a_failure_with_the_nearest_misses() -> None:
+    """After the time, which is said, and not before; freezegun does not hold it."""
+    with opened("site") as one, freezegun.freeze_time("2020-01-01"):
+        journal = asked_of(one).journal
+        began = machine_seconds()
+        assert words_of(journal.wait_for, "PUT", key="name", times=2, timeout=0.05)[:3] == [
+            "expected at least 2 requests with method='PUT', key='name' within 0.05 s; there were 1 of 6 exchanges",
+            f"  <PUT {KV}/name?x=1 by app/bot: 200>",
+            "the nearest misses:",
+        ]
+        assert machine_seconds() - began >= 0.05
+
+
+def test_what_was_cleared_or_dropped_meanwhile_counts_no_more() -> None:
+    """So many must be there at the end."""
+    with opened("site", journal_exchanges=2) as one:
+        journal = one.double.journal
+        result = wait_in_a_thread(journal, times=2)
+        one.send("PUT", f"{KV}/cleared", BEARER, b"1")
+        while journal[-1] not in (journal.wait_for("PUT")):
+            pass
+        time.sleep(0.05)
+        journal.clear()
+        one.send("PUT", f"{KV}/dropped", BEARER, b"1")
+        one.send("GET", f"{KV}/k", BEARER)
+        one.send("GET", f"{KV}/k", BEARER)
+        one.send("PUT", f"{KV}/a", BEARER, b"1")
+        one.send("PUT", f"{KV}/b", BEARER, b"1")
+        assert keys_of(result()) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"timeout": -1}, "timeout: expected a number from 0 to 300, got -1"),
+        ({"timeout": math.nan}, "timeout: expected a number from 0 to 300, got nan"),
+        ({"timeout": None}, "timeout: expected a number from 0 to 300, got None"),
+        ({"times": 0}, "times: expected a whole number from 1 to 2, got 0"),
+        ({"times": 3}, "times: expected a whole number from 1 to 2, got 3"),
+    ],
+)
+def test_a_wait_that_is_not_possible_is_refused(wanted: dict[str, Any], words: str) -> None:
+    """At once. A journal that keeps two exchanges never has three, and one that keeps none never has one."""
+    with pytest.raises(ValueError, match=re.escape(words)):
+        kvfake.Double(journal_exchanges=2).journal.wait_for(**wanted)
+    with pytest.raises(ValueError, match="journal_exchanges=0 keeps no exchange"):
+        kvfake.Double(journal_exchanges=0).journal.wait_for("PUT")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_beside_a_wait_does_not_hang() -> None:
+    """In the child exchanges are recorded, and can be waited for, too."""
+    with opened("site") as one:
+        journal = one.double.journal
+        result = wait_in_a_thread(journal, key="k")
+        child = os.fork()
+        if not child:
+            one.send("PUT", f"{KV}/k", BEARER, b"1")
+            os._exit(len(journal.wait_for("PUT", key="k")))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+        one.send("PUT", f"{KV}/k", BEARER, b"1")
+        assert len(result()) == 1
 
 
 def test_assertions_do_not_trust_a_journal_that_dropped_exchanges() -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from kvfake.services.messages import Operation, Request
-from kvfake.world.journal import IncomingRequest
-from kvfake.world.matching import Matcher, from_json, to_json
+from kvfake.world.matching import IncomingRequest, Matcher, from_json, to_json
 
 
 def asked(verb: str, key: bytes = b"", keys: tuple[bytes, ...] = ()) -> IncomingRequest:

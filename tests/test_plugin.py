@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.support.suites import BOUND_SECONDS, INI, QUIET, run, run_process, section_of, text_of
@@ -537,7 +539,7 @@ def test_the_header_has_a_line_only_when_something_was_set(pytester: pytest.Pyte
 def test_pytest_shows_options_markers_and_fixtures(pytester: pytest.Pytester) -> None:
     """``--markers``, ``--help`` and ``--fixtures`` show signatures, values and sentences."""
     run(pytester, "--markers").stdout.fnmatch_lines(
-        ["@pytest.mark.kvfake(**settings): settings of the double of this test: profile, strict, token, mattermost_missing*."]
+        ["@pytest.mark.kvfake(**settings): settings for the services of this test: profile, strict, token, mattermost_missing*."]
     )
     run(pytester, "--help").stdout.fnmatch_lines([
         "a double of the Mattermost Apps key-value store and of Beep Boop Persist:",
@@ -553,7 +555,7 @@ def test_pytest_shows_options_markers_and_fixtures(pytester: pytest.Pytester) ->
         "kvfake_settings [[]session scope[]] -- *",
         "kvfake_factory [[]session scope[]] -- *",
         "kvfake -- *",
-        "    Both services, empty, with fresh tokens, for this test alone*",
+        "    Each test that uses this fixture gets its own empty services*",
         "kvfake_env -- *",
     ])  # fmt: skip
 
@@ -597,6 +599,7 @@ def test_a_failing_test_shows_its_requests(pytester: pytest.Pytester, workers: t
     result.assert_outcomes(failed=1)
     section = section_of(result)
     kv, persist = "/plugins/com.mattermost.apps/api/v1/kv", "/api/v1/persist/kv"
+    path = re.search("/~[^)]*", "".join(section))[0]  # type: ignore[index]
     assert [line for line in section if not line.startswith("    ")] == [
         "refused or unmatched:",
         f"  GET {kv}/name by no token: 401",
@@ -604,17 +607,16 @@ def test_a_failing_test_shows_its_requests(pytester: pytest.Pytester, workers: t
         "  GET /api/v4/posts by no token: 404",
         "mattermost refused a token that it does not know: give the app kvfake.mattermost.token, or name its own with token= or "
         "--kvfake-token TOKEN=OWNER (strict=False accepts any)",
-        "asked of no double (an address without /~ID, no token of a double):",
+        "nothing answers these; to answer one, write:",
+        '  kvfake.respond("GET", "/api/v4/posts", ...)',
+        f"these requests missed this test: they lack the path of its site URL ({path}), and its tokens:",
         "  GET /api/v4/users by no token: 404",
-        "8 exchanges:",
+        "5 other exchanges:",
         f"  PUT {kv}/name by app/bot: 200",
         f"  PUT {persist}/k by project: 200",
         f"  GET {persist}/absent by project: 404",
-        f"  GET {kv}/name by no token: 401",
-        f"  GET {kv}/name by a token that is not known (Bearer a-to...): 401",
         f"  GET {kv}/name?access_token=... by app/bot: 200",
         f"  GET {kv}/name by app/bot: 200",
-        "  GET /api/v4/posts by no token: 404",
         "mattermost of app/bot holds 1: name",
         "persist of project holds 1: k",
     ]
@@ -695,7 +697,7 @@ def test_a_wrong_token_at_a_wrong_address_is_told(pytester: pytest.Pytester) -> 
             assert not kvfake.journal and False
     """)
     lines = section_of(run(pytester))
-    assert lines[0].startswith("asked of no double")
+    assert lines[0].startswith("these requests missed this test: they lack the path of its site URL (/~")
     assert lines[1].endswith("by a token that is not known (Bearer a-wr...): 401")
     assert lines[3].startswith("mattermost refused a token that it does not know: give the app kvfake.mattermost.token")
 
@@ -779,7 +781,7 @@ def test_a_report_is_of_one_test(pytester: pytest.Pytester) -> None:
     result = run(pytester, "-p", "no:randomly", "--tb=short")
     result.assert_outcomes(passed=1, failed=1)
     asked = [line for line in section_of(result) if line.startswith(("  GET ", "  PUT "))]
-    assert asked == ["  GET /api/v4/teams by no token: 404"] * 2
+    assert asked == ["  GET /api/v4/teams by no token: 404"]
 
 
 def test_a_passing_test_prints_nothing(pytester: pytest.Pytester) -> None:
@@ -813,7 +815,9 @@ def test_a_report_is_bounded(pytester: pytest.Pytester) -> None:
     section = section_of(result)
     result.assert_outcomes(failed=1)
     assert "  (71 earlier ones)" in section
-    assert "  (171 earlier ones)" in section
+    assert "71 other exchanges:" not in section
+    assert "100 other exchanges:" in section
+    assert "  (70 earlier ones)" in section
     assert len(section) < 250
     assert max(map(len, section)) < 1000
     assert all(line.isprintable() for line in section)
@@ -844,14 +848,18 @@ KIND = """
 
 
 def test_a_fidelity_warning_comes_once_for_each_row_and_test(pytester: pytest.Pytester) -> None:
-    """In the test's own thread, so that a filter makes it an error."""
+    """At the place of the test, with what the plugin does and where to read on. A filter makes it an error of the test."""
     pytester.makepyfile(KIND)
     result = run(pytester)
     result.assert_outcomes(passed=2, warnings=4)
-    for row in ("M15", "M17"):  # pytest shows equal warnings once, under the names of their tests
-        assert text_of(result).count(f"FidelityWarning: {row}: PUT ") == 1
-    for test in ("test_one", "test_two"):
-        assert text_of(result).count(f"::{test}\n") == 2
+    for row in ("M15", "M17"):
+        assert text_of(result).count(f"FidelityWarning: {row}: PUT ") == 2
+    for line, test in ((8, "test_one"), (11, "test_two")):
+        assert text_of(result).count(f".py:{line}: FidelityWarning: M") == text_of(result).count(f"  def {test}(kvfake):\n") == 2
+    assert (
+        "M17: PUT /plugins/com.mattermost.apps/api/v1/kv/k: the plugin answers otherwise: changed is true for every set that "
+        "succeeds, also of an equal value; see kvfake explain M17; --kvfake-profile plugin-1.2 answers as it does"
+    ) in text_of(result)
     strict = run(pytester, "-W", "error::kvfake.FidelityWarning")
     strict.assert_outcomes(failed=2)
     assert text_of(strict).count("[kinder than the service: M15]") == 2
@@ -866,6 +874,161 @@ def test_a_marker_may_make_fidelity_warnings_errors(pytester: pytest.Pytester) -
     pytester.makepyfile(KIND.replace("def test_two", forbid))
     for workers in ([], ["-n2"]):
         run(pytester, *workers).assert_outcomes(passed=1, failed=1, warnings=2)
+
+
+def test_a_test_may_expect_a_fidelity_warning(pytester: pytest.Pytester) -> None:
+    """It comes before the answer does, so ``pytest.warns`` around the request sees it, and ``recwarn``."""
+    pytester.makepyfile(KIND.partition("    def test_one")[0] + """
+    import kvfake as library
+
+    @pytest.fixture(scope="session")
+    def shared(kvfake_factory):
+        return kvfake_factory()
+
+    def test_warns(shared):
+        with pytest.warns(library.FidelityWarning, match="M17"), pytest.warns(library.FidelityWarning, match="M15"):
+            be_kind(shared)
+
+    def test_recwarn(shared, recwarn):
+        be_kind(shared)
+        assert [str(one.message)[:3] for one in recwarn] == ["M17", "M15"]
+        assert {one.filename for one in recwarn} == {__file__}
+
+    def test_in_a_thread(shared):
+        thread = threading.Thread(target=be_kind, args=[shared])
+        with pytest.warns(library.FidelityWarning, match="M17"):
+            thread.start()
+            thread.join()
+    """)  # fmt: skip
+    run(pytester).assert_outcomes(passed=3, warnings=1)
+
+
+def test_an_app_gets_its_answer_where_a_fidelity_warning_is_an_error(pytester: pytest.Pytester) -> None:
+    """The test fails at its end, and not the server's thread; in a teardown it is an error of the teardown."""
+    pytester.makepyfile(KIND + """
+    @pytest.fixture
+    def kind_at_the_end(kvfake):
+        yield
+        be_kind(kvfake)
+
+    def test_three(kvfake):
+        be_kind(kvfake)
+        assert kvfake.journal[-1].status == 200
+        print("the end")
+
+    def test_teardown(kind_at_the_end):
+        pass
+    """)  # fmt: skip
+    result = run(pytester, "-W", "error::kvfake.FidelityWarning", "-k", "three or teardown")
+    result.assert_outcomes(passed=1, failed=1, errors=1, deselected=2)
+    result.stdout.fnmatch_lines(["the end"])
+    assert "Traceback" not in text_of(result)
+
+
+def test_between_two_tests_nobody_is_warned(pytester: pytest.Pytester) -> None:
+    """What a thread asks then belongs to no test."""
+    pytester.makeconftest("""
+        import pytest, requests
+
+        DOUBLES = []
+
+        @pytest.fixture(scope="session")
+        def shared(kvfake_factory):
+            DOUBLES.append(kvfake_factory())
+            return DOUBLES[0]
+
+        def pytest_runtest_logfinish(nodeid):
+            if nodeid.endswith("test_one"):
+                store = DOUBLES[0].mattermost
+                print("asked:", requests.put(store.url + "/long/k", headers=store.headers, data=b"1").status_code)
+    """)
+    pytester.makepyfile("def test_one(shared): pass\n\ndef test_two(shared): pass")
+    result = run(pytester, "-s")
+    result.assert_outcomes(passed=2, warnings=0)
+    result.stdout.fnmatch_lines(["*asked: 200*"])
+
+
+def test_a_marker_without_the_fixture_is_told(pytester: pytest.Pytester) -> None:
+    """Once a test, at its place. One of a class or a module is for those of its tests that use the fixture."""
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.kvfake_fault(status=503)
+        @pytest.mark.kvfake(profile="plugin-1.2")
+        def test_idle():
+            pass
+
+        @pytest.mark.kvfake_fault(status=503)
+        def test_idle_and_fails():
+            assert False
+
+        @pytest.mark.kvfake(profile="plugin-1.2")
+        def test_late(request):
+            request.getfixturevalue("kvfake")
+
+        @pytest.mark.kvfake(profile="plugin-1.2")
+        class TestAll:
+            def test_uses(self, kvfake): pass
+            def test_does_not(self): pass
+    """)
+    result = run(pytester)
+    result.assert_outcomes(passed=4, failed=1, warnings=2)
+    text = "PytestWarning: @pytest.mark.kvfake does nothing here: the test does not use the fixture kvfake"
+    assert text_of(result).count(text) == 1
+    run(pytester, "-W", "error::pytest.PytestWarning").assert_outcomes(passed=3, failed=2)
+
+
+def test_the_report_says_how_to_answer_what_nothing_answers(pytester: pytest.Pytester) -> None:
+    """Each request once, and with whose token it came."""
+    pytester.makepyfile("""
+        import requests
+
+        def test_it(kvfake):
+            for headers in (kvfake.mattermost.headers, kvfake.mattermost.headers, kvfake.persist.headers):
+                requests.post(kvfake.url + "/api/v4/posts?page=1", headers=headers)
+            assert [exchange.owner for exchange in kvfake.journal] == []
+    """)
+    section = section_of(run(pytester))
+    assert "  POST /api/v4/posts?page=1 by app/bot: 404" in section
+    first = section.index("nothing answers these; to answer one, write:")
+    assert section[first + 1 : first + 3] == [
+        '  kvfake.respond("POST", "/api/v4/posts", ...)  # asked with the bot\'s token',
+        '  kvfake.respond("POST", "/api/v4/posts", ...)  # asked with the token of project',
+    ]
+
+
+def test_the_report_tells_of_an_app_that_drops_the_path_of_its_site_url(pytester: pytest.Pytester) -> None:
+    """Its token finds the world, so it works here; a real Mattermost below a path would not answer."""
+    pytester.makepyfile("""
+        import requests
+
+        def test_it(kvfake):
+            root = kvfake.url.partition("/~")[0]
+            for path in (kvfake.mattermost.url_for("k").removeprefix(kvfake.url), "/api/v4/posts"):
+                requests.get(root + path, headers=kvfake.mattermost.headers)
+            assert not kvfake.journal, kvfake.url
+
+        def test_that_keeps_it(kvfake):
+            requests.get(kvfake.mattermost.url_for("k"), headers=kvfake.mattermost.headers)
+            assert not kvfake.journal
+    """)
+    told = "requests came without /~*-1, the path of the site URL: a real Mattermost below a path refuses them"
+    result = run(pytester, "-k", "it and not keeps")
+    result.stdout.fnmatch_lines([told])
+    assert "requests came without" not in text_of(run(pytester, "-k", "keeps"))
+
+
+def test_the_report_names_a_proxy_where_no_request_came(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its variable, without its value; not where NO_PROXY has the double's host, as ``kvfake_env`` sets it."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://user:secret@proxy.example")
+    pytester.makepyfile("def test_it(kvfake): assert 0\n\ndef test_with_env(kvfake, kvfake_env): assert 0")
+    result = run(pytester, "-k", "test_it")
+    told = "HTTP_PROXY is set: requests may have gone there; the fixture kvfake_env sets NO_PROXY, or unset HTTP_PROXY"
+    assert section_of(result) == ["no request came", told]
+    assert "secret" not in text_of(result)
+    assert section_of(run(pytester, "-k", "with_env")) == ["no request came"]
 
 
 def test_a_fixture_of_wider_scope_is_pointed_to_the_factory(pytester: pytest.Pytester) -> None:
@@ -1006,7 +1169,7 @@ def test_a_shared_double_is_in_the_report_of_the_test_that_used_it(pytester: pyt
     result.assert_outcomes(passed=1, failed=2, deselected=1)
     section = "\n".join(section_of(result))
     assert "before" not in section
-    assert "1 exchanges:" in section
+    assert "1 exchange:" in section
     assert "named-token-of-a-user" not in section
     assert '"its": "name..."' in section
     assert "no request came" in section  # of the second double

@@ -273,4 +273,4 @@ def test_late_requests_of_a_long_session_are_in_the_report_of_the_test_that_fail
     lines = section_of(run(pytester))
     assert lines[0] == "asked of doubles that had ended, and refused:"
     assert "/kv/last (world " in lines[1]
-    assert "exchanges:" in lines[2]
+    assert lines[2] == "1 exchange:"

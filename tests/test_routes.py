@@ -43,7 +43,13 @@ def test_a_request_beside_the_stores_is_answered(door: str) -> None:
         assert (reply.status, reply.json(), reply.headers["Content-Type"]) == (201, {"id": "p1"}, "application/json")
         assert one.send("PUT", f"{KV}/k", one.double.mattermost.headers, b"1").status == 200
         posted = one.double.journal[0]
-        assert (posted.service, posted.path, posted.verb, posted.key, posted.owner) == ("respond", f"{POSTS}?x=1", None, None, None)
+        assert (posted.service, posted.path, posted.verb, posted.key, posted.owner) == (
+            "respond",
+            f"{POSTS}?x=1",
+            None,
+            None,
+            "app/bot",
+        )
         assert (posted.request.json(), posted.response.json()) == ({"message": "hello"}, {"id": "p1"})
         assert not posted.unmatched
         one.double.journal.assert_requested("POST", path=POSTS, status=201, times=1)

@@ -25,7 +25,7 @@ from kvfake.services.messages import Request, Response
 from kvfake.settings import TOKEN_OPTIONS
 from kvfake.stores import Dropped, Entry, Namespace
 from kvfake.world.clock import Clock, microseconds
-from kvfake.world.journal import IncomingRequest
+from kvfake.world.matching import IncomingRequest
 from kvfake.world.redaction import Redactor, shortened
 from kvfake.world.tokens import TokenIssuer, TokenTable
 from kvfake.world.world import APP, BOT, PROJECT, World
@@ -260,7 +260,7 @@ class LiveClock(Clock):
         super().__init__()
         self._backend = backend
 
-    def freeze(self) -> None:
+    def freeze(self, moment: object = None) -> None:
         self._backend.refuse(_CLOCK)
 
     def move_to(self, moment: object) -> None:

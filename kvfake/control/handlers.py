@@ -18,6 +18,7 @@ from werkzeug.wrappers import Request
 
 from kvfake import __version__
 from kvfake.files import write_whole
+from kvfake.machine import machine_seconds
 from kvfake.services import mattermost, persist
 from kvfake.services.go import BadEscape, quoted, unescape
 from kvfake.services.jsontext import discard, json_pieces, type_name
@@ -26,6 +27,7 @@ from kvfake.world import datafile
 from kvfake.world.backend import SERVICES, WORLD_MARK, Backend, WorldEnded
 from kvfake.world.document import DataError, parse
 from kvfake.world.faults import FUNCTIONS, Fault, FaultArguments, FaultBuilder, Faults
+from kvfake.world.journal import MAX_WAIT_SECONDS, StillWaiting
 from kvfake.world.matching import Matcher, checked_number, checked_value, from_json, to_json
 from kvfake.world.pauses import Pauses
 from kvfake.world.routes import Route
@@ -47,9 +49,14 @@ ROUTE_FIELDS = ("method", "path", "status", "json", "body", "headers")
 OWNER_FIELDS = ("token",)
 CLOCK_FIELDS = ("resume", "freeze", "move_to", "shift")  # carried out in this order, so that a frozen clock is what is moved
 
-_FLAGS = ("resume", "freeze")
+_FLAGS = ("resume",)
 _PATTERNS = ("method", "on", "key", "owner")  # a fault's fields that may be {"matches": "..."}
+_JOURNAL_NUMBERS = (
+    *((name, int, "a whole number") for name in ("since", "status", "times")),
+    ("wait", float, f"seconds from 0 to {MAX_WAIT_SECONDS:g}"),
+)
 _NUMBERS = ("status", "times", "after", "every", "seed", "limit", "nth", "answer")
+_LOOK_SECONDS = 1.0  # so long a wait goes on before it is seen whether the client has gone
 _SENTENCE_WORDS = frozenset(SENTENCE_FIELDS).difference(FAULT_FIELDS)  # with one of these a fault is a sentence
 _INVALID = (TypeError, ValueError, Warning)  # Warning: a test suite may turn warnings into errors, such as one from `re`
 
@@ -67,6 +74,7 @@ class ControlRequest(Request):
         self.path_values: Mapping[str, Any] = {}  # the variable parts of the path
         self.query: dict[str, str] = {}  # the parameters of the query; filled by `read_query`
         self.pause = Pauses()
+        self.waiting_since: float | None = environ["kvfake.waiting_since"]  # for an exchange; ``None`` at the first look
 
     def read_object(self, *names: str) -> dict[str, Any]:
         """The body: nothing, or a JSON object with no other names than these. Raises ``BadRequest``."""
@@ -378,17 +386,41 @@ def _json_value(value: Any) -> Any:
 
 
 def show_journal(request: ControlRequest) -> Payload:
+    """Those that the query selects; with ``wait`` or ``times`` as soon as there are so many of them."""
     world, query = request.world, dict[str, Any](request.query)
-    for name in [name for name in ("since", "status") if name in query]:
-        try:
-            query[name] = int(query[name])
-        except ValueError:
-            raise BadRequest(f"{name}: expected a whole number, got {query[name]!r}") from None
-    since = query.pop("since", 0)
+    for name, kind, words in _JOURNAL_NUMBERS:
+        if name in query:
+            try:
+                query[name] = kind(query[name])
+            except ValueError:
+                raise BadRequest(f"{name}: expected {words}, got {query[name]!r}") from None
+    waits = not query.keys().isdisjoint(("wait", "times"))
+    since, seconds, times = query.pop("since", 0), query.pop("wait", 0.0), query.pop("times", 1)
     matcher = Matcher(**query)
+    if waits:
+        _wait(request, matcher, times, seconds, since)
     exchanges, dropped, seen, _ = world.journal.snapshot()
     found = [exchange for exchange in exchanges if exchange.number > since and matcher.matches(exchange)]
     return {"exchanges": [exchange.to_dict() for exchange in found], "dropped": dropped, "seen": seen}
+
+
+def _wait(request: ControlRequest, matcher: Matcher, times: int, seconds: float, since: int) -> None:
+    """Return when there are so many exchanges; refuse when the time is over. Raises `StillWaiting` before, again and again."""
+    journal, now = request.world.journal, machine_seconds()
+    began = now if request.waiting_since is None else request.waiting_since
+    with bad_request_on(ValueError):
+        checked_number("wait", seconds, float, 0, MAX_WAIT_SECONDS)
+        checked_number("times", times, int, 1)
+    left = max(0.0, began + seconds - now)
+    look = 0.0 if request.waiting_since is None else min(left, _LOOK_SECONDS)
+    try:
+        found = journal.wait_for_matches(matcher, times, look, since)
+    except ValueError as error:  # the journal can never hold so many
+        raise Conflict(str(error)) from None
+    if len(found) < times:
+        if look < left:
+            raise StillWaiting(began)
+        raise NotFound(journal.missing(matcher, times, seconds))
 
 
 def clear_journal(request: ControlRequest) -> Payload:
@@ -408,15 +440,16 @@ def set_clock(request: ControlRequest) -> Payload:
     moves, world = request.read_object(*CLOCK_FIELDS), request.world
     if not moves:
         raise BadRequest(f"expected at least one of {', '.join(CLOCK_FIELDS)}")
-    for name in _FLAGS:
-        if moves.get(name, True) is not True:
-            raise BadRequest(f"{name}: expected true, got {moves[name]!r}")
+    if moves.get("resume", True) is not True:
+        raise BadRequest(f"resume: expected true, got {moves['resume']!r}")
+    if "freeze" in moves and (moves["freeze"] is None or moves["freeze"] is False):
+        raise BadRequest(f"freeze: expected true, or a time as for move_to, got {moves['freeze']!r}")
     with bad_request_on(*_INVALID), world.lock:
         state = world.clock.state()
         try:
             for name in CLOCK_FIELDS:
                 if name in moves:
-                    arguments = [] if name in _FLAGS else [moves[name]]
+                    arguments = [] if moves[name] is True and name in ("resume", "freeze") else [moves[name]]
                     getattr(world.clock, name)(*arguments)
         except (TypeError, ValueError):
             world.clock.restore(state)

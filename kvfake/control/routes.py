@@ -14,6 +14,7 @@ from kvfake.control.handlers import ControlRequest, Payload
 from kvfake.control.openapi import ControlRoute, Links, RequestBody, Schema, array_schema, description, object_schema, ref
 from kvfake.settings import BY_NAME
 from kvfake.world.backend import SERVICES
+from kvfake.world.journal import MAX_WAIT_SECONDS
 from kvfake.world.matching import FIELDS
 
 
@@ -42,6 +43,16 @@ _VALUES_QUERY: Mapping[str, Schema] = {
 _JOURNAL_QUERY: Mapping[str, Schema] = {
     **{name: {**(_INTEGER if name == "status" else _TEXT), "description": f"Those with that {name}."} for name in FIELDS},
     "since": {**_INTEGER, "description": "Those with a greater number."},
+    "wait": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": MAX_WAIT_SECONDS,
+        "description": "Wait until they are there, for so many seconds at most.",
+    },
+    "times": {
+        **_NUMBERED,
+        "description": "So many of them, where it waits; 1 unless given. The journal must be able to keep them.",
+    },
 }
 _HEALTH = object_schema(status={"const": "ok"}, kvfake=_TEXT, url=_TEXT, profile={"enum": list(BY_NAME["profile"].choices)})
 _OWNER_OF_SERVICE: Schema = {"type": ["string", "null"], "description": "Null where the service does not know the token."}
@@ -99,7 +110,9 @@ ROUTES = (
     ControlRoute("/faults/<int:number>", "DELETE", handlers.remove_fault, "removeFault", "Remove a fault", ref("Fault"),
                  "It strikes no more; what it did can still be shown.", refusals=(404,)),
     ControlRoute("/journal", "GET", handlers.show_journal, "showJournal", "Show what was asked and answered", _JOURNAL,
-                 query=_JOURNAL_QUERY),
+                 "With `wait`: as soon as there are such exchanges; else 404, with the nearest misses. 64 may wait at a time, and "
+                 "one more gets 429.",
+                 refusals=(404, 409, 429), query=_JOURNAL_QUERY),
     ControlRoute("/journal", "DELETE", handlers.clear_journal, "clearJournal", "Forget the exchanges",
                  object_schema(forgotten=_COUNT), query={}),
     ControlRoute("/clock", "GET", handlers.show_clock, "showClock", "Show the world's time", ref("Clock")),

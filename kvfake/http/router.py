@@ -18,6 +18,7 @@ from kvfake.http.parser import MAX_BODY_BYTES, split_absolute
 from kvfake.services import go, mattermost, persist
 from kvfake.services.messages import UNEXPECTED, Job, Lane, Request, Response, error_response
 from kvfake.world.backend import WORLD_MARK, Backend, WorldEnded
+from kvfake.world.journal import StillWaiting
 from kvfake.world.pauses import SharedReading
 from kvfake.world.redaction import BY_NAME
 from kvfake.world.routes import Application, forwarded_response
@@ -115,7 +116,7 @@ class Router:
             if self._control is None:
                 return error_response(404, CONTROL_OFF)
             lane = Lane.HEALTH if path == _HEALTH else Lane.CONTROL
-            return Job(partial(_call_control, self._control, request, world or self._backend.own_world), lane)
+            return Job(partial(_call_control, self._control, request, world or self._backend.own_world, None), lane)
         return self._answer_unusual(request, world)
 
     def _locate(self, request: Request, base: bytes) -> tuple[World | None, str]:
@@ -144,7 +145,7 @@ class Router:
 
     def _answer_unusual(self, request: Request, world: World | None) -> Response | Job:
         """Answer for a path that belongs to a service only after it is decoded and cleaned, or that something else answers."""
-        owner = world or self._backend.world_of(mattermost.token(request))
+        owner = world or self._backend.asked_by(mattermost.token(request))
         try:
             decoded = go.unescape(request.path)
         except go.BadEscape:
@@ -224,18 +225,25 @@ def _is_control(path: bytes) -> bool:
     return path == CONTROL or path.startswith(CONTROL + b"/")
 
 
-def _call_control(control: Callable[[], Application], request: Request, world: World) -> Response:
+def _call_control(
+    control: Callable[[], Application], request: Request, world: World, waiting_since: float | None
+) -> Response | Job:
+    """The response of control, or, where that waits for an exchange, a job that goes on waiting. Such jobs are short, so that
+    whoever runs them sees after each whether the client is still there.
+    """
     try:
         return incomplete_body(request) or call_application(
             control(),
             request,
             _decoded_base(request) + CONTROL,
             go.unescape(request.path[len(CONTROL) :]),
-            {"kvfake.world": world, "kvfake.body": request.body},
+            {"kvfake.world": world, "kvfake.body": request.body, "kvfake.waiting_since": waiting_since},
             limit=math.inf,  # all values may be dumped
         )
     except go.BadEscape as bad:
         return error_response(400, f"bad percent-encoding in the path: {go.quoted(bad.args[0])}")
+    except StillWaiting as waiting:
+        return Job(partial(_call_control, control, request, world, waiting.since), Lane.WAITING)
     except Exception:
         log_exception()
         return UNEXPECTED

@@ -519,12 +519,27 @@ class Server:
             log_exception()
             self._timers.after(_FAILURE_PAUSE_SECONDS, self._wake_loop)  # what is left is delivered then
 
-    def _job_done(self, peer: _Peer, response: Response) -> None:
+    def _job_done(self, peer: _Peer, answer: Response | Job) -> None:
         try:
-            peer.pending = peer.connection.job_done(response)
-            self._go_on(peer)
+            if isinstance(answer, Response):
+                peer.pending = peer.connection.job_done(answer)
+                self._go_on(peer)
+            elif _is_there(peer.socket):
+                self._workers.run(answer, partial(self._job_done, peer))
+            else:
+                self._drop(peer)
         except BaseException:
             self._fail(peer)
+
+
+def _is_there(client: socket.socket) -> bool:
+    """Whether the client has not gone, or ended its side: then no other job is begun for it, as ``net/http`` cancels a request."""
+    try:
+        return client.recv(1, socket.MSG_PEEK) != b""
+    except BlockingIOError:
+        return True
+    except OSError:  # also where it was dropped meanwhile
+        return False
 
 
 def _kept_bytes(action: Action | memoryview) -> int:

@@ -1,7 +1,7 @@
 """Worker threads, which run jobs beside the loop of a server.
 
 Law: it knows jobs, lanes and threads; nothing of sockets and bytes. Every job gets one response, whatever happens: its own, or one
-that says what went wrong.
+that says what went wrong. Or it is followed by another job, which whoever gave it may run.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from kvfake.errors import log_exception
 from kvfake.machine import machine_seconds
 from kvfake.services.messages import UNEXPECTED, Job, Lane, Response, error_response
 
+MAX_WAITS = 64  # at a time; each has a thread
 MAX_WORKERS = {  # threads of each lane, which has them for itself: no lane waits for another
     Lane.HEALTH: 2,
     Lane.CONTROL: 8,
     Lane.SERVICE: 2,  # they compute, and the loop waits for the interpreter behind each of them
+    Lane.WAITING: MAX_WAITS,
     Lane.OTHER: 64,  # they wait for somebody else; a function of a fault may send requests that are jobs themselves
 }
+TOO_MANY_WAITS = error_response(429, f"there are {MAX_WAITS} waits: try again when one of them has ended")
 NO_THREAD = error_response(503, "kvfake could not start a thread for this request: the system or the container allows no more")
 
-Done = Callable[[Response], None]
+Done = Callable[[Response | Job], None]
 
 _STOP_SECONDS = 0.1  # how long running jobs are waited for at the end
 
@@ -53,10 +56,15 @@ class WorkerPool:
         self._finished: deque[Callable[[], None]] = deque()
 
     def run(self, job: Job, done: Done) -> None:
-        """Run the job on another thread; `deliver` passes its response to ``done``. Where no thread can be started, the job waits
-        for one of its lane; where the lane has none, the response is `NO_THREAD`.
+        """Run the job on another thread; `deliver` passes its response, or the job that follows it, to ``done``. Where no thread
+        can be started, the job waits for one of its lane; where the lane has none, the response is `NO_THREAD`. No job waits until
+        a wait is over: of too many the response is `TOO_MANY_WAITS`.
         """
         workers = self._lanes[job.lane]
+        if job.lane is Lane.WAITING and workers.jobs >= workers.limit:
+            self._finished.append(partial(done, TOO_MANY_WAITS))
+            self._wake()
+            return
         workers.jobs += 1
         if workers.jobs > len(workers.threads) < workers.limit:
             thread = Thread(target=self._work, args=[workers], name=f"{workers.name}-{len(workers.threads)}", daemon=True)
@@ -81,10 +89,7 @@ class WorkerPool:
 
     def _deliver(self, workers: _Workers, done: Done, answer: Response | Job) -> None:
         workers.jobs -= 1
-        if isinstance(answer, Job):
-            self.run(answer, done)
-        else:
-            done(answer)
+        done(answer)
 
     def deliver(self) -> None:
         """Pass the responses of finished jobs to their ``done``, on the caller's thread."""

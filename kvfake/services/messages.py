@@ -167,6 +167,7 @@ class Lane(Enum):
     HEALTH = "health"  # /_kvfake/health
     CONTROL = "control"  # the rest of /_kvfake/
     SERVICE = "service"  # large operations of a service
+    WAITING = "waiting"  # for a request that a test expects (/_kvfake/journal?wait=)
     OTHER = "other"  # what may wait for somebody else: a user's function, a mounted application, another server
 
 

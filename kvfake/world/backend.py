@@ -21,7 +21,8 @@ from kvfake.services import mattermost, persist
 from kvfake.services.messages import Job, Lane, Operation, Refusal, Request, Response, Write
 from kvfake.stores import DiscardingStore, StoreReader
 from kvfake.world.hosts import AllowedHosts
-from kvfake.world.journal import Exchange, IncomingRequest, JournalTotal
+from kvfake.world.journal import Exchange, JournalTotal
+from kvfake.world.matching import IncomingRequest
 from kvfake.world.pauses import Pauses
 from kvfake.world.tokens import OWN_SERIAL, Stranger, TokenIssuer, TokenTable
 from kvfake.world.world import World
@@ -75,9 +76,12 @@ class Backend:
         self._make_world = make_world
         self.worlds: dict[str, World] = {}
         self._by_serial: dict[int, World] = {}
+        self.found_by_token: set[World] = set()
+        """The worlds that a request belonged to by its token alone: it had no ``/~ID`` in its address."""
         self._after_end: deque[str] = deque(maxlen=MAX_REQUESTS_AFTER_END)
         self.after_end_count = 0  # of requests that were refused because their world had ended
         self._listener: Callable[[World, Exchange], None] | None = None
+        self._hears_only_kinder = False
         self._journals = JournalTotal()
         self.exporting = new_lock()
         """Held by who writes the file of values: what was taken earlier never replaces what was taken later."""
@@ -116,13 +120,14 @@ class Backend:
             except ValueError as wrong:
                 raise ValueError(f"seed: {wrong}") from None
         if self._listener is not None:
-            world.journal.listen(partial(self._listener, world))
+            world.journal.listen(partial(self._listener, world), self._hears_only_kinder)
         self._journals.add(world.journal)
         return world
 
     def end(self, world: World) -> None:
         """End the world: a later request to it raises `WorldEnded`. Ending it twice does nothing."""
         self.worlds.pop(world.id, None)
+        self.found_by_token.discard(world)
         self._by_serial.pop(world.serial, None)
         self._journals.remove(world.journal)
         if world.executor is not None:
@@ -149,13 +154,22 @@ class Backend:
             raise WorldEnded(f"{self._id}-{serial}")
         return world
 
+    def asked_by(self, token: bytes) -> World:
+        """`world_of`, for a request whose address names no world."""
+        world = self.world_of(token)
+        if world.serial:
+            self.found_by_token.add(world)
+        return world
+
     # ------------------------------------------------------------------------------------------------------- listening
 
-    def listen(self, listener: Callable[[World, Exchange], None]) -> None:
-        """Call the listener with every exchange of every world from now on, in the order of each world."""
-        self._listener = listener
+    def listen(self, listener: Callable[[World, Exchange], None], only_kinder: bool = False) -> None:
+        """Call the listener with every exchange of every world from now on, in the order of each world; with ``only_kinder`` with
+        those whose answer was kinder than the service's.
+        """
+        self._listener, self._hears_only_kinder = listener, only_kinder
         for world in (self.own_world, *self.worlds.values()):
-            world.journal.listen(partial(listener, world))
+            world.journal.listen(partial(listener, world), only_kinder)
 
     def note_request_after_end(self, text: str) -> None:
         """Remember a request that was refused because its world had ended."""
@@ -176,7 +190,7 @@ class Backend:
         began = self.seconds()
         token = service.token(request)
         if world is None:
-            world = self.world_of(token) if self._serial else self.own_world
+            world = self.asked_by(token) if self._serial else self.own_world
         if len(request.body) > MAX_BODY_BYTES_IN_LOOP and in_loop:
             call = partial(self.answer, service, request, world, in_loop=False)
             may_wait = world.executor is not None or any(fault.calls_functions for fault in world.faults.active)
@@ -275,8 +289,13 @@ class Backend:
                 world.journal.record(request.service, request.operation, request.owner, request.message, response, duration, fault)
 
     def record_other(self, world: World, service: str | None, request: Request, response: Response, began: float) -> None:
-        """Record an exchange that neither service answered. ``service`` is ``respond``, ``mount``, ``fallback``, or ``None``."""
-        self._record(world, IncomingRequest(service, None, None, request), response, began, None)
+        """Record an exchange that neither service answered. ``service`` is ``respond``, ``mount``, ``fallback``, or ``None``. Its
+        owner is that of its token, if the world knows it.
+        """
+        tokens = [(one.NAME, one.token(request)) for one in SERVICES.values()]
+        owners = (world.tokens.owner_of(name, token) for name, token in tokens if world.tokens.knows(token))
+        owner = next((owner for owner in owners if owner is not None), None)
+        self._record(world, IncomingRequest(service, None, owner, request), response, began, None)
 
 
 def _execute(

@@ -55,13 +55,15 @@ class Clock:
         """The time, in UTC."""
         return moment_of(self.now())
 
-    def freeze(self) -> None:
-        """Stop the clock, until `resume`. `move_to` and `shift` still move it."""
-        self._frozen = self.now()
+    def freeze(self, moment: datetime | str | float | None = None) -> None:
+        """Stop the clock, now or at a moment (see `move_to`), until `resume`. `move_to` and `shift` still move it. Raises
+        ``ValueError`` for a moment outside the years 1 to 9999.
+        """
+        self._frozen = self.now() if moment is None else microseconds(_moment_from(moment))
 
     def move_to(self, moment: datetime | str | float) -> None:
-        """Set the clock: to a datetime or its ISO 8601 text (without a zone it is UTC), or to seconds since 1970. A clock that is
-        not frozen goes on from there. Raises ``ValueError`` outside the years 1 to 9999.
+        """Set the clock: to a datetime or its ISO 8601 text, or to seconds since 1970. A naive datetime, and a text without a zone,
+        are UTC. A clock that is not frozen goes on from there. Raises ``ValueError`` outside the years 1 to 9999.
         """
         self._set(microseconds(_moment_from(moment)), _machine_now())
 
@@ -84,6 +86,9 @@ class Clock:
             self._frozen = moment
         else:
             self._shift = moment - machine
+
+    def __repr__(self) -> str:
+        return f"<kvfake.Clock {self.time.isoformat()}, {'frozen' if self.is_frozen else 'running'}>"
 
     def state(self) -> tuple[int | None, int]:
         """For `restore`."""

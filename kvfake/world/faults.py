@@ -25,7 +25,7 @@ from kvfake.world.routes import WITHOUT_BODY, checked_headers, encoded_body, mer
 if TYPE_CHECKING:
     from random import Random
 
-    from kvfake.world.journal import IncomingRequest
+    from kvfake.world.matching import IncomingRequest
 
 __tracebackhide__ = is_refusal
 

@@ -7,19 +7,22 @@ else is secret is redacted when an exchange is read, so nothing that is shown ho
 from __future__ import annotations
 
 import base64
-import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import takewhile
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
 from kvfake.errors import is_refusal, log_exception
+from kvfake.machine import machine_seconds
 from kvfake.services.messages import JSON, Operation, RedactedHeaders, Request, Response
-from kvfake.world.matching import Matcher, Wanted
+from kvfake.world.matching import Matcher, Message, RequestFields, Text, checked_number
 from kvfake.world.redaction import BY_NAME, HIDDEN, MAX_HEADERS_BYTES, Redactor, cut_headers, header_bytes
 
 if TYPE_CHECKING:
     from threading import RLock
+
+    from kvfake.world.faults import Fault
 
 __tracebackhide__ = is_refusal
 
@@ -29,26 +32,13 @@ EXCHANGE_BYTES = 600  # of an exchange, beside its bodies and texts: a tuple, a 
 KEY_BYTES = 50  # of a key of an mget, beside its characters
 _SETTLE_BYTES = 4096  # by so much a journal may have grown before the server's total knows it
 _PARTS_THAT_FIT = 8  # of an exchange that is larger than its journal may be, each part is cut to this part of the bound
+MAX_WAIT_SECONDS = 300.0  # for an exchange
 _MAX_SHOWN_EXCHANGES = 5  # in the message of an assertion
-
-
-class Message(NamedTuple):
-    """The headers, names in lower case, and the body of a request or a response."""
-
-    headers: Mapping[str, str]
-    body: bytes
-
-    def __repr__(self) -> str:
-        """Without what may be secret."""
-        return f"<{len(self.headers)} headers, a body of {len(self.body)} bytes>"
-
-    def json(self) -> Any:
-        return json.loads(self.body)
 
 
 _Recorded = tuple[
     int, int, str | None, str | None, bytes | None, tuple[bytes, ...], str | None, str,
-    RedactedHeaders, bytes, bytes, bytes, Response, float, object,
+    RedactedHeaders, bytes, bytes, bytes, Response, float, "Fault | None",
 ]  # fmt: skip
 """What is kept of an exchange: number, size, service, verb, key, keys, owner, method, headers, body, path, query, response,
 duration, fault. A plain tuple, the cheapest thing to make: one is made for every request, and most are never read.
@@ -56,74 +46,7 @@ duration, fault. A plain tuple, the cheapest thing to make: one is made for ever
 _HEADERS: Final = 8  # the place of the headers in it
 
 
-class _RequestFields:
-    """The fields of a request that faults, journals and users look at."""
-
-    __slots__ = ("_body", "_headers", "_key", "_keys", "_path", "_query", "method", "owner", "service", "verb")
-
-    def __init__(
-        self, service: str | None, verb: str | None, key: bytes | None, keys: tuple[bytes, ...], owner: str | None,
-        method: str, headers: Mapping[bytes, bytes], body: bytes, path: bytes, query: bytes,
-    ) -> None:  # fmt: skip
-        self.service, self.verb, self._key, self._keys, self.owner = service, verb, key, keys, owner
-        self.method, self._headers, self._body, self._path, self._query = method, headers, body, path, query
-
-    @property
-    def path(self) -> str:
-        """Below the world's address, with its query, as it was sent. What the query names a token or a secret is hidden."""
-        target = self._path + b"?" + BY_NAME.redact_message(self._query) if self._query else self._path
-        return target.decode("utf-8", "backslashreplace")
-
-    @property
-    def key(self) -> str | None:
-        """The key of a get, set or delete; of a list, what the keys begin with; ``None`` for an mget."""
-        return None if self._key is None or self.verb == "mget" else _text(self._key)
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Every key: those of an mget, else the one of `key`."""
-        return () if self._key is None else tuple(map(_text, self._keys if self.verb == "mget" else (self._key,)))
-
-    @property
-    def request(self) -> Message:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._headers.items()}
-        return Message(headers, self._body)
-
-    def __repr__(self) -> str:
-        return BY_NAME.redact(f"<{self.method} {self.path} by {self.owner}>")
-
-
-class IncomingRequest(_RequestFields):
-    """One request to a world, as a fault's ``when`` sees it. ``service`` is what answers it (``mattermost``, ``persist``,
-    ``respond``, ``mount``, ``fallback``), or ``None``; ``verb`` is ``get``, ``set``, ``delete``, ``list`` or ``mget``. ``verb``,
-    ``key`` and ``owner`` are ``None`` where the request was refused before they were known.
-    """
-
-    __slots__ = ("_decoded_keys", "message", "operation")
-
-    def __init__(self, service: str | None, operation: Operation | None, owner: str | None, request: Request) -> None:
-        verb, key, keys = (None, None, ()) if operation is None else (operation.verb, operation.key, operation.keys)
-        super().__init__(
-            service, verb, key, keys, owner, request.method, request.headers, request.body, request.path, request.query
-        )
-        self.operation, self.message = operation, request
-        self._decoded_keys: tuple[str, ...] | None = None
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Decoded once: every fault looks at them, and an mget may have many."""
-        if self._decoded_keys is None:
-            self._decoded_keys = super().keys
-        return self._decoded_keys
-
-    @property
-    def characters(self) -> int:
-        """How many characters a field that a fault looks at has at most."""
-        keys = len(self._body) if self.verb == "mget" else len(self._key or b"")
-        return max(keys, len(self.method), len(self.owner or ""))
-
-
-class Exchange(_RequestFields):
+class Exchange(RequestFields):
     """A request and its answer, as the journal keeps them. The fields are those of `IncomingRequest`; messages, and what it says of
     itself, are without tokens. ``number`` counts the exchanges of its world; ``duration`` is in seconds, with a fault's delay;
     ``size`` is what it takes in memory, about, in bytes, without the headers of its request.
@@ -217,10 +140,6 @@ def _latin_1(text: str) -> bytes:
     return text.encode("latin-1", "backslashreplace")
 
 
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
-
-
 def _characters(text: str) -> str:
     """The text, with an escape for what is not a character: a byte of a key that is not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
@@ -284,13 +203,22 @@ class Snapshot(NamedTuple):
     are_all: bool
 
 
+class StillWaiting(Exception):
+    """What a wait is for has not come yet, and there is time left. ``since``: of `kvfake.machine`'s seconds."""
+
+    def __init__(self, since: float) -> None:
+        super().__init__(since)
+        self.since = since
+
+
 class Journal(Sequence[Exchange]):
     """The exchanges of one world, oldest first. It is bounded: ``dropped`` counts the oldest, which were dropped for newer ones."""
 
     __slots__ = (
-        "_forgotten", "_large_bytes", "_listener", "_max_body_bytes", "_max_bytes", "_max_exchanges", "_records", "_redactor",
-        "bytes", "is_on", "lock", "seen", "settled", "total",
+        "_forgotten", "_hears_all", "_large_bytes", "_listener", "_max_body_bytes", "_max_bytes", "_max_exchanges", "_records",
+        "_redactor", "_waiting", "bytes", "is_on", "lock", "seen", "settled", "total",
     )  # fmt: skip
+    _now = staticmethod(machine_seconds)
 
     def __init__(
         self, max_exchanges: int, max_body_bytes: int, lock: RLock, redactor: Callable[[], Redactor] = lambda: BY_NAME
@@ -305,14 +233,16 @@ class Journal(Sequence[Exchange]):
         self.seen = 0  # how many were ever recorded
         self.is_on = max_exchanges > 0
         self._listener: Callable[[Exchange], None] | None = None
+        self._hears_all = True
+        self._waiting: list[Lock] = []  # of each `wait_for` one that it waits to take
         self.total: JournalTotal | None = None
         self.settled = 0  # how many of the bytes the total knows
 
-    def listen(self, listener: Callable[[Exchange], None]) -> None:
-        """Call the listener with every exchange from now on, also where none is kept. It must not block; what it raises is
-        written to stderr.
+    def listen(self, listener: Callable[[Exchange], None], only_kinder: bool = False) -> None:
+        """Call the listener with every exchange from now on, also where none is kept, before it is answered; with ``only_kinder``
+        with those that have rows. It must not block; what it raises is written to stderr.
         """
-        self._listener, self.is_on = listener, True
+        self._listener, self._hears_all, self.is_on = listener, not only_kinder, True
 
     def record(
         self,
@@ -322,7 +252,7 @@ class Journal(Sequence[Exchange]):
         request: Request,
         response: Response,
         duration: float,
-        fault: object = None,
+        fault: Fault | None = None,
     ) -> None:
         """Keep an exchange. The caller holds the world's lock."""
         body, path, query, records, number = request.body, request.path, request.query, self._records, self.seen + 1
@@ -349,7 +279,9 @@ class Journal(Sequence[Exchange]):
         records.append(record)
         self.seen = number
         self.bytes = size = self.bytes + size
-        if self._listener is not None:
+        if self._waiting:
+            self._wake()
+        if self._listener is not None and (self._hears_all or response.rows):
             try:
                 self._listener(Exchange(record, self._redactor))
             except Exception:  # the answer does not depend on who listens
@@ -360,6 +292,12 @@ class Journal(Sequence[Exchange]):
             self.give_up(self.bytes - self._max_bytes)
         if size - self.settled > _SETTLE_BYTES:
             self._settle()
+
+    def _wake(self) -> None:
+        """Let those look again that wait for an exchange. The caller holds the lock, so no other does it meanwhile."""
+        for came in self._waiting:
+            if came.locked():
+                came.release()
 
     def _drop(self, record: _Recorded, neighbour: int) -> None:
         """Count a record no more that was taken out, with its headers unless the one that was beside it shares them."""
@@ -460,39 +398,147 @@ class Journal(Sequence[Exchange]):
         """The exchanges that no service, route, mount or fallback answered."""
         return [exchange for exchange in self if exchange.unmatched]
 
-    def filter(self, method: Wanted | None = None, **wanted: Wanted | None) -> list[Exchange]:
-        """The exchanges that match every field given: ``service``, ``verb``, ``method``, ``path``, ``key``, ``owner``,
-        ``status``. A value is exact, or a compiled pattern that must be found somewhere in the field.
+    def filter(
+        self,
+        method: Text | None = None,
+        *,
+        key: Text | None = None,
+        service: Text | None = None,
+        verb: Text | None = None,
+        path: Text | None = None,
+        owner: Text | None = None,
+        status: int | None = None,
+    ) -> list[Exchange]:
+        """The exchanges that match every field given. A value is exact, or a compiled pattern that must be found somewhere in the
+        field. Raises ``ValueError`` for a value that no field can have.
         """
-        matcher = Matcher(method=method, **wanted)
+        matcher = Matcher(method=method, key=key, service=service, verb=verb, path=path, owner=owner, status=status)
         return [exchange for exchange in self if matcher.matches(exchange)]
 
-    def assert_requested(self, method: Wanted | None = None, *, times: int | None = None, **wanted: Wanted | None) -> None:
+    def assert_requested(
+        self,
+        method: Text | None = None,
+        *,
+        times: int | None = None,
+        key: Text | None = None,
+        service: Text | None = None,
+        verb: Text | None = None,
+        path: Text | None = None,
+        owner: Text | None = None,
+        status: int | None = None,
+    ) -> None:
         """``AssertionError``, with the nearest misses, unless there was such an exchange (see `filter`). With ``times`` there must
         be exactly that many, and none may have been dropped.
         """
-        self._check(Matcher(method=method, **wanted), times)
+        __tracebackhide__ = True
+        self._check(Matcher(method=method, key=key, service=service, verb=verb, path=path, owner=owner, status=status), times)
 
-    def assert_not_requested(self, method: Wanted | None = None, **wanted: Wanted | None) -> None:
+    def assert_not_requested(
+        self,
+        method: Text | None = None,
+        *,
+        key: Text | None = None,
+        service: Text | None = None,
+        verb: Text | None = None,
+        path: Text | None = None,
+        owner: Text | None = None,
+        status: int | None = None,
+    ) -> None:
         """``AssertionError``, with the exchanges, where there was one, or where older ones were dropped, which may have matched."""
-        self._check(Matcher(method=method, **wanted), 0)
+        __tracebackhide__ = True
+        self._check(Matcher(method=method, key=key, service=service, verb=verb, path=path, owner=owner, status=status), 0)
+
+    def wait_for(
+        self,
+        method: Text | None = None,
+        *,
+        times: int = 1,
+        timeout: float = 5.0,
+        key: Text | None = None,
+        service: Text | None = None,
+        verb: Text | None = None,
+        path: Text | None = None,
+        owner: Text | None = None,
+        status: int | None = None,
+    ) -> list[Exchange]:
+        """The exchanges that match (see `filter`), as soon as there are ``times`` of them or more. Those that are there already
+        count. ``timeout`` is in seconds of real time, also where the clock is frozen: 0 looks once, 300 is the most. An async test
+        writes ``await asyncio.to_thread(journal.wait_for, ...)``, so that its loop goes on.
+
+        Raises ``AssertionError``, with the nearest misses, where they do not come in time, and ``ValueError`` for impossible
+        arguments.
+        """
+        __tracebackhide__ = True
+        checked_number("timeout", timeout, float, 0, MAX_WAIT_SECONDS)
+        matcher = Matcher(method=method, key=key, service=service, verb=verb, path=path, owner=owner, status=status)
+        found = self.wait_for_matches(matcher, times, timeout)
+        if len(found) < times:
+            raise AssertionError(self.missing(matcher, times, timeout))
+        return found
+
+    def wait_for_matches(self, matcher: Matcher, times: int, seconds: float, since: int = 0) -> list[Exchange]:
+        """The exchanges after the first ``since`` that match, as soon as there are so many; when the time is over, those that there
+        are. Each exchange is compared once. Raises ``ValueError`` where the journal can never hold so many.
+        """
+        if not self._max_exchanges:
+            raise ValueError("journal_exchanges=0 keeps no exchange: expected a journal that keeps some, to wait for one")
+        checked_number("times", times, int, 1, self._max_exchanges)
+        end = self._now() + seconds
+        came = Lock()
+        came.acquire()  # `record` releases it
+        with self.lock:
+            self._waiting.append(came)
+        try:
+            found: list[Exchange] = []
+            looked, forgotten = since, self._forgotten
+            while True:
+                with self.lock:
+                    if forgotten != self._forgotten:  # some were cleared or rolled back
+                        found, looked, forgotten = [], since, self._forgotten
+                    newer = self._newer(looked)
+                    oldest = self._records[0][0] if self._records else self.seen + 1
+                    looked = max(looked, self.seen)
+                found = [exchange for exchange in found if exchange.number >= oldest]
+                found += [exchange for exchange in newer if matcher.matches(exchange)]
+                left = end - self._now()
+                if len(found) >= times or left <= 0:
+                    return found
+                came.acquire(timeout=left)
+        finally:
+            with self.lock:
+                self._waiting.remove(came)
+
+    def _newer(self, number: int) -> list[Exchange]:
+        """The exchanges after that one. It takes no longer where many are kept. The caller holds the lock."""
+        newest_first = takewhile(lambda record: record[0] > number, reversed(self._records))
+        return [Exchange(record, self._redactor) for record in newest_first][::-1]
+
+    def missing(self, matcher: Matcher, times: int, seconds: float) -> str:
+        """Why a wait for so many exchanges failed, with the nearest misses."""
+        return self._message(matcher, f"at least {_times(times)}", f" within {seconds:g} s", self.snapshot(), shows_misses=True)
 
     def _check(self, matcher: Matcher, times: int | None) -> None:
-        exchanges, dropped, _, are_all = self.snapshot()
+        __tracebackhide__ = True
+        held = self.snapshot()
+        count = sum(map(matcher.matches, held.exchanges))
+        if not (count if times is None else held.are_all and count == times):
+            expected = "at least one request" if times is None else _times(times)
+            raise AssertionError(self._message(matcher, expected, "", held, shows_misses=times is None or count < times))
+
+    def _message(self, matcher: Matcher, expected: str, within: str, held: Snapshot, shows_misses: bool) -> str:
+        exchanges, dropped, _, are_all = held
         found = [exchange for exchange in exchanges if matcher.matches(exchange)]
-        if found if times is None else are_all and len(found) == times:
-            return
-        lines = [f"expected {_times(times)} with {str(matcher) or 'anything'}"]
+        lines = [f"expected {expected} with {str(matcher) or 'anything'}{within}"]
         lines[0] += f"; there were {len(found)} of {len(exchanges)} exchanges"
         if not are_all:
             lines[0] += f" ({f'{dropped} older ones were dropped' if dropped else 'journal_exchanges=0 keeps none'})"
         lines += [f"  {exchange!r}" for exchange in found[:_MAX_SHOWN_EXCHANGES]]
-        if times is None or len(found) < times:
+        if shows_misses:
             missed = [(mismatches, exchange) for exchange in exchanges if (mismatches := matcher.mismatches(exchange))]
             missed.sort(key=lambda pair: len(pair[0]))
             lines += ["the nearest misses:"] if missed else []
             lines += [f"  {exchange!r}: {'; '.join(mismatches)}" for mismatches, exchange in missed[:_MAX_SHOWN_EXCHANGES]]
-        raise AssertionError("\n".join(map(self._redactor().redact, lines)))
+        return "\n".join(map(self._redactor().redact, lines))
 
     def __repr__(self) -> str:
         """How many exchanges there are, and the newest."""
@@ -501,5 +547,5 @@ class Journal(Sequence[Exchange]):
         return f"<kvfake.Journal of {len(exchanges)}, {dropped} older ones dropped{newest}>"
 
 
-def _times(times: int | None) -> str:
-    return "at least one request" if times is None else "no request" if times == 0 else f"{times} request{'s'[: times > 1]}"
+def _times(times: int) -> str:
+    return "no request" if times == 0 else f"{times} request{'s'[: times > 1]}"

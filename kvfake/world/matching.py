@@ -1,21 +1,24 @@
-"""Which requests a fault, a route or a question to the journal is about: the values that their fields must have, and which of these
-requests it is: their turns.
+"""The fields of a request; which requests a fault, a route or a question to the journal is about: those whose fields match; and
+which of these requests it is: their turns.
 
-Law: it compares and counts; it knows neither faults nor journals.
+Law: it compares and counts; it knows neither faults nor journals. What a path names a token or a secret is hidden.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvfake.errors import is_refusal
+from kvfake.services.messages import Operation, Request
 from kvfake.settings import MATTERMOST, PERSIST, PROJECT_MARK
 from kvfake.world.clock import Clock
+from kvfake.world.redaction import BY_NAME
 
 if TYPE_CHECKING:
     from random import Random
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = is_refusal
 
-Wanted = str | int | re.Pattern[str]
+Text = str | re.Pattern[str]
+"""The value that a field of text must have, or a pattern that must be found in it."""
+Wanted = Text | int
 FIELDS = ("service", "verb", "method", "path", "key", "owner", "status")
 MAX_CHARACTERS = 65_536  # of a field, all keys of an mget together, that a pattern is looked for in; what follows is not looked at
 MAX_PATTERN_CHARACTERS = 65_536  # of a pattern in JSON: compiling it takes in proportion
@@ -38,11 +43,89 @@ Moment = datetime | str | float
 """A moment as `Clock.move_to` takes it."""
 
 
-class HasFields(Protocol):
-    """A request or an exchange: it has the `FIELDS` as attributes, and all its keys."""
+class Message(NamedTuple):
+    """The headers, names in lower case, and the body of a request or a response."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        """Without what may be secret."""
+        return f"<{len(self.headers)} headers, a body of {len(self.body)} bytes>"
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class RequestFields:
+    """The fields of a request that faults, journals and users look at."""
+
+    __slots__ = ("_body", "_headers", "_key", "_keys", "_path", "_query", "method", "owner", "service", "verb")
+
+    def __init__(
+        self, service: str | None, verb: str | None, key: bytes | None, keys: tuple[bytes, ...], owner: str | None,
+        method: str, headers: Mapping[bytes, bytes], body: bytes, path: bytes, query: bytes,
+    ) -> None:  # fmt: skip
+        self.service, self.verb, self._key, self._keys, self.owner = service, verb, key, keys, owner
+        self.method, self._headers, self._body, self._path, self._query = method, headers, body, path, query
 
     @property
-    def keys(self) -> tuple[str, ...]: ...
+    def path(self) -> str:
+        """Below the world's address, with its query, as it was sent. What the query names a token or a secret is hidden."""
+        target = self._path + b"?" + BY_NAME.redact_message(self._query) if self._query else self._path
+        return target.decode("utf-8", "backslashreplace")
+
+    @property
+    def key(self) -> str | None:
+        """The key of a get, set or delete; of a list, what the keys begin with; ``None`` for an mget."""
+        return None if self._key is None or self.verb == "mget" else _text(self._key)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every key: those of an mget, else the one of `key`."""
+        return () if self._key is None else tuple(map(_text, self._keys if self.verb == "mget" else (self._key,)))
+
+    @property
+    def request(self) -> Message:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._headers.items()}
+        return Message(headers, self._body)
+
+    def __repr__(self) -> str:
+        return BY_NAME.redact(f"<{self.method} {self.path} by {self.owner}>")
+
+
+class IncomingRequest(RequestFields):
+    """One request to a world, as a fault's ``when`` sees it. ``service`` is what answers it (``mattermost``, ``persist``,
+    ``respond``, ``mount``, ``fallback``), or ``None``; ``verb`` is ``get``, ``set``, ``delete``, ``list`` or ``mget``. ``verb``,
+    ``key`` and ``owner`` are ``None`` where the request was refused before they were known.
+    """
+
+    __slots__ = ("_decoded_keys", "message", "operation")
+
+    def __init__(self, service: str | None, operation: Operation | None, owner: str | None, request: Request) -> None:
+        verb, key, keys = (None, None, ()) if operation is None else (operation.verb, operation.key, operation.keys)
+        super().__init__(
+            service, verb, key, keys, owner, request.method, request.headers, request.body, request.path, request.query
+        )
+        self.operation, self.message = operation, request
+        self._decoded_keys: tuple[str, ...] | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Decoded once: every fault looks at them, and an mget may have many."""
+        if self._decoded_keys is None:
+            self._decoded_keys = super().keys
+        return self._decoded_keys
+
+    @property
+    def characters(self) -> int:
+        """How many characters a field that a fault looks at has at most."""
+        keys = len(self._body) if self.verb == "mget" else len(self._key or b"")
+        return max(keys, len(self.method), len(self.owner or ""))
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
 
 
 class Matcher:
@@ -53,24 +136,21 @@ class Matcher:
     to case. An exact ``owner`` may be written in full (``app/user``, ``/user``, ``project:NAME``), or as the name of a user of any
     Mattermost app, or of a project, alone.
 
-    Raises ``TypeError`` for a name that is not a field, ``ValueError`` for a value that no field can have.
+    The names are those of `FIELDS`. Raises ``ValueError`` for a value that no field can have.
     """
 
     __slots__ = ("_patterns", "size", "wanted")
 
     def __init__(self, **wanted: Wanted | None) -> None:
-        for name in wanted:
-            if name not in FIELDS:
-                raise TypeError(f"{name!r} is no field of an exchange; there are: {', '.join(FIELDS)}")
         self.wanted: dict[str, Wanted] = {name: checked_value(name, value) for name, value in wanted.items() if value is not None}
         self._patterns = {name: linear(name, value) for name, value in self.wanted.items() if isinstance(value, re.Pattern)}
         self.size = sum(self._patterns[name].size if name in self._patterns else 1 for name in self.wanted)
         """How many steps a character of a field costs at most. A step takes up to 0.2 microseconds."""
 
-    def matches(self, request: HasFields) -> bool:
+    def matches(self, request: RequestFields) -> bool:
         return all(self._field_matches(name, request) for name in self.wanted)
 
-    def mismatches(self, request: HasFields) -> list[str]:
+    def mismatches(self, request: RequestFields) -> list[str]:
         """The fields that differ, a sentence each."""
         return [
             f"{name} is {_actual(name, request)}, not {in_python(wanted)}"
@@ -78,7 +158,7 @@ class Matcher:
             if not self._field_matches(name, request)
         ]
 
-    def _field_matches(self, name: str, request: HasFields) -> bool:
+    def _field_matches(self, name: str, request: RequestFields) -> bool:
         if name not in self._patterns:
             return self.wanted[name] in (_owner_names(request) if name == "owner" else _values(name, request))
         values = _values(name, request)
@@ -94,7 +174,7 @@ class Matcher:
         return ", ".join(f"{name}={in_python(value)}" for name, value in self.wanted.items())
 
 
-def _values(name: str, request: HasFields) -> tuple[Any, ...]:
+def _values(name: str, request: RequestFields) -> tuple[Any, ...]:
     """The values of the field of which one must match."""
     if name == "key":
         return request.keys
@@ -104,7 +184,7 @@ def _values(name: str, request: HasFields) -> tuple[Any, ...]:
     return (value, value.upper()) if name == "method" else (value,)
 
 
-def _owner_names(request: HasFields) -> tuple[str | None, ...]:
+def _owner_names(request: RequestFields) -> tuple[str | None, ...]:
     """The owner, and the other ways to write it."""
     service, owner = _values("service", request)[0], _values("owner", request)[0]
     if owner is None:
@@ -112,7 +192,7 @@ def _owner_names(request: HasFields) -> tuple[str | None, ...]:
     return owner, PROJECT_MARK + owner if service == PERSIST else owner.rpartition("/")[2]
 
 
-def _actual(name: str, request: HasFields) -> str:
+def _actual(name: str, request: RequestFields) -> str:
     if name != "key":
         return repr(getattr(request, name))
     keys = request.keys

@@ -25,7 +25,7 @@ from kvfake.world.tokens import TokenTable, in_base_32
 
 if TYPE_CHECKING:
     from kvfake.services.messages import Response
-    from kvfake.world.journal import IncomingRequest
+    from kvfake.world.matching import IncomingRequest
 
 __tracebackhide__ = is_refusal
 
