@@ -152,7 +152,7 @@ class DoubleFactory:
         try:
             server = ServerDouble(values, defaults, local_world if self._live is None else self._live.make_world)
         except BIND_ERRORS as failed:
-            raise RuntimeError(f"{cannot_listen(values, failed)} (without a port each worker takes a free one)") from None
+            raise RuntimeError(cannot_listen(values, failed, "without a port each worker takes a free one")) from None
         server.server.start()
         return server
 

@@ -19,6 +19,7 @@ from tests.support.missing import tool
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+POWERS = ("faults", "journal", "clock", "checkpoint", "rollback", "reset", "worlds", "respond")
 CONTRACT = ("verify", "explain", "openapi", "record", "compare")
 MADE = re.compile(r"(^|/)(\.(?!ci/|gitignore)[^/]+|node_modules|__pycache__|build|dist|[^/]+\.egg-info)/|\.(gz|sum|pyc)$")
 
@@ -103,7 +104,7 @@ def test_every_command_and_setting_is_documented(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         main(["--help"])
     commands = re.findall(r"^    (\w+)  ", capsys.readouterr().out, re.MULTILINE)
-    assert commands == ["serve", "run", "env", "wait", "dump", "load", "ls", "get", "set", "del", *CONTRACT]
+    assert commands == ["serve", "run", "env", "wait", "dump", "load", "ls", "get", "set", "del", *POWERS, *CONTRACT]
     for command in commands:
         assert f"kvfake {command}" in README or f"`{command}`" in README
 

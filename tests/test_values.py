@@ -255,7 +255,7 @@ def test_persist_has_no_prefix(command: list[str], capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as end:
         main([*command, "--service", "persist", "--prefix", "p"])
     assert end.value.code == 2
-    assert "kvfake: error: --prefix: expected none with --service persist" in capsys.readouterr().err
+    assert f"kvfake {command[0]}: error: --prefix: expected none with --service persist" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------------------------------------------------------- lists

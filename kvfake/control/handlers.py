@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -245,7 +246,8 @@ def export_values(request: ControlRequest) -> Payload:
         raise Conflict(f"{path} is for the server's own world; GET /_kvfake/data shows this one")
     try:
         with request.backend.exporting:
-            write_whole(path, datafile.text_of(datafile.export(own, request.pause), request.pause))
+            data = request.backend.documents(partial(datafile.export, pause=request.pause))
+            write_whole(path, datafile.text_of(data, request.pause))
     except OSError as error:
         raise InternalServerError(f"cannot write {path}: {error.strerror or error}") from None
     return {"written": path}
