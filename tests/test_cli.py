@@ -8,11 +8,13 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import zipapp
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
@@ -547,6 +549,32 @@ def test_an_export_at_any_time(tmp_path: Path) -> None:
         assert json.loads(file.read_text())["kvfake"] == 1
 
 
+def test_an_export_of_all_worlds(tmp_path: Path) -> None:
+    """At the end, on demand, and of a command: each world with its id. A server begins with its own part of it, and says so."""
+    file = tmp_path / "export.json"
+    with served("--export", str(file), "--all-worlds") as (process, url):
+        world = asked(url + "/_kvfake/worlds", "POST").json()
+        token = bearer(world["tokens"]["mattermost"])
+        asked(url + KV + "name", "PUT", "own", bearer("token"))
+        asked(world["address"] + KV + "name", "PUT", "its", token)
+        asked(url + "/_kvfake/data/export", "POST")
+        assert json.loads(file.read_text())["worlds"][world["id"]]["mattermost"] == {"app/bot": {"": {"name": "its"}}}
+        file.unlink()
+        process.signal(signal.SIGTERM)
+        assert process.end().code == 0
+    assert json.loads(file.read_text())["worlds"][world["id"]]["mattermost"] == {"app/bot": {"": {"name": "its"}}}
+    with served("--seed", str(file)) as (process, url):
+        assert asked(url + KV + "name", headers=bearer("token")).json() == "own"
+        asked(url + "/_kvfake/worlds", "POST")
+        process.signal(signal.SIGTERM)
+        assert (
+            the_line(process.end().err) == f"{file} also holds 1 other world, left out here (kvfake load --from-world ID takes one)"
+        )
+    program = "import os, urllib.request as u; u.urlopen(u.Request(os.environ['KVFAKE_URL'] + '/_kvfake/worlds', b'{}'))"
+    assert kvfake("run", "--export", str(file), "--all-worlds", "--", *PYTHON, program).code == 0
+    assert list(json.loads(file.read_text())["worlds"].values()) == [{"kvfake": 1, "mattermost": {}, "persist": {}}]
+
+
 def test_an_export_of_a_command(tmp_path: Path) -> None:
     """The exit code is the command's. The tokens that it had ended with it: two runs of the same export the same."""
     file = tmp_path / "export.json"
@@ -941,6 +969,15 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         ("load", ["- is stdin", "--replace"]),
         ("ls", ["(default: both)", "(default: any)", "--begins TEXT"]),
         ("get", ["(default: mattermost)", "(default: app/bot, or the project that is called project)", "(default: no prefix)"]),
+        ("run", ["--quiet", "print no summary", "--all-worlds"]),
+        (
+            "verify",
+            ["(default: documented, or with --against the server's own; plugin-1.2 for a real server)", "No proxy is used."],
+        ),
+        ("verify", ["extra CA file to trust for --against"]),
+        ("record", ["No proxy is used."]),
+        ("compare", ["print the differences as JSON", "--junit FILE"]),
+        ("explain", ["A row is one fact about a service"]),
         ("set", ["KEY VALUE", "- is stdin", "kvfake set name '\"Ada\"'", "kvfake get -- -key"]),
         ("del", ["KEY [KEY ...]", "the others are deleted"]),
     ],
@@ -1077,6 +1114,16 @@ def test_an_error_shows_no_secret_that_was_typed(words: list[str], shown: str, c
     err = capsys.readouterr().err
     assert shown in err
     assert "MARK" not in err
+
+
+def test_rows_are_explained_in_a_zipapp(tmp_path: Path) -> None:
+    """What the command reads lies in the package, wherever that is."""
+    package = Path(library.__file__).parent
+    shutil.copytree(package, tmp_path / "app" / "kvfake", ignore=shutil.ignore_patterns("__pycache__"))
+    zipapp.create_archive(tmp_path / "app", tmp_path / "kvfake.pyz", main="kvfake.__main__:main")
+    command = [sys.executable, str(tmp_path / "kvfake.pyz"), "explain", "M15"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True)
+    assert done.stdout.startswith("M15  A prefix over 2 bytes")
 
 
 def test_importing_the_command_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:

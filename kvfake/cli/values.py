@@ -42,10 +42,10 @@ _CHECKS = {mattermost.NAME: mattermost.check_value, persist.NAME: persist.check_
 
 
 def _dump(options: Namespace, out: BinaryIO) -> None:
+    if options.all_worlds and options.world is not None:
+        raise UsageError("--all-worlds: expected none with --world")
     data = _file_of_values(options, {})
     if options.all_worlds:
-        if options.world is not None:
-            raise UsageError("--all-worlds: expected none with --world")
         others = _worlds(options)
         data = (
             {**data, "worlds": {id: _file_of_values(options, {}, f"/~{quote(id, safe='')}") for id in others}} if others else data
@@ -64,10 +64,8 @@ def _load(options: Namespace, out: BinaryIO) -> None:
         data = sys.stdin.buffer.read() if options.file == _STANDARD else Path(options.file).read_bytes()
     except OSError as failed:
         raise CommandError(f"cannot read {options.file}: {failed.strerror}") from None
-    if b'"worlds"' in data:
+    if options.from_world is not None or b'"worlds"' in data:
         data = _one_world(options, data)
-    elif options.from_world is not None:
-        raise CommandError(f"{options.file} holds one world: expected no --from-world")
     if len(data) > MAX_BODY_BYTES:
         expected = f"expected at most {MAX_BODY_BYTES} (kvfake serve --seed FILE takes any number)"
         raise CommandError(f"{options.file} has {len(data)} bytes: {expected}")
@@ -92,11 +90,11 @@ def _one_world(options: Namespace, data: bytes) -> bytes:
         raise CommandError(str(wrong)) from None
     chosen = options.from_world or (options.world if options.world in others else None)
     if chosen is not None and chosen not in others:
-        raise CommandError(
-            f"{options.file} holds no world {chosen!r}: expected one of {', '.join(others) or 'none: it holds one world'}"
-        )
+        expected = f"expected one of {', '.join(others)}" if others else "it holds one world"
+        raise CommandError(f"{options.file} holds no world {chosen!r}: {expected}")
     if others and chosen is None:
-        tell(f"{options.file} also holds {len(others)} worlds, which are left out (--from-world ID takes one)")
+        count = f"{len(others)} other world{'s' * (len(others) != 1)}"
+        tell(f"{options.file} also holds {count}, left out here (--from-world ID takes one)")
     return json.dumps(own if chosen is None else others[chosen]).encode() if others else data
 
 

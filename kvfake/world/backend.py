@@ -128,7 +128,8 @@ class Backend:
             except ValueError as wrong:
                 raise ValueError(f"seed: {wrong}") from None
             if left_out and world.serial == OWN_SERIAL:
-                tell(f"{seed} also holds {left_out} worlds, which are left out (kvfake load --from-world ID takes one)")
+                others = f"{left_out} other world{'s' * (left_out != 1)}"
+                tell(f"{seed} also holds {others}, left out here (kvfake load --from-world ID takes one)")
         if self._listener is not None:
             world.journal.listen(partial(self._listener, world))
         self._journals.add(world.journal)
