@@ -193,6 +193,13 @@ def test_a_followed_journal_tells_what_it_did_not_see(capfd: pytest.CaptureFixtu
     assert anew == f"kvfake: the server at {url} has been started anew"
 
 
+def test_a_followed_journal_as_json(capfd: pytest.CaptureFixture[str]) -> None:
+    """An exchange is a line; where nothing is new there is none."""
+    with stranger(exchanges(1, seen=1), exchanges(seen=1), exchanges(2, seen=2), exchanges(seen=0)) as url:
+        assert main(["journal", "--follow", "--json", "--url", url]) == 1
+    assert [json.loads(line)["path"] for line in capfd.readouterr().out.splitlines()] == ["/1", "/2"]
+
+
 def test_a_followed_journal_ends_with_its_server() -> None:
     """With one clear line."""
     with served() as (server, url), Running("journal", "--follow", "--url", url) as process:
