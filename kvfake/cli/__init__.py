@@ -151,9 +151,10 @@ def _run(options: Namespace) -> int:
         double.close()
         if has_started and not files.finish(lambda: double.backend.documents(datafile.dump), double.backend.exporting):
             code = code or FAILED
+        code = _exit_code(double, code)
         for line in summary.lines() if summary is not None else ():
             _complain(line)
-        return _exit_code(double, code)
+        return code
 
 
 def _powers(options: Namespace) -> int:
