@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
     from urllib3 import Retry
 
-    from kvfake.control.app import Control
+    from kvfake.control import Control
     from kvfake.files import RequestLog
     from kvfake.http.httpx_transport import HttpxTransport
     from kvfake.http.requests_adapter import RequestsAdapter
@@ -42,7 +42,7 @@ __tracebackhide__ = is_refusal
 
 _LOOPBACK = "127.0.0.1"
 _EVERY_HOST = "*"  # counts for curl and urllib only where it stands alone
-_WILDCARDS = {"0.0.0.0": _LOOPBACK, "::": "[::1]", "": _LOOPBACK}
+_WILDCARDS = {"0.0.0.0": _LOOPBACK, "::": "::1", "": _LOOPBACK}
 
 
 class Double:
@@ -155,7 +155,10 @@ class Double:
         """
         from kvfake.world import datafile
 
-        datafile.load(self._world, source if isinstance(source, Mapping) else datafile.read(source), replace)
+        if isinstance(source, Mapping):
+            datafile.load(self._world, source, replace)
+        else:
+            datafile.load_file(self._world, source, replace)
 
     def respond(
         self,
@@ -221,12 +224,16 @@ class DoubleServer:
         ``make_world`` makes these.
         """
         self.backend = Backend("", values, defaults, make_world)
-        self._log = _request_log(self.backend.own_world) if values["log"] else None
-        self.server = Server(
-            lambda: Connection(self._router.answer, self._log, self._router.body_bytes), values["host"], values["port"]
-        )
+        self._log = _request_log(self.backend) if values["log"] else None
+        self.server = Server(self._connection, values["host"], values["port"])
+        self.listening_at = _origin(values["host"], self.server.port)
+        """The URL where its socket listens. With ``public_url`` it is reached at another."""
         self._router = _router(self.backend, values, values["public_url"] or address_of(values["host"], self.server.port))
+        self._answer = self._router.answer if self._log is None else self._log.around(self._router.answer)
         self.own = ServedDouble(self, self.backend.own_world, self._router)
+
+    def _connection(self) -> Connection:
+        return Connection(self._answer, self._log.refused if self._log is not None else None, self._router.body_bytes)
 
     def open(self, settings: dict[str, Any]) -> Double:
         """A double with a world of its own on this server. ``settings`` are a world's, and were checked."""
@@ -239,14 +246,6 @@ class DoubleServer:
             self.close()
         else:
             self.backend.end(world)
-
-    def export(self) -> dict[str, Any]:
-        """What `Double.dump` has of its own world, and the tokens that were issued: another server that begins with it knows them,
-        too.
-        """
-        from kvfake.world import datafile
-
-        return datafile.export(self.backend.own_world)
 
     def close(self) -> None:
         self.server.stop()
@@ -284,7 +283,11 @@ def settings_of(keywords: Mapping[str, object]) -> dict[str, Any]:
 
 def address_of(host: str, port: int) -> str:
     """The URL of a server that is bound there."""
-    return f"http://{_WILDCARDS.get(host) or (f'[{host}]' if ':' in host else host)}:{port}"
+    return _origin(_WILDCARDS.get(host, host), port)
+
+
+def _origin(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def no_proxy(url: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -317,13 +320,15 @@ def _number(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
-def _request_log(world: World) -> RequestLog:
+def _request_log(backend: Backend) -> RequestLog:
     from kvfake.files import RequestLog
 
-    return RequestLog(world.tokens.redactor)
+    log = RequestLog(backend.own_world.tokens.redactor)
+    backend.listen(log.hear)
+    return log
 
 
 def _control(backend: Backend, token: str | None) -> Control:
-    from kvfake.control.app import Control
+    from kvfake.control import Control
 
     return Control(backend, token)

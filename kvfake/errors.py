@@ -5,6 +5,7 @@ Law: it reports errors and handles none. What it needs is imported when somethin
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -35,10 +36,12 @@ BIND_ERRORS = (OSError, UnicodeError)
 """What is raised where a server cannot listen; the latter for a host that cannot be a name."""
 
 
-def cannot_listen(settings: Mapping[str, object], failed: Exception) -> str:
-    """Where a server cannot listen, and why, in one line."""
+def cannot_listen(settings: Mapping[str, object], failed: Exception, other_port: str) -> str:
+    """Where a server cannot listen, why, and what helps, in one line. ``other_port`` says how it gets another port."""
     reason = getattr(failed, "strerror", None) or failed
-    return f"cannot listen on {settings['host']}:{settings['port']}: {reason}"
+    is_of_port = getattr(failed, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
+    hint = other_port if is_of_port else "host: expected an address or a name of this machine"
+    return f"cannot listen on {settings['host']}:{settings['port']}: {reason} ({hint})"
 
 
 def server_failed(failure: BaseException) -> CommandError:

@@ -12,11 +12,11 @@ import os
 import signal
 import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvfake.lines import (
     MAX_END_SECONDS,
@@ -24,11 +24,14 @@ from kvfake.lines import (
     descriptor_of,
     is_captured,
     open_to_write,
+    printable,
     stderr_descriptor,
     tell,
     write_all,
     write_some,
 )
+from kvfake.machine import machine_seconds, machine_time
+from kvfake.services.messages import Job, Request, Response
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,12 +40,25 @@ if TYPE_CHECKING:
     from kvfake.world.redaction import Redactor
     from kvfake.world.world import World
 
-_LOG_LINE_BYTES = 200  # beside its target
+_LOG_LINE_BYTES = 400  # beside its target
 MAX_EXPORT_SECONDS = 10.0  # how long a pipe that is read may take an export, and how long the end waits for one that runs
 _CANNOT_RENAME = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL)
 """What renaming over a file that is mounted, or in a folder that cannot be changed, says, and what giving a file to its old owner
 says; the file itself may be writable.
 """
+
+
+class _LogLine(NamedTuple):
+    """What is logged of a request. ``time`` is in seconds since 1970; ``status`` is ``None`` where a fault let no answer out."""
+
+    time: float
+    method: str
+    target: bytes
+    status: int | None
+    seconds: float
+    owner: str | None = None
+    fault: object = None
+    rows: tuple[str, ...] = ()
 
 
 class RequestLog:
@@ -52,15 +68,40 @@ class RequestLog:
         """``redactor`` gives the one that knows the tokens by now."""
         self._encode = partial(_log_line, redactor)
         self._lines = LineWriter(self._encode, _write_to_stderr, note=_log_note)
+        self._heard = threading.local()  # ``exchange``: the last that was recorded on this thread
 
-    def __call__(self, method: str, target: bytes, status: int, size: int) -> None:
-        """Log a response with that status and that many bytes of body, to a request for the target."""
-        line = (method, target, status, size)
+    def hear(self, _: World, exchange: Exchange) -> None:
+        """Take what a world says of a request, while the request is being answered."""
+        self._heard.exchange = exchange
+
+    def around(self, answer: Callable[[Request], Response | Job]) -> Callable[[Request], Response | Job]:
+        """What answers the same, and logs each request."""
+        return lambda request: self._logged(partial(answer, request), request, machine_seconds())
+
+    def _logged(self, call: Callable[[], Response | Job], request: Request, began: float) -> Response | Job:
+        self._heard.exchange = None
+        answer = call()
+        if isinstance(answer, Job):
+            return Job(partial(self._logged, answer.call, request, began), answer.lane)
+        time, exchange = machine_time(), self._heard.exchange
+        seconds = machine_seconds() - began
+        if exchange is None:
+            self._add(_LogLine(time, request.method, request.target, answer.status, seconds))
+        else:
+            owner, fault, rows = exchange.owner, exchange.fault, exchange.rows
+            self._add(_LogLine(time, request.method, request.target, exchange.status, seconds, owner, fault, rows))
+        return answer
+
+    def refused(self, method: str, target: bytes, status: int) -> None:
+        """Log a request that the connection itself refuses."""
+        self._add(_LogLine(machine_time(), method, target, status, 0.0))
+
+    def _add(self, line: _LogLine) -> None:
         if is_captured():  # at once, so that the line stands with the test that it belongs to
             with suppress(OSError):
                 _write_to_stderr(memoryview(self._encode(line)), 0)
         else:
-            self._lines.add(line, len(target) + _LOG_LINE_BYTES)
+            self._lines.add(line, len(line.target) + _LOG_LINE_BYTES)
 
     def close(self) -> None:
         self._lines.close()
@@ -69,10 +110,24 @@ class RequestLog:
             tell(_dropped(untold), seconds=0)
 
 
-def _log_line(redactor: Callable[[], Redactor], line: tuple[str, bytes, int, int]) -> bytes:
-    """Method, target without secrets, status, bytes of the response's body."""
-    method, target, status, size = line
-    return f"{method} {redactor().shown_target(target).decode('ascii', 'backslashreplace')} {status} {size}\n".encode()
+def _log_line(redactor: Callable[[], Redactor], line: _LogLine) -> bytes:
+    """Time, method, target without secrets, owner, status, milliseconds, then rows and fault where there are some."""
+    from datetime import datetime, timezone
+
+    from kvfake.world.journal import shown_time
+
+    tokens = redactor()
+    parts = [
+        shown_time(datetime.fromtimestamp(line.time, timezone.utc)),
+        line.method,
+        tokens.shown_target(line.target).decode("ascii", "backslashreplace"),
+        tokens.without_tokens(line.owner or "-"),
+        str(line.status or "-"),
+        f"{line.seconds * 1000:.1f}ms",
+        *([",".join(line.rows)] if line.rows else []),
+        *([f"fault: {tokens.redact_text(str(line.fault))}"] if line.fault is not None else []),
+    ]
+    return _encoded(printable(" ".join(parts)) + "\n")
 
 
 def _log_note(count: int) -> bytes:
@@ -101,7 +156,7 @@ class LineFile:
 
     def __init__(self, path: str, complain: Callable[[str], None], first: str = "") -> None:
         self._path, self._complain = path, complain
-        self._lock = RLock()
+        self._lock = threading.RLock()
         self._fd: int | None = open_to_write(path)
         try:
             if stat.S_ISREG(os.fstat(self._fd).st_mode):  # a terminal is not ours to change
@@ -209,7 +264,7 @@ class Files:
         if self.journal_file is not None:
             self.journal_file.close()
 
-    def finish(self, dump: Callable[[], Mapping[str, Any]], exporting: RLock) -> bool:
+    def finish(self, dump: Callable[[], Mapping[str, Any]], exporting: threading.RLock) -> bool:
         """Write what is written at the end. Whether every file is complete. ``exporting`` is the lock of who writes the values: it
         is kept, since whoever got it now would be cut off by the end.
         """

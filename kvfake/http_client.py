@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
 import ssl
 import time
@@ -316,7 +317,13 @@ class HttpClient:
         try:
             return self.exchange(request)
         except (OSError, HTTPException) as failed:
-            raise NoAnswer(f"{self.url} {failure_text(failed, self.seconds)}") from None
+            raise NoAnswer(f"{self.url} {failure_text(failed, self.seconds)}{self._proxy_note(failed)}") from None
+
+    def _proxy_note(self, failed: Exception) -> str:
+        """Where a proxy may be what is missing."""
+        variable = f"{self.scheme}_proxy"
+        named = next((name for name in (variable, variable.upper()) if os.environ.get(name)), None)
+        return f" ({named} is set, but kvfake uses no proxy)" if named and isinstance(failed, OSError) else ""
 
     def exchange(self, request: ClientRequest, limit: int | None = None) -> Response:
         """As `send`, with at most ``limit`` bytes of body; raises ``OSError``, ``HTTPException`` and ``ValueError``."""
@@ -497,8 +504,12 @@ def environment(url: str, token: str | None = None) -> dict[str, str]:
     """The variables with which an app finds the kvfake at the URL. Others that the server names are left out: a shell would take
     them, and it may be anybody's. Raises `NoAnswer`.
     """
-    answer = control_request(url, "/_kvfake/env", token=token)
-    env = {name: answer[name] for name in _VARIABLES if name in answer}
+    return environment_in(control_request(url, "/_kvfake/env", token=token))
+
+
+def environment_in(answer: object) -> dict[str, str]:
+    """The same, out of an answer that holds them. Raises `NoAnswer`."""
+    env = {name: answer[name] for name in _VARIABLES if name in answer} if isinstance(answer, dict) else {}
     if "KVFAKE_URL" not in env or not all(isinstance(value, str) and value.isprintable() for value in env.values()):
         raise NoAnswer(NOT_KVFAKE)
     return env

@@ -211,7 +211,7 @@ class DoubleFactory:
         try:
             server = DoubleServer(values, defaults, local_world if self._live is None else self._live.make_world)
         except BIND_ERRORS as failed:
-            raise RuntimeError(f"{cannot_listen(values, failed)} (without a port each worker takes a free one)") from None
+            raise RuntimeError(cannot_listen(values, failed, "without a port each worker takes a free one")) from None
         server.backend.listen(self._note_kinder, only_kinder=True)
         server.server.start()
         return server

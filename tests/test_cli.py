@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
+import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import zipapp
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +25,10 @@ import pytest
 
 import kvfake as library
 from kvfake.cli import main
+from kvfake.cli.parser import parse
 from kvfake.double import DoubleServer, settings_of
 from kvfake.files import JournalFile
+from kvfake.world import datafile
 from tests.support.process import (
     KVFAKE,
     PATIENCE_SECONDS,
@@ -118,25 +125,56 @@ def test_a_host_that_is_not_here(host: str, capsys: pytest.CaptureFixture[str]) 
     out, err = capsys.readouterr()
     assert out == ""
     assert the_line(err).startswith(f"cannot listen on {host}:0: ")
+    assert the_line(err).endswith(" (host: expected an address or a name of this machine)")
 
 
-def test_log_writes_a_line_an_exchange() -> None:
-    """To stderr: method, target, status, bytes of the body; an access token stays out of it."""
-    with served("--log") as (process, url):
-        asked(url + KV + "name?access_token=secret", "PUT", b'"Ada"')
+def test_log_writes_a_line_for_each_request() -> None:
+    """To stderr: time, method, target, owner, status, milliseconds, rows and fault; an access token stays out of it. What the
+    server itself answers or refuses is there too.
+    """
+    with served("--log", "--token", "bot-secret=app/bot") as (process, url):
+        asked(url + KV + "name?access_token=bot-secret", "PUT", b'"Ada"')
         asked(url + KV + "name", headers=bearer("secret"))
-        asked(url + KV + "name?page=1", headers=bearer("secret"))
-        asked(url + "/_kvfake/reset", "POST")
+        asked(url + KV + "name", headers=bearer("bot-secret"))
+        asked(url + KV + "x" * 60, "PUT", b'"' + b"x" * 300_000 + b'"', headers=bearer("bot-secret"))  # made by a worker thread
+        asked(url + "/nothing")
+        asked(url + "/_kvfake/faults", "POST", {"sever": "before", "key": "lost"})
+        with suppress(OSError):
+            asked(url + KV + "lost", headers=bearer("bot-secret"))
+        with Wire(int(url.rpartition(":")[2])) as wire:
+            assert wire.ask(request_bytes("GET", "/", {"Expect": "a miracle"})).status == 417
+        with Wire(int(url.rpartition(":")[2])) as wire:
+            assert wire.ask(b"no request\r\n\r\n").status == 400
         process.signal(signal.SIGTERM)
         code, out, err = process.end()
     assert (code, out) == (0, "")
     assert "secret" not in err
-    assert [line.rsplit(" ", 1)[0] for line in err.splitlines()] == [
-        f"PUT {KV}name?access_token=... 200",
-        f"GET {KV}name 200",
-        f"GET {KV}name?page=1 200",
-        "POST /_kvfake/reset 200",
+    stamp, took = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", r"\d+\.\dms"
+    lines = [re.fullmatch(f"{stamp} (.*) {took}(.*)", line) for line in err.splitlines()]
+    assert [line and line[1] + line[2] for line in lines] == [
+        f"PUT {KV}name?access_token=... app/bot 200",
+        f"GET {KV}name anonymous-{hashlib.sha256(b'secret').hexdigest()[:12]} 200 M11",
+        f"GET {KV}name app/bot 200",
+        f"PUT {KV}{'x' * 60} app/bot 500",
+        "GET /nothing - 404",
+        "POST /_kvfake/faults - 201",
+        f"GET {KV}lost app/bot - fault: sever='before', key='lost'",
+        "GET / - 417",
+        "- - - 400",
     ]
+
+
+def test_log_beside_a_journal(tmp_path: Path) -> None:
+    """Both hear of each request. A line of the journal has the time, the owner, the key and the fault."""
+    with served("--log", "--journal", str(tmp_path / "journal"), "--token", "bot=app/bot") as (process, url):
+        asked(url + "/_kvfake/faults", "POST", {"status": 503, "key": "name"})
+        asked(url + KV + "name", headers=bearer("bot"))
+        process.signal(signal.SIGTERM)
+        err = process.end().err
+    line = lines_of(tmp_path / "journal")[0]
+    assert (line["owner"], line["key"], line["fault"]) == ("app/bot", "name", "status=503, key='name'")
+    assert abs(datetime.fromisoformat(line["time"].replace("Z", "+00:00")).timestamp() - time.time()) < PATIENCE_SECONDS
+    assert "app/bot 503" in err
 
 
 def test_log_shows_no_access_token_however_it_is_written() -> None:
@@ -167,9 +205,14 @@ def test_site_path() -> None:
 
 
 def test_public_url() -> None:
-    """The first line says what users see, and not where it listens."""
-    with served("--public-url", "http://kv.example:8000/base/", "--site-path", "/mm") as (_, url):
-        assert url == "http://kv.example:8000/base/mm"
+    """The first line says where it listens, and what users see; proxies leave its host alone."""
+    with Running("serve", "--port", "0", "--host", "0.0.0.0", "--public-url", "http://kv.example:8000/base/") as process:
+        listening, _, reached = process.line().partition(", reached at ")
+        assert re.fullmatch(r"kvfake is listening on http://0\.0\.0\.0:\d+", listening)
+        assert reached == "http://kv.example:8000/base"
+        env = env_of(listening.rpartition(" ")[2].replace("0.0.0.0", "127.0.0.1"))
+        assert env["KVFAKE_URL"] == reached
+        assert env["NO_PROXY"] == "127.0.0.1,kv.example"
 
 
 def test_flags_of_the_world() -> None:
@@ -232,7 +275,7 @@ def test_a_wrong_flag(command: str, flag: str, value: str, possible: str, capsys
     assert end.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"kvfake: error: {flag}: " in err
+    assert f"kvfake {command}: error: {flag}: " in err
     assert possible in err
 
 
@@ -256,7 +299,7 @@ def test_a_wrong_variable(
         main(["serve"])
     assert end.value.code == 2
     err = capsys.readouterr().err
-    assert f"kvfake: error: {variable}: " in err
+    assert f"kvfake serve: error: {variable}: " in err
     assert possible in err
 
 
@@ -417,13 +460,23 @@ def test_a_seed_that_is_not_right(command: list[str], tmp_path: Path, capsys: py
     """One line says where and why; nothing is served or run."""
     after = ["--", *PYTHON, "print('run')"] if command == ["run"] else []
     for file, reason in (
-        (seeded(tmp_path, persist={"project": {"": "x"}}), 'persist / project / "": the key is empty: expected a key of at least'),
+        (
+            seeded(tmp_path, persist={"project": {"": "x"}}),
+            f'{tmp_path / "seed.json"}: persist / project / "": the key is empty: expected a key of at least',
+        ),
         (str(tmp_path / "none.json"), f"cannot read {tmp_path / 'none.json'}: No such file or directory"),
     ):
         assert main([*command, "--seed", file, *after]) == 1
         out, err = capsys.readouterr()
         assert out == ""
         assert the_line(err).startswith(f"seed: {reason}")
+
+
+def test_a_file_of_values_that_is_not_right_is_named(tmp_path: Path) -> None:
+    """In Python too: by its path, and the place in it."""
+    file = seeded(tmp_path, persist={"project": {"k": 5}})
+    with pytest.raises(ValueError, match=re.escape(f"{file}: persist / project / k: value is a number: expected a string")):
+        library.Double().load(file)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
@@ -481,9 +534,10 @@ def test_an_export_holds_no_token_of_an_owner_that_cannot_be_named() -> None:
     token = double.mattermost.token
     for owner in ("anonymous-0123456789ab", "app/a/b"):
         assert double.mattermost.as_owner(owner).token
-    assert server.export()["tokens"] == {token: "app/bot"}
+    export = server.backend.documents(datafile.export)
+    assert export["tokens"] == {token: "app/bot"}
     assert "tokens" not in double.dump()
-    double.load(server.export())
+    double.load(export)
     double.close()
 
 
@@ -494,6 +548,32 @@ def test_an_export_at_any_time(tmp_path: Path) -> None:
         assert not file.exists()
         assert asked(url + "/_kvfake/data/export", "POST").json() == {"written": str(file)}
         assert json.loads(file.read_text())["kvfake"] == 1
+
+
+def test_an_export_of_all_worlds(tmp_path: Path) -> None:
+    """At the end, on demand, and of a command: each world with its id. A server begins with its own part of it, and says so."""
+    file = tmp_path / "export.json"
+    with served("--export", str(file), "--all-worlds") as (process, url):
+        world = asked(url + "/_kvfake/worlds", "POST").json()
+        token = bearer(world["tokens"]["mattermost"])
+        asked(url + KV + "name", "PUT", "own", bearer("token"))
+        asked(world["address"] + KV + "name", "PUT", "its", token)
+        asked(url + "/_kvfake/data/export", "POST")
+        assert json.loads(file.read_text())["worlds"][world["id"]]["mattermost"] == {"app/bot": {"": {"name": "its"}}}
+        file.unlink()
+        process.signal(signal.SIGTERM)
+        assert process.end().code == 0
+    assert json.loads(file.read_text())["worlds"][world["id"]]["mattermost"] == {"app/bot": {"": {"name": "its"}}}
+    with served("--seed", str(file)) as (process, url):
+        assert asked(url + KV + "name", headers=bearer("token")).json() == "own"
+        asked(url + "/_kvfake/worlds", "POST")
+        process.signal(signal.SIGTERM)
+        assert (
+            the_line(process.end().err) == f"{file} also holds 1 other world, left out here (kvfake load --from-world ID takes one)"
+        )
+    program = "import os, urllib.request as u; u.urlopen(u.Request(os.environ['KVFAKE_URL'] + '/_kvfake/worlds', b'{}'))"
+    assert kvfake("run", "--export", str(file), "--all-worlds", "--", *PYTHON, program).code == 0
+    assert list(json.loads(file.read_text())["worlds"].values()) == [{"kvfake": 1, "mattermost": {}, "persist": {}}]
 
 
 def test_an_export_of_a_command(tmp_path: Path) -> None:
@@ -834,16 +914,45 @@ def test_ctrl_c_ends_the_waiting() -> None:
 # --------------------------------------------------------------------------------------------------------------- the rest
 
 
-COMMANDS = ["serve", "run", "env", "wait", "dump", "load", "ls", "get", "set", "del"]
+GROUPS = {
+    "Serving": ["serve", "run", "env", "wait"],
+    "Values of a running server": ["dump", "load", "ls", "get", "set", "del"],
+    "Steering a running server": ["faults", "journal", "clock", "checkpoint", "rollback", "reset", "worlds", "respond"],
+    "Contract": ["verify", "explain", "openapi", "record", "compare"],
+}
+COMMANDS = [
+    *([command] for commands in GROUPS.values() for command in commands),
+    *(["faults", word] for word in ("add", "rm", "clear")),
+    *(["clock", word] for word in ("freeze", "move", "shift", "resume")),
+    *(["worlds", word] for word in ("new", "end")),
+]
 
 
-@pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)], ids=" ".join)
+def test_help_lists_the_commands_in_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with a few words."""
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert end.value.code == 0
+    out = capsys.readouterr().out
+    assert out.startswith("usage: kvfake")
+    for title, commands in GROUPS.items():
+        group = out.partition(f"  {title}:\n")[2].partition("\n\n")[0]
+        assert re.findall(r"^    (\w+)  ", group, re.MULTILINE) == commands
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Every command says what it does."""
+    """Every command says what it does, with an example that it understands."""
     with pytest.raises(SystemExit) as end:
         main([*command, "--help"])
     assert end.value.code == 0
-    assert capsys.readouterr().out.startswith(" ".join(["usage: kvfake", *command]))
+    out = capsys.readouterr().out
+    assert out.startswith(" ".join(["usage: kvfake", *command]))
+    example = re.search(r"kvfake [^)\n]*", out.partition("example:\n")[2])
+    assert example is not None
+    _, *words = shlex.split(example[0].split(" > ")[0].rstrip('"'))
+    assert words[: len(command)] == command
+    assert parse(words)[1].command == command[0]
 
 
 @pytest.mark.parametrize(
@@ -861,6 +970,15 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         ("load", ["- is stdin", "--replace"]),
         ("ls", ["(default: both)", "(default: any)", "--begins TEXT"]),
         ("get", ["(default: mattermost)", "(default: app/bot, or the project that is called project)", "(default: no prefix)"]),
+        ("run", ["--quiet", "print no summary", "--all-worlds"]),
+        (
+            "verify",
+            ["(default: documented, or with --against the server's own; plugin-1.2 for a real server)", "No proxy is used."],
+        ),
+        ("verify", ["extra CA file to trust for --against"]),
+        ("record", ["No proxy is used."]),
+        ("compare", ["print the differences as JSON", "--junit FILE"]),
+        ("explain", ["A row is one fact about a service"]),
         ("set", ["KEY VALUE", "- is stdin", "kvfake set name '\"Ada\"'", "kvfake get -- -key"]),
         ("del", ["KEY [KEY ...]", "the others are deleted"]),
     ],
@@ -953,6 +1071,29 @@ def test_wrong_use(words: list[str], capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("serv", "kvfake: error: argument COMMAND: there is no 'serv' (did you mean serve?)"),
+        ("dance", "kvfake: error: argument COMMAND: there is no 'dance': expected one of serve, run, env, "),
+        ("serve --stict", "kvfake serve: error: unrecognized arguments: --stict (did you mean --strict?)"),
+        ("faults ad", "kvfake faults: error: argument COMMAND: there is no 'ad' (did you mean add?)"),
+        ("faults add truncat", "kvfake faults add: error: argument ACTION: there is no 'truncat' (did you mean truncate?)"),
+        ("faults add cut --eys k", "kvfake faults add: error: unrecognized arguments: --eys (did you mean --key?)"),
+        ("env --format dotnev", "kvfake env: error: argument --format: there is no 'dotnev' (did you mean dotenv?)"),
+        ("get", "kvfake get: error: the following arguments are required: KEY"),
+    ],
+)
+def test_a_slip_is_told_with_what_was_meant(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Below the usage of that command."""
+    with pytest.raises(SystemExit) as end:
+        main(words.split())
+    assert end.value.code == 2
+    usage, _, error = capsys.readouterr().err.partition(said)
+    assert usage.startswith(f"usage: {said.partition(': error')[0]} [-h]")
+    assert error.endswith("\n")
+
+
+@pytest.mark.parametrize(
     ("words", "shown"),
     [
         (["serve", "--control-tokn", "MARK"], "unrecognized arguments: --control-tokn"),
@@ -974,6 +1115,16 @@ def test_an_error_shows_no_secret_that_was_typed(words: list[str], shown: str, c
     err = capsys.readouterr().err
     assert shown in err
     assert "MARK" not in err
+
+
+def test_rows_are_explained_in_a_zipapp(tmp_path: Path) -> None:
+    """What the command reads lies in the package, wherever that is."""
+    package = Path(library.__file__).parent
+    shutil.copytree(package, tmp_path / "app" / "kvfake", ignore=shutil.ignore_patterns("__pycache__"))
+    zipapp.create_archive(tmp_path / "app", tmp_path / "kvfake.pyz", main="kvfake.__main__:main")
+    command = [sys.executable, str(tmp_path / "kvfake.pyz"), "explain", "M15"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True)
+    assert done.stdout.startswith("M15  A prefix over 2 bytes")
 
 
 def test_importing_the_command_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree as ET
 
 import httpx
 import pytest
@@ -924,3 +925,41 @@ def test_an_error_of_the_real_server(compare: Compare, tape: Written) -> None:
     tape.kv("GET", "name", "the database is locked\n", status=500, headers=TEXT)
     tape.persist("GET", "kv/name", {"error": "the database is locked"}, status=500)
     assert compare().lines[-1] == "2 exchanges: 0 the same, 2 differ (P11 1, not explained 1)"
+
+
+# ------------------------------------------------------------------------------------------------------------------- for tools
+
+
+def test_differences_for_tools(compare: Compare, tape: Written, tmp_path: Path) -> None:
+    """As JSON, and as JUnit's XML with a test case for each exchange; the exit code is the same."""
+    tape.kv("PUT", "name", CHANGED, "1")
+    tape.kv("GET", "nothing", "null\n")
+    tape.kv("GET", "odd\x1b", "<br>", status=418)
+    junit = tmp_path / "junit.xml"
+    said = compare("--json", "--junit", str(junit))
+    assert said.code == 1
+    shown = json.loads(said.out)
+    assert {name: shown[name] for name in ("exchanges", "same", "differ", "beside", "shared")} == {
+        "exchanges": 3, "same": 1, "differ": 2, "beside": 0, "shared": [],
+    }  # fmt: skip
+    first, second = shown["differences"]
+    assert (first["number"], first["method"], first["target"], first["token"]) == (2, "GET", f"{KV}/nothing", "<token 1>")
+    assert (first["rows"], second["rows"]) == (["M07"], [])
+    assert first["differs"] == ["body: recorded 'null\\n', double '{}'"]
+    assert shown["rows"] == {"M07": 1, "not explained": 1}
+    suite = ET.parse(junit).getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("3", "2")
+    failures = [case.find("failure") for case in suite.iter("testcase")]
+    assert [None if one is None else one.get("message") for one in failures] == [None, "M07", "not explained"]
+    assert compare("--junit", str(junit)).lines[-1] == "3 exchanges: 1 the same, 2 differ (M07 1, not explained 1)"
+    assert (
+        compare("--junit", str(tmp_path / "no" / "folder")).err
+        == f"kvfake: cannot write {tmp_path}/no/folder: No such file or directory\n"
+    )
+
+
+def test_no_differences_for_tools(compare: Compare, tape: Written) -> None:
+    """An empty list."""
+    tape.kv("PUT", "name", CHANGED, "1")
+    said = compare("--json")
+    assert (said.code, json.loads(said.out)["differences"]) == (0, [])

@@ -553,11 +553,12 @@ def test_a_blocking_function_becomes_a_job() -> None:
     assert actions[-1] == Close(linger=False)
 
 
-def test_every_exchange_can_be_logged() -> None:
-    """Also what was refused below the services."""
+def test_what_is_refused_here_can_be_logged() -> None:
+    """Nobody else hears of it."""
     lines: list[tuple[object, ...]] = []
-    hear(Connection(echo, lambda *line: lines.append(line)), GET + b"nonsense\r\n\r\n")
-    assert lines == [("GET", b"/a", 200, 8), ("-", b"-", 400, 15)]
+    for bad in (b"nonsense\r\n\r\n", b"GET /b HTTP/1.1\r\nHost: x\r\nExpect: more\r\n\r\n"):
+        hear(Connection(echo, lambda *line: lines.append(line)), GET + bad)
+    assert lines == [("-", b"-", 400), ("GET", b"/b", 417)]
 
 
 @pytest.mark.parametrize(

@@ -597,6 +597,7 @@ def test_an_exchange_is_shown(double: kvfake.Double, control: Control) -> None:
     put(double)
     (exchange,) = control("GET", "/journal").json()["exchanges"]
     assert exchange.pop("duration") >= 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", exchange.pop("time"))
     assert exchange["request"].pop("headers").items() >= {"accept-encoding": "identity"}.items()
     assert exchange == {
         "number": 1,

@@ -13,6 +13,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from threading import RLock
 from typing import Any
 
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 
 import kvfake
 from kvfake.double import world_of
-from kvfake.machine import machine_seconds
+from kvfake.machine import machine_seconds, machine_time
 from kvfake.services.mattermost import KV
 from kvfake.services.messages import JSON, Operation, RedactedHeaders, Request, Response
 from kvfake.world import journal as journal_module
@@ -848,6 +849,9 @@ def test_an_exchange_as_json(door: str) -> None:
         one.send("PUT", f"{KV}/a%20b?x=1", {"Authorization": "Bearer t", "X-More": "y"}, b'{"a":1}')
         shown = one.double.journal[0].to_dict()
         assert isinstance(shown.pop("duration"), float)
+        came = datetime.fromisoformat(shown.pop("time").replace("Z", "+00:00"))
+        assert abs(came - one.double.journal[0].time) < timedelta(seconds=0.01)
+        assert abs(came.timestamp() - machine_time()) < 60
         assert shown.pop("request")["headers"].items() >= {"authorization": "Bearer ...", "x-more": "y"}.items()
         assert shown == {
             "number": 1,
@@ -866,8 +870,8 @@ def test_an_exchange_as_json(door: str) -> None:
             "rows": [],
         }
         assert list(one.double.journal[0].to_dict()) == [
-            *["number", "service", "verb", "method", "path", "key", "owner", "status", "request", "response", "fault", "rows"],
-            "duration",
+            *["number", "time", "service", "verb", "method", "path", "key", "owner", "status", "request", "response", "fault"],
+            *["rows", "duration"],
         ]
 
 

@@ -255,7 +255,7 @@ def test_persist_has_no_prefix(command: list[str], capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as end:
         main([*command, "--service", "persist", "--prefix", "p"])
     assert end.value.code == 2
-    assert "kvfake: error: --prefix: expected none with --service persist" in capsys.readouterr().err
+    assert f"kvfake {command[0]}: error: --prefix: expected none with --service persist" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------------------------------------------------------- lists
@@ -439,3 +439,64 @@ def test_something_else_answers(answer: bytes, told: Any) -> None:
             code, line = told(*command, "--url", url)
             assert code == 1
             assert line.decode().startswith(f"no kvfake server answers at {url}: something else answers there (")
+
+
+# --------------------------------------------------------------------------------------------------------------- all worlds
+
+
+def test_the_values_of_all_worlds_in_one_file(
+    double: kvfake.Double, told: Any, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Dumped with their ids. ``load`` sets those of one world: of ``--from-world``, of ``--world``, or the server's own."""
+    file = str(tmp_path / "values.json")
+    double.mattermost["name"] = "own"
+    assert told("dump", "--all-worlds", file)[0] == 0
+    assert "worlds" not in json.loads(Path(file).read_text())
+    world, other = (asked(double.url + "/_kvfake/worlds", "POST").json()["id"] for _ in range(2))
+    assert told("set", "--world", world, "name", '"of a world"')[0] == 0
+    assert told("dump", "--all-worlds", file)[0] == 0
+    assert told("dump", "--all-worlds")[1] == Path(file).read_bytes()
+    data = json.loads(Path(file).read_text())
+    assert data["mattermost"] == {"app/bot": {"": {"name": "own"}}}
+    assert list(data["worlds"]) == sorted([world, other])
+    assert data["worlds"][world] == {"kvfake": 1, "mattermost": {"app/bot": {"": {"name": "of a world"}}}, "persist": {}}
+
+    assert told("del", "--world", world, "name")[0] == 0
+    assert told("load", "--world", world, file)[0] == 0
+    assert told("get", "--world", world, "name") == (0, b'"of a world"')
+    assert told("load", "--from-world", world, file)[0] == 0
+    assert told("get", "name") == (0, b'"of a world"')
+    assert main(["load", file]) == 0
+    assert (
+        the_line(capsysbinary.readouterr().err.decode())
+        == f"{file} also holds 2 other worlds, left out here (--from-world ID takes one)"
+    )
+    assert told("get", "name") == (0, b'"own"')
+    assert told("load", "--from-world", "none", file)[1].startswith(
+        f"{file} holds no world 'none': expected one of {world}".encode()
+    )
+
+
+def test_a_file_of_one_world_has_no_other(double: kvfake.Double, told: Any, tmp_path: Path) -> None:
+    """It is said; a value may be called worlds."""
+    file = tmp_path / "values.json"
+    file.write_text('{"kvfake": 1, "persist": {"project": {"worlds": "x"}}}')
+    assert told("load", str(file)) == (0, b"")
+    assert told("get", "--service", "persist", "worlds") == (0, b"x")
+    assert told("load", "--from-world", "a", str(file)) == (1, f"{file} holds no world 'a': it holds one world".encode())
+    file.write_text('{"kvfake": 1}')
+    assert told("load", "--from-world", "a", str(file)) == (1, f"{file} holds no world 'a': it holds one world".encode())
+    file.write_text('{"worlds" 1}')
+    assert told("load", str(file))[1].startswith(f"{file}: line 1, column 11: ".encode())
+    file.write_text('{"worlds": 1}')
+    assert told("load", str(file)) == (1, b"worlds: it is a number: expected an object")
+
+
+def test_all_worlds_or_one(told: Any, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Not both; and only of a kvfake."""
+    with pytest.raises(SystemExit):
+        main(["dump", "--all-worlds", "--world", "a"])
+    assert "--all-worlds: expected none with --world" in capsysbinary.readouterr().err.decode()
+    answers = (http(b'{"kvfake": 1}'), http(b'{"kvfake": 1}'))
+    with stranger(*answers) as url:
+        assert b"something else answers there" in told("dump", "--all-worlds", "--url", url)[1]

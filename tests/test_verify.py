@@ -447,6 +447,16 @@ def test_a_dead_port_is_reported_in_one_line(verify: Verify) -> None:
     assert verify.refused("--against", url, *OF_MATTERMOST) == f"{url} cannot be reached: Connection refused"
 
 
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY"])
+def test_a_proxy_that_is_not_used_is_reported(variable: str, verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind one a server cannot be reached without it."""
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    with listening(silent) as port:
+        ...
+    reported = verify.refused("--against", f"http://127.0.0.1:{port}", *OF_MATTERMOST)
+    assert reported.endswith(f"Connection refused ({variable} is set, but kvfake uses no proxy)")
+
+
 def test_an_unknown_host_is_reported(verify: Verify) -> None:
     line = verify.refused("--against", "http://no-such-host.invalid", *OF_MATTERMOST)
     assert line.startswith("http://no-such-host.invalid cannot be reached: ")

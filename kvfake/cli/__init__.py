@@ -5,10 +5,7 @@ Law: options in, an exit code out. What it prints on stdout can be piped, and wh
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -36,24 +33,6 @@ _OPEN_TO_ALL = (
     "every machine that reaches this one can use this server, and /_kvfake/ gives its tokens to each; --control-token TOKEN "
     "protects /_kvfake/, --no-control switches it off"
 )
-_PLAIN = re.compile(r"[\w@%+=:,./~*-]*", re.ASCII)
-
-
-def _dotenv(value: str) -> str:
-    """The value as a file of variables has it. Bare where nothing needs quotes: ``docker --env-file`` would take them for a part of
-    it. Libraries read single quotes literally, and escapes in double ones.
-    """
-    if _PLAIN.fullmatch(value):
-        return value
-    return '"' + re.sub(r'(["\\$`])', r"\\\1", value) + '"' if "'" in value else f"'{value}'"
-
-
-_FORMATS: dict[str, Callable[[dict[str, str]], str]] = {
-    "sh": lambda env: "".join(f"export {name}={shlex.quote(value)}\n" for name, value in env.items()),
-    "dotenv": lambda env: "".join(f"{name}={_dotenv(value)}\n" for name, value in env.items()),
-    "github": lambda env: "".join(f"{name}={value}\n" for name, value in env.items()),  # as $GITHUB_ENV takes it
-    "json": lambda env: json.dumps(env, indent=2) + "\n",
-}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -90,7 +69,7 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _bind(settings: dict[str, Any]) -> tuple[DoubleServer, Files]:
+def _bind(settings: dict[str, Any], exports_all_worlds: bool) -> tuple[DoubleServer, Files]:
     """A double behind a bound server, and the files that it writes, which are open."""
     from kvfake.double import DoubleServer
     from kvfake.files import Files, is_missing_or_empty, is_same_file
@@ -106,7 +85,7 @@ def _bind(settings: dict[str, Any]) -> tuple[DoubleServer, Files]:
     try:
         double = DoubleServer(settings)
     except BIND_ERRORS as failed:
-        raise CommandError(f"{cannot_listen(settings, failed)} (--port takes another, --port 0 a free one)") from None
+        raise CommandError(cannot_listen(settings, failed, "--port takes another, --port 0 a free one")) from None
     except ValueError as wrong:  # in the seed
         hint = " (with --export of the same file it begins with nothing)" if seed and not os.path.lexists(seed) else ""
         raise CommandError(f"{wrong}{hint}") from None
@@ -119,6 +98,7 @@ def _bind(settings: dict[str, Any]) -> tuple[DoubleServer, Files]:
         _complain(_OPEN_TO_ALL)
     if files.journal_file is not None:
         double.backend.listen(files.journal_file.write)
+    double.backend.exports_all_worlds = exports_all_worlds
     sys.setswitchinterval(SWITCH_SECONDS)
     double.server.on_failure = end_this_process
     return double, files
@@ -133,26 +113,33 @@ def _exit_code(double: DoubleServer, code: int) -> int:
 
 def _serve(options: Namespace) -> int:
     from kvfake.signals import end_signals, hold_signals, wait_for_signal
+    from kvfake.world import datafile
     from kvfake.world.redaction import shown_url
 
     _allow_open_files()
-    double, files = _bind(command_settings(vars(options), scopes=SCOPES))
+    settings = command_settings(vars(options), scopes=SCOPES)
+    double, files = _bind(settings, options.all_worlds)
     with files, double:
         numbers = end_signals()
         hold_signals(numbers)
         double.server.start()
-        print(f"kvfake is listening on {shown_url(double.own.url)}", flush=True)
+        reached = f", reached at {shown_url(double.own.url)}" if settings["public_url"] else ""
+        print(f"kvfake is listening on {double.listening_at if reached else double.own.url}{reached}", flush=True)
         wait_for_signal(numbers)
         double.close()
-        return _exit_code(double, 0 if files.finish(double.export, double.backend.exporting) else FAILED)
+        is_written = files.finish(lambda: double.backend.documents(datafile.export), double.backend.exporting)
+        return _exit_code(double, 0 if is_written else FAILED)
 
 
 def _run(options: Namespace) -> int:
-    from kvfake.cli.running import run
+    from kvfake.cli.running import Summary, run
+    from kvfake.world import datafile
 
     if not options.words:
         raise UsageError("run: expected a command, as in: kvfake run -- npm test")
-    double, files = _bind(command_settings(vars(options), scopes=SCOPES, overrides={"port": 0}, unread=PORT_OF_SERVE_ONLY))
+    settings = command_settings(vars(options), scopes=SCOPES, overrides={"port": 0}, unread=PORT_OF_SERVE_ONLY)
+    double, files = _bind(settings, options.all_worlds)
+    summary = None if options.quiet else Summary(double.backend)
     has_started = False
 
     def start() -> None:
@@ -163,22 +150,19 @@ def _run(options: Namespace) -> int:
     with files, double:
         code = run(options.words, {**os.environ, **double.own.env}, start, _complain)
         double.close()
-        if has_started and not files.finish(double.own.dump, double.backend.exporting):
+        if has_started and not files.finish(lambda: double.backend.documents(datafile.dump), double.backend.exporting):
             code = code or FAILED
-        return _exit_code(double, code)
+        code = _exit_code(double, code)
+        for line in summary.lines() if summary is not None else ():
+            _complain(line)
+        return code
 
 
-def _env(options: Namespace) -> int:
-    from kvfake.double import no_proxy
-    from kvfake.http_client import environment
+def _powers(options: Namespace) -> int:
+    from kvfake.cli.powers import run
 
     with _server_errors(options.url):
-        env = environment(options.url, options.control_token)
-    env |= no_proxy(options.url, os.environ)
-    for name, value in env.items():
-        if not value.isprintable():
-            raise CommandError(f"{name} cannot be printed: expected no line break and no control character in it, got {value!r}")
-    print(_FORMATS[options.format](env), end="", flush=True)
+        run(options)
     return 0
 
 
@@ -234,7 +218,7 @@ def _server_errors(url: str) -> Iterator[None]:
 _COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "serve": _serve,
     "run": _run,
-    "env": _env,
+    **dict.fromkeys(("env", "faults", "journal", "clock", "checkpoint", "rollback", "reset", "worlds", "respond"), _powers),
     "wait": _wait,
     "openapi": _openapi,
     **dict.fromkeys(("dump", "load", "ls", "get", "set", "del"), _values),

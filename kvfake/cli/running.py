@@ -1,6 +1,6 @@
-"""Running a command beside a server, as a shell would run it.
+"""Running a command beside a server, as a shell would run it, and the summary of what its requests met.
 
-Law: processes, signals and the terminal; nothing of what is served. POSIX.
+Law: processes, signals and the terminal; of what is served the summary alone knows, which hears of each exchange. POSIX.
 
 The command gets a process group of its own, and the terminal where this process had it. So Ctrl-C reaches the command alone,
 and what is sent to this process is passed on once, also when it was sent to this process's whole group.
@@ -13,15 +13,22 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING
 
+from kvfake.services import mattermost, persist
 from kvfake.signals import SIGNAL_EXIT_CODE, drop_pending, hold_signals
 
 if TYPE_CHECKING:
     import subprocess
 
+    from kvfake.world.backend import Backend
+    from kvfake.world.faults import Faults
+    from kvfake.world.journal import Exchange
+    from kvfake.world.world import World
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 
@@ -114,3 +121,74 @@ def _give_terminal(group: int) -> None:
     with suppress(OSError):  # the terminal is gone
         os.tcsetpgrp(_TERMINAL, group)
     signal.signal(signal.SIGTTOU, before)
+
+
+# ---------------------------------------------------------------------------------------------------------------- the summary
+
+_MAX_EXAMPLES = 3
+_MAX_CHARACTERS = 120  # of an example
+_MAX_WORLDS = 1000  # that have ended, and whose faults are remembered
+_REFUSED = (401, 403)
+
+
+class Summary:
+    """What a user should know of the requests of a command: what was refused, unmatched, or kinder than the service, and which
+    fault never struck. It counts every exchange of every world as it comes.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._lock = Lock()
+        self._counts: Counter[str] = Counter()
+        self._examples: dict[str, list[str]] = {}
+        self._rows: Counter[str] = Counter()
+        self._faults: dict[str, Faults] = {}  # by the ids of their worlds
+        backend.listen(self._hear)
+
+    def _hear(self, world: World, exchange: Exchange) -> None:
+        if world.id not in self._faults and len(self._faults) < _MAX_WORLDS:
+            self._faults[world.id] = world.faults
+        service, rows = exchange.service, exchange.rows
+        if service is None:
+            self._add("unmatched", world, exchange)
+        elif exchange.owner is None and exchange.status in _REFUSED and service in (mattermost.NAME, persist.NAME):
+            self._add("refused", world, exchange)
+        if rows:
+            with self._lock:
+                self._rows.update(rows)
+
+    def _add(self, kind: str, world: World, exchange: Exchange) -> None:
+        text = f"{exchange.method} {world.tokens.redactor().redact(exchange.path)[:_MAX_CHARACTERS]}"
+        with self._lock:
+            self._counts[kind] += 1
+            examples = self._examples.setdefault(kind, [])
+            if len(examples) < _MAX_EXAMPLES and text not in examples:
+                examples.append(text)
+
+    def lines(self) -> Iterator[str]:
+        """The lines, none where there is nothing to say."""
+        for kind, hint in (
+            ("refused", "without a known token; use that of the environment, or name the app's own: --token TOKEN=OWNER"),
+            ("unmatched", "which nobody answers; --fallback URL passes them on, kvfake respond answers one"),
+        ):
+            count = self._counts[kind]
+            if count:
+                yield f"{_counted(count, 'request')} {kind}, {hint}: {_listed(self._examples[kind], count)}"
+        if self._rows:
+            rows = sorted(self._rows)
+            kinder = ", ".join(f"{row} ({self._rows[row]})" for row in rows)
+            yield f"answers kinder than the service: {kinder}; kvfake explain {' '.join(rows)} says how"
+        worlds = [self._backend.own_world, *self._backend.worlds.values()]
+        faults = {**self._faults, **{world.id: world.faults for world in worlds}}
+        unused = [str(fault) for known in faults.values() for fault in known.unused]
+        if unused:
+            yield f"{_counted(len(unused), 'fault')} never struck: {_listed(unused, len(unused))}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def _listed(examples: list[str], count: int) -> str:
+    shown = [example[:_MAX_CHARACTERS] for example in examples[:_MAX_EXAMPLES]]
+    return "; ".join(shown) + ("; ..." if count > len(shown) else "")

@@ -19,13 +19,15 @@ from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
 from kvfake.cli.parser import DEFAULT_URL
-from kvfake.errors import CommandError
+from kvfake.errors import CommandError, UsageError
 from kvfake.files import write_whole
 from kvfake.http.parser import MAX_BODY_BYTES
 from kvfake.http_client import NOT_KVFAKE, NoAnswer, control_request
+from kvfake.lines import tell
 from kvfake.services import mattermost, persist
 from kvfake.services.jsontext import dump_json
-from kvfake.world.datafile import leaves, members, text_of
+from kvfake.world.datafile import leaves, members, split, text_of
+from kvfake.world.document import DataError, parse
 from kvfake.world.world import BOT, PROJECT
 
 _DATA, _OWNER = "/_kvfake/data", "/_kvfake/owner"
@@ -40,7 +42,14 @@ _CHECKS = {mattermost.NAME: mattermost.check_value, persist.NAME: persist.check_
 
 
 def _dump(options: Namespace, out: BinaryIO) -> None:
+    if options.all_worlds and options.world is not None:
+        raise UsageError("--all-worlds: expected none with --world")
     data = _file_of_values(options, {})
+    if options.all_worlds:
+        others = _worlds(options)
+        data = (
+            {**data, "worlds": {id: _file_of_values(options, {}, f"/~{quote(id, safe='')}") for id in others}} if others else data
+        )
     if options.file == _STANDARD:
         out.write(text_of(data).encode())
         return
@@ -55,10 +64,38 @@ def _load(options: Namespace, out: BinaryIO) -> None:
         data = sys.stdin.buffer.read() if options.file == _STANDARD else Path(options.file).read_bytes()
     except OSError as failed:
         raise CommandError(f"cannot read {options.file}: {failed.strerror}") from None
+    if options.from_world is not None or b'"worlds"' in data:
+        data = _one_world(options, data)
     if len(data) > MAX_BODY_BYTES:
         expected = f"expected at most {MAX_BODY_BYTES} (kvfake serve --seed FILE takes any number)"
         raise CommandError(f"{options.file} has {len(data)} bytes: {expected}")
     _request(options, {}, "PUT" if options.replace else "POST", data)
+
+
+def _worlds(options: Namespace) -> list[str]:
+    """The ids of the other worlds of the server."""
+    try:
+        return [str(world["id"]) for world in _ask(options, "/_kvfake/worlds", "GET")["worlds"][1:]]
+    except (LookupError, TypeError):
+        raise NoAnswer(NOT_KVFAKE) from None
+
+
+def _one_world(options: Namespace, data: bytes) -> bytes:
+    """Of a file of values those of one world, if it holds several: of ``--from-world``, else of ``--world`` where the file has it,
+    else of the server's own.
+    """
+    try:
+        own, others = split(parse(data, options.file))
+    except DataError as wrong:
+        raise CommandError(str(wrong)) from None
+    chosen = options.from_world or (options.world if options.world in others else None)
+    if chosen is not None and chosen not in others:
+        expected = f"expected one of {', '.join(others)}" if others else "it holds one world"
+        raise CommandError(f"{options.file} holds no world {chosen!r}: {expected}")
+    if others and chosen is None:
+        count = f"{len(others)} other world{'s' * (len(others) != 1)}"
+        tell(f"{options.file} also holds {count}, left out here (--from-world ID takes one)")
+    return json.dumps(own if chosen is None else others[chosen]).encode() if others else data
 
 
 def _ls(options: Namespace, out: BinaryIO) -> None:
@@ -200,8 +237,15 @@ def _shown(part: bytes) -> bytes:
 # ---------------------------------------------------------------------------------------------------------------- the server
 
 
-def _request(options: Namespace, query: Mapping[str, str], method: str = "GET", body: bytes = b"") -> dict[str, Any]:
-    return _ask(options, f"{_DATA}?{urlencode(query, errors='surrogateescape', quote_via=quote)}" if query else _DATA, method, body)
+def _request(
+    options: Namespace, query: Mapping[str, str], method: str = "GET", body: bytes = b"", path: str = ""
+) -> dict[str, Any]:
+    return _ask(
+        options,
+        path + f"{_DATA}?{urlencode(query, errors='surrogateescape', quote_via=quote)}" if query else path + _DATA,
+        method,
+        body,
+    )
 
 
 def _ask(options: Namespace, path: str, method: str, body: bytes = b"") -> dict[str, Any]:
@@ -209,9 +253,9 @@ def _ask(options: Namespace, path: str, method: str, body: bytes = b"") -> dict[
     return control_request(options.url, options.path + path, _TIMEOUT_SECONDS, **how)
 
 
-def _file_of_values(options: Namespace, query: Mapping[str, str]) -> dict[str, Any]:
-    """The values that the query selects, as a file of values."""
-    data = _request(options, query)
+def _file_of_values(options: Namespace, query: Mapping[str, str], world: str = "") -> dict[str, Any]:
+    """The values that the query selects, as a file of values; of the world at that path below the URL."""
+    data = _request(options, query, path=world)
     if data.get("kvfake") != 1:
         raise NoAnswer(NOT_KVFAKE)
     return data

@@ -1,23 +1,29 @@
 """``kvfake compare``: replay a recording on the double, and print where their answers differ.
 
-Law: options in, lines on stdout and an exit code out. Before the replay the double gets an owner for each token, and the values
-that were there before; during the replay its clock follows the moments that the real server gave. After a difference it gets the
-real server's value, so that each difference is reported once. Which rows explain a difference is not decided here.
+Law: options in, lines (or JSON, or JUnit's XML) and an exit code out. Before the replay the double gets an owner for each token,
+and the values that were there before; during the replay its clock follows the moments that the real server gave. After a difference
+it gets the real server's value, so that each difference is reported once. Which rows explain a difference is not decided here.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+from xml.etree import ElementTree as ET
 
 from kvfake.contract import DIFFERENT, write_text
 from kvfake.contract.attribution import Difference, Elsewhere, Past, mismatches
 from kvfake.contract.recorded_state import Place, RecordedState, Step, Value, is_done, label_of, values_after
-from kvfake.contract.recording import Recording, read
+from kvfake.contract.recording import RecordedExchange, Recording, read
+from kvfake.contract.verify_report import add_case, junit_document
+from kvfake.errors import CommandError
 from kvfake.http.connection import sent_body
 from kvfake.http.router import Router
 from kvfake.lines import printable
@@ -51,6 +57,11 @@ class Replay:
     def __len__(self) -> int:
         """How many exchanges are replayed."""
         return len(self._state.steps)
+
+    @property
+    def exchanges(self) -> Iterator[RecordedExchange]:
+        """Those that are replayed."""
+        return (step.exchange for step in self._state.steps)
 
     def differences(self) -> Iterator[Difference]:
         self._world.clock.freeze()
@@ -135,12 +146,65 @@ def command(options: argparse.Namespace) -> int:
     settings = command_settings(vars(options), scopes=(WORLD,), overrides={"profile": RECORDED_PROFILE}, unread=_UNREAD)
     replay = Replay(read(options.file), settings["profile"])
     first_rows: Counter[str] = Counter()
+    differences: list[Difference] = []
     for difference in replay.differences():
         first_rows[difference.rows[0] if difference.rows else _NOT_EXPLAINED] += 1
-        _print(_lines(difference))
-    _print(_shared(replay))
-    _print([_summary(replay, first_rows)])
+        if options.json or options.junit is not None:
+            differences.append(difference)
+        if not options.json:
+            _print(_lines(difference))
+    if options.json:
+        write_text(json.dumps(_as_json(replay, differences, first_rows), indent=2) + "\n")
+    else:
+        _print(_shared(replay))
+        _print([_summary(replay, first_rows)])
+    if options.junit is not None:
+        try:
+            Path(options.junit).write_bytes(_as_junit(replay, differences))
+        except OSError as failed:
+            raise CommandError(f"cannot write {options.junit}: {failed.strerror}", DIFFERENT) from None
     return DIFFERENT if first_rows else 0
+
+
+def _as_json(replay: Replay, differences: Iterable[Difference], first_rows: Counter[str]) -> dict[str, Any]:
+    """What the lines say, for tools. A difference is counted under its nearest row."""
+    return {
+        "exchanges": len(replay),
+        "same": len(replay) - first_rows.total(),
+        "differ": first_rows.total(),
+        "rows": dict(sorted(first_rows.items())),
+        "beside": replay.beside,
+        "shared": [printable(line) for line in _shared(replay)],
+        "differences": [
+            {
+                "number": difference.exchange.number,
+                **dict(zip(("method", "target", "token"), _request_words(difference.exchange), strict=True)),
+                "differs": [printable(line) for line in difference.lines],
+                "rows": difference.rows,
+            }
+            for difference in differences
+        ],
+    }
+
+
+def _as_junit(replay: Replay, differences: Iterable[Difference]) -> bytes:
+    """A test case for each exchange that was replayed."""
+    suite, by_number = ET.Element("testsuite", name="kvfake compare"), {one.exchange.number: one for one in differences}
+    for exchange in replay.exchanges:
+        method, target, _ = _request_words(exchange)
+        case = add_case(suite, "kvfake.compare", f"#{exchange.number} {method} {target}")
+        difference = by_number.get(exchange.number)
+        if difference is not None:
+            message = ", ".join(difference.rows) or _NOT_EXPLAINED
+            ET.SubElement(case, "failure", message=message).text = "\n".join(map(printable, _lines(difference)))
+    return junit_document(suite)
+
+
+def _request_words(exchange: RecordedExchange) -> tuple[str, str, str]:
+    """Method, target and token of the request, for a terminal."""
+    request = exchange.request
+    token = label_of(request)[1].decode("utf-8", "backslashreplace")
+    return printable(request.method), printable(request.target.decode("utf-8", "backslashreplace")), printable(token)
 
 
 def _print(lines: Iterable[str]) -> None:
@@ -148,10 +212,8 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _lines(difference: Difference) -> Iterator[str]:
-    request = difference.exchange.request
-    token = label_of(request)[1].decode("utf-8", "backslashreplace")
-    target = request.target.decode("utf-8", "backslashreplace")
-    yield f"#{difference.exchange.number} {request.method} {target}" + (f" by {token}" if token else "")
+    method, target, token = _request_words(difference.exchange)
+    yield f"#{difference.exchange.number} {method} {target}" + (f" by {token}" if token else "")
     yield from (f"  {line}" for line in difference.lines)
     for id in difference.rows:
         sentence = ROWS[id].sentence.replace("``", "")

@@ -74,7 +74,7 @@ def command(options: Namespace) -> int:
     try:
         server = Server(lambda: Connection(proxy.answer), settings["host"], settings["port"])
     except BIND_ERRORS as failed:
-        raise CommandError(f"{cannot_listen(settings, failed)} (--port takes another)") from None
+        raise CommandError(cannot_listen(settings, failed, "--port takes another")) from None
     try:
         recording = RecordingWriter(options.output, upstream.url, tell)
     except OSError as failed:

@@ -153,8 +153,9 @@ class Report:
     def as_junit(self, is_unseen_failure: bool) -> bytes:
         """A test case for each row."""
         suite = ET.Element("testsuite", name=f"kvfake verify {self.service}")
+        classname = f"kvfake.verify.{self.service}"
         for verdict in self.verdicts:
-            case = _case(suite, self.service, f"{verdict.row.id} {_plain(verdict.row.sentence)}")
+            case = add_case(suite, classname, f"{verdict.row.id} {_plain(verdict.row.sentence)}")
             first, *more = self.lines(verdict)
             if verdict.outcome == DIFFERS or (is_unseen_failure and verdict.outcome == NOT_SEEN):
                 message = more[0].strip() if more else self._why_unseen(verdict)
@@ -162,15 +163,21 @@ class Report:
             elif verdict.outcome == NOT_SEEN:
                 ET.SubElement(case, "skipped", message=self._why_unseen(verdict))
         if self.stopped:
-            ET.SubElement(_case(suite, self.service, "every row is asked about"), "error", message=self.stopped)
-        for attribute, tag in _JUNIT_COUNTS.items():
-            suite.set(attribute, str(len(list(suite.iter(tag)))))
-        document: bytes = ET.tostring(suite, "utf-8", xml_declaration=True)
-        return document
+            ET.SubElement(add_case(suite, classname, "every row is asked about"), "error", message=self.stopped)
+        return junit_document(suite)
 
 
-def _case(suite: ET.Element, service: str, name: str) -> ET.Element:
-    return ET.SubElement(suite, "testcase", classname=f"kvfake.verify.{service}", name=name)
+def add_case(suite: ET.Element, classname: str, name: str) -> ET.Element:
+    """A new test case of the suite."""
+    return ET.SubElement(suite, "testcase", classname=classname, name=name)
+
+
+def junit_document(suite: ET.Element) -> bytes:
+    """The suite as a file of JUnit's XML, with its counts."""
+    for attribute, tag in _JUNIT_COUNTS.items():
+        suite.set(attribute, str(len(list(suite.iter(tag)))))
+    document: bytes = ET.tostring(suite, "utf-8", xml_declaration=True)
+    return document
 
 
 def _plain(sentence: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
@@ -268,7 +269,8 @@ def export_values(request: ControlRequest) -> Payload:
         raise Conflict(f"{path} is for the server's own world; GET /_kvfake/data shows this one")
     try:
         with request.backend.exporting:
-            write_whole(path, datafile.text_of(datafile.export(own, request.pause), request.pause))
+            data = request.backend.documents(partial(datafile.export, pause=request.pause))
+            write_whole(path, datafile.text_of(data, request.pause))
     except OSError as error:
         raise InternalServerError(f"cannot write {path}: {error.strerror or error}") from None
     return {"written": path}

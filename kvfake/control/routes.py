@@ -1,6 +1,6 @@
 """The routes of ``/_kvfake/``: each path and method, its handler, and what the OpenAPI description says about it.
 
-Law: one table. `kvfake.control.app` makes its URL rules from it, and `kvfake.control.openapi` the description. The larger schemas
+Law: one table. `kvfake.control` makes its URL rules from it, and `kvfake.control.openapi` the description. The larger schemas
 stand in ``kvfake/control/openapi.json`` and are referred to by name.
 """
 

@@ -41,8 +41,8 @@ Handler = Callable[[Request], Response | Job]
 BodyBytes = Callable[[Request], int]
 """How many bytes of the body whoever answers the request reads. The request has no body yet."""
 
-Log = Callable[[str, bytes, int, int], None]
-"""Called with method, target, status and bytes of the body; both numbers are 0 if a fault kept the response from the client."""
+Log = Callable[[str, bytes, int], None]
+"""Called with method, target and status where the connection itself refuses a request."""
 
 WITHOUT_LENGTH = (204, 304)  # RFC 9110, 8.6: no Content-Length, and no body
 MAX_HANG_SECONDS = 300.0
@@ -281,6 +281,8 @@ class Connection:
         """Answer the request, or begin to read its body."""
         self._method, self._target, head = read
         if head.expects is None:
+            if self._log is not None:
+                self._log(self._method, self._target, _EXPECTATION_FAILED.status)
             return self._reply(head, _EXPECTATION_FAILED)
         length = head.length
         if length == 0:
@@ -329,9 +331,6 @@ class Connection:
         return (answer,)
 
     def _reply(self, head: Head, response: Response) -> tuple[Action, ...]:
-        if self._log is not None:
-            is_lost = response.wire_fault is not None and response.wire_fault.is_unanswered
-            self._log(self._method, self._target, *((0, 0) if is_lost else (response.status, len(response.body))))
         keep_alive = head.keep_alive and not response.close and not self._is_cut_short
         method, wire_fault = self._method, response.wire_fault
         body = b"" if method == "HEAD" or response.status in WITHOUT_LENGTH else response.body
@@ -351,7 +350,7 @@ class Connection:
 
     def _refuse(self, bad: BadRequest) -> tuple[Action, ...]:
         if self._log is not None:
-            self._log("-", b"-", int(bad.text[:3]), len(bad.body))
+            self._log("-", b"-", int(bad.text[:3]))
         message = f"HTTP/1.1 {bad.text}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{bad.body}"
         return (message.encode(), *self._end(linger=True))
 

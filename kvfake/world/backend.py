@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvfake.errors import log_exception
 from kvfake.fork import new_lock
+from kvfake.lines import tell
 from kvfake.machine import machine_seconds
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Job, Lane, Operation, Refusal, Request, Response, Write
@@ -42,6 +43,9 @@ _BROKEN_FAULT = b"a function of a fault (when= or before=) raised an exception: 
 
 MakeWorld = Callable[[str, int, str, Mapping[str, Any], TokenIssuer], World]
 """Makes a world of an id, a serial number, an address and settings."""
+
+Listener = Callable[[World, Exchange], None]
+"""Hears of an exchange of a world. It must not block."""
 
 
 class WorldEnded(Exception):
@@ -80,9 +84,10 @@ class Backend:
         """The worlds that a request belonged to by its token alone: it had no ``/~ID`` in its address."""
         self._after_end: deque[str] = deque(maxlen=MAX_REQUESTS_AFTER_END)
         self.after_end_count = 0  # of requests that were refused because their world had ended
-        self._listener: Callable[[World, Exchange], None] | None = None
+        self._listener: Listener | None = None
         self._hears_only_kinder = False
         self._journals = JournalTotal()
+        self.exports_all_worlds = False
         self.exporting = new_lock()
         """Held by who writes the file of values: what was taken earlier never replaces what was taken later."""
         self.hosts = AllowedHosts("")
@@ -94,6 +99,13 @@ class Backend:
         return self.own_world.url
 
     # ---------------------------------------------------------------------------------------------------------- worlds
+
+    def documents(self, document_of: Callable[[World], dict[str, Any]]) -> dict[str, Any]:
+        """The file of values of the server's own world, and with ``exports_all_worlds`` of each other world, below ``worlds``."""
+        data = document_of(self.own_world)
+        if self.exports_all_worlds and self.worlds:
+            data["worlds"] = {world.id: document_of(world) for world in list(self.worlds.values())}
+        return data
 
     def open(self, settings: Mapping[str, Any]) -> World:
         """A new world with these settings, and defaults for the others. Raises ``ValueError`` for a seed that cannot be read."""
@@ -113,12 +125,15 @@ class Backend:
             from kvfake.world import datafile
 
             try:
-                datafile.load(world, datafile.read(seed))
+                left_out = datafile.load_file(world, seed)
                 world.keep_seed()
             except OSError as failed:
                 raise ValueError(f"seed: cannot read {seed}: {failed.strerror}") from None
             except ValueError as wrong:
                 raise ValueError(f"seed: {wrong}") from None
+            if left_out and world.serial == OWN_SERIAL:
+                others = f"{left_out} other world{'s' * (left_out != 1)}"
+                tell(f"{seed} also holds {others}, left out here (kvfake load --from-world ID takes one)")
         if self._listener is not None:
             world.journal.listen(partial(self._listener, world), self._hears_only_kinder)
         self._journals.add(world.journal)
@@ -129,6 +144,7 @@ class Backend:
         self.worlds.pop(world.id, None)
         self.found_by_token.discard(world)
         self._by_serial.pop(world.serial, None)
+        self.found_by_token.discard(world)
         self._journals.remove(world.journal)
         if world.executor is not None:
             world.executor.close()
@@ -163,13 +179,17 @@ class Backend:
 
     # ------------------------------------------------------------------------------------------------------- listening
 
-    def listen(self, listener: Callable[[World, Exchange], None], only_kinder: bool = False) -> None:
-        """Call the listener with every exchange of every world from now on, in the order of each world; with ``only_kinder`` with
-        those whose answer was kinder than the service's.
+    def listen(self, listener: Listener, only_kinder: bool = False) -> None:
+        """Call the listener, after those that listen already, with every exchange of every world from now on, in the order of each
+        world. With ``only_kinder`` it need not hear of those whose answer was not kinder than the service's.
         """
-        self._listener, self._hears_only_kinder = listener, only_kinder
+        if self._listener is None:
+            self._listener, self._hears_only_kinder = listener, only_kinder
+        else:
+            self._listener = partial(_both, self._listener, listener)
+            self._hears_only_kinder = self._hears_only_kinder and only_kinder
         for world in (self.own_world, *self.worlds.values()):
-            world.journal.listen(partial(listener, world), only_kinder)
+            world.journal.listen(partial(self._listener, world), self._hears_only_kinder)
 
     def note_request_after_end(self, text: str) -> None:
         """Remember a request that was refused because its world had ended."""
@@ -219,7 +239,7 @@ class Backend:
                 if is_stranger:
                     response = _marked(response, service)
             if world.journal.is_on:
-                world.journal.record(service.NAME, operation, owner, request, response, self.seconds() - began)
+                world.journal.record(service.NAME, operation, owner, request, response, self.seconds() - began, None, began)
         return response
 
     def _is_of_foreign_page(self, request: Request) -> bool:
@@ -286,7 +306,9 @@ class Backend:
             delay = response.wire_fault.delay if response.wire_fault is not None else 0.0
             duration = self.seconds() - began + delay
             with world.lock:
-                world.journal.record(request.service, request.operation, request.owner, request.message, response, duration, fault)
+                world.journal.record(
+                    request.service, request.operation, request.owner, request.message, response, duration, fault, began
+                )
 
     def record_other(self, world: World, service: str | None, request: Request, response: Response, began: float) -> None:
         """Record an exchange that neither service answered. ``service`` is ``respond``, ``mount``, ``fallback``, or ``None``. Its
@@ -296,6 +318,11 @@ class Backend:
         owners = (world.tokens.owner_of(name, token) for name, token in tokens if world.tokens.knows(token))
         owner = next((owner for owner in owners if owner is not None), None)
         self._record(world, IncomingRequest(service, None, owner, request), response, began, None)
+
+
+def _both(one: Listener, other: Listener, world: World, exchange: Exchange) -> None:
+    one(world, exchange)
+    other(world, exchange)
 
 
 def _execute(

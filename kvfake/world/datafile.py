@@ -35,6 +35,7 @@ __tracebackhide__ = is_refusal
 VERSION = 1
 
 _MEMBERS = ("kvfake", "mattermost", "persist", "raw", "tokens")
+_WORLDS = "worlds"  # the member of a document of several worlds, which holds those of the others
 _RECORD = ("value", "updated")
 
 _KEYS_OF_A_SLICE = 500  # are set before others go first, in a millisecond or two
@@ -68,9 +69,22 @@ def read(path: str | os.PathLike[str]) -> object:
     return parse(Path(path).read_bytes(), os.fspath(path))
 
 
+def split(data: object) -> tuple[object, Mapping[str, Any]]:
+    """Of a document of several worlds: that of the server's own world, and those of the others by their ids. Raises `DataError`."""
+    if not isinstance(data, Mapping) or _WORLDS not in data:
+        return data, {}
+    return {name: value for name, value in data.items() if name != _WORLDS}, members(data[_WORLDS], _WORLDS)
+
+
 def text_of(data: Mapping[str, Any], pause: Pause = no_pause) -> str:
     """The text of a document: indented, with names sorted, but inside a value they keep the order in which it was stored."""
-    return json_text({name: _sorted(data[name], 4 if name == "raw" else 3) for name in sorted(data)}, pause)
+    return json_text(_sorted_document(data), pause)
+
+
+def _sorted_document(data: Mapping[str, Any]) -> dict[str, Any]:
+    own = {name: _sorted(data[name], 4 if name == "raw" else 3) for name in sorted(data) if name != _WORLDS}
+    worlds = {id: _sorted_document(inner) for id, inner in sorted(data.get(_WORLDS, {}).items())}
+    return {**own, _WORLDS: worlds} if worlds else own
 
 
 def _sorted(data: Any, levels: int) -> Any:
@@ -252,6 +266,18 @@ def _unpadded(prefix: bytes) -> bytes:
 
 
 # --------------------------------------------------------------------------------------------------------------- into a world
+
+
+def load_file(world: World, path: str | os.PathLike[str], replace: bool = False) -> int:
+    """Set every value of a file, as `load` does; of a file of several worlds, those of the server's own. Returns how many worlds
+    were left out. Raises `DataError`, which names the file, and ``OSError`` for one that cannot be read.
+    """
+    own, others = split(read(path))
+    try:
+        load(world, own, replace)
+    except DataError as wrong:
+        raise DataError(f"{os.fspath(path)}: {wrong}") from None
+    return len(others)
 
 
 def load(world: World, data: object, replace: bool = False, *, pause: Pause = no_pause) -> int:

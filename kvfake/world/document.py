@@ -28,7 +28,9 @@ MAX_VALUE_BYTES = 4 * 1024 * 1024  # of one value, as it is written: 8 KiB, 500 
 MAX_PARTS = 200_000  # of one value: brackets and commas
 _MAX_PARTS_TO_STORE = 10_000  # of a value for a store: Mattermost takes 8 KiB, Persist a string
 
-_LEVELS = {"mattermost": 3, "persist": 2, "raw": 4, "tokens": 1}  # of objects below each member of a file, above the values
+_OF_FILES = -1  # in place of levels: each member is a file
+_LEVELS = {"mattermost": 3, "persist": 2, "raw": 4, "tokens": 1, "worlds": _OF_FILES}
+"""Of objects below each member of a file, above the values."""
 _PIECE_BYTES = 2048  # as most values have fewer
 _NAMES_BEFORE_A_PAUSE = 100
 _BOM = codecs.BOM_UTF8
@@ -104,7 +106,7 @@ class _Reader:
         return value
 
     def _object(self, at: int, levels: int | None, of_tokens: bool = False) -> tuple[dict[str, Any], int]:
-        """An object whose members are objects too, so many ``levels`` of them; ``None``: it is the file."""
+        """An object whose members are objects too, so many ``levels`` of them; ``None``: it is a file."""
         data, found = self._data, dict[str, Any]()
         at = self._after_blanks(at + 1)
         if data[at : at + 1] == b"}":
@@ -113,8 +115,8 @@ class _Reader:
             name, at = self._name(at)
             if name in found:
                 raise ValueError(_twice(name, of_tokens))
-            inner = _LEVELS.get(name, 0) if levels is None else levels - 1
-            if inner and data[at : at + 1] == b"{":
+            inner = None if levels == _OF_FILES else _LEVELS.get(name, 0) if levels is None else levels - 1
+            if inner != 0 and data[at : at + 1] == b"{":
                 found[name], at = self._object(at, inner, name == "tokens" and levels is None)
             else:
                 found[name], at = self._value(at, 4)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timezone
 from itertools import takewhile
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
 from kvfake.errors import is_refusal, log_exception
-from kvfake.machine import machine_seconds
+from kvfake.machine import machine_seconds, machine_time
 from kvfake.services.messages import JSON, Operation, RedactedHeaders, Request, Response
 from kvfake.world.matching import Matcher, Message, RequestFields, Text, checked_number
 from kvfake.world.redaction import BY_NAME, HIDDEN, MAX_HEADERS_BYTES, Redactor, cut_headers, header_bytes
@@ -38,10 +39,10 @@ _MAX_SHOWN_EXCHANGES = 5  # in the message of an assertion
 
 _Recorded = tuple[
     int, int, str | None, str | None, bytes | None, tuple[bytes, ...], str | None, str,
-    RedactedHeaders, bytes, bytes, bytes, Response, float, "Fault | None",
+    RedactedHeaders, bytes, bytes, bytes, Response, float, "Fault | None", float,
 ]  # fmt: skip
 """What is kept of an exchange: number, size, service, verb, key, keys, owner, method, headers, body, path, query, response,
-duration, fault. A plain tuple, the cheapest thing to make: one is made for every request, and most are never read.
+duration, fault, began. A plain tuple, the cheapest thing to make: one is made for every request, and most are never read.
 """
 _HEADERS: Final = 8  # the place of the headers in it
 
@@ -52,19 +53,25 @@ class Exchange(RequestFields):
     ``size`` is what it takes in memory, about, in bytes, without the headers of its request.
     """
 
-    __slots__ = ("_recorded", "_redactor", "_response", "duration", "fault", "number", "size")
+    __slots__ = ("_began", "_recorded", "_redactor", "_response", "duration", "fault", "number", "size")
 
     def __init__(self, recorded: _Recorded, redactor: Callable[[], Redactor]) -> None:
         super().__init__(*recorded[2:12])
         self._recorded, self._redactor = recorded, redactor
         self.number, self.size = recorded[:2]
-        self._response, self.duration, self.fault = recorded[12:]
+        self._response, self.duration, self.fault, self._began = recorded[12:]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Exchange) and self._recorded is other._recorded
 
     def __hash__(self) -> int:
         return id(self._recorded)
+
+    @property
+    def time(self) -> datetime:
+        """When the request came, to the millisecond, in UTC: the machine's time, and not that of the world's clock."""
+        seconds = machine_time() - (machine_seconds() - self._began)
+        return datetime.fromtimestamp(round(seconds, 3), timezone.utc)
 
     @property
     def status(self) -> int | None:
@@ -111,6 +118,7 @@ class Exchange(RequestFields):
         redactor = self._redactor()
         return {
             "number": self.number,
+            "time": shown_time(self.time),
             "service": self.service,
             "verb": self.verb,
             "method": self.method,
@@ -127,6 +135,11 @@ class Exchange(RequestFields):
 
     def __repr__(self) -> str:
         return self._redactor().redact(f"<{self.method} {self.path} by {self.owner}: {self.status or 'no answer'}>")
+
+
+def shown_time(moment: datetime) -> str:
+    """The moment in UTC, to the millisecond, as logs and journals show it."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
 
 
 def _message_to_dict(message: Message) -> dict[str, Any]:
@@ -253,8 +266,9 @@ class Journal(Sequence[Exchange]):
         response: Response,
         duration: float,
         fault: Fault | None = None,
+        began: float = 0.0,
     ) -> None:
-        """Keep an exchange. The caller holds the world's lock."""
+        """Keep an exchange, which ``began`` at that moment of `machine_seconds`. The caller holds the world's lock."""
         body, path, query, records, number = request.body, request.path, request.query, self._records, self.seen + 1
         headers, size = request.redacted_headers or BY_NAME.headers(request.headers), len(body) + len(response.body)
         verb, key, keys = (None, None, ()) if operation is None else (operation.verb, operation.key, operation.keys)
@@ -272,7 +286,7 @@ class Journal(Sequence[Exchange]):
             size += header_bytes(response.headers) + KEY_BYTES * len(keys)
         record: _Recorded = (
             number, size, service, verb, key, keys, owner, request.method,
-            headers, body, path, query, response, duration, fault,
+            headers, body, path, query, response, duration, fault, began,
         )  # fmt: skip
         if not records or records[-1][_HEADERS] is not headers:
             size += headers.size
