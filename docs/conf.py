@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,6 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 from generated import filled  # noqa: E402
 
 import kvfake  # noqa: E402
-
-# The names that users write. (Each is found where it is defined as long as `kvfake` does not export it.)
-for name, module in {
-    "DoubleFactory": "session",
-    "Exchange": "world.journal",
-    "Fault": "world.faults",
-    "Faults": "world.faults",
-    "Journal": "world.journal",
-    "Clock": "world.clock",
-    "Mattermost": "world.mappings",
-    "Persist": "world.mappings",
-}.items():
-    setattr(kvfake, name, getattr(import_module(f"kvfake.{module}"), name))
 
 project = "kvfake"
 author = "the kvfake contributors"

@@ -18,7 +18,17 @@ from kvfake.fork import new_lock
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Lane, Response, Sever, Wire, WireFault
 from kvfake.stores import PreviousEntries, RememberingStore, StaleStore, StoreReader
-from kvfake.world.matching import MAX_STEPS_IN_LOOP, Matcher, Moment, Turns, Wanted, check_owner, checked_number, in_python
+from kvfake.world.matching import (
+    MAX_STEPS_IN_LOOP,
+    Matcher,
+    Moment,
+    Turns,
+    Wanted,
+    check_function,
+    check_owner,
+    checked_number,
+    in_python,
+)
 from kvfake.world.redaction import BY_NAME
 from kvfake.world.routes import WITHOUT_BODY, checked_headers, encoded_body, merged_headers
 
@@ -238,8 +248,8 @@ class Fault:
         self._remove = remove
         self.action = FaultAction(arguments)
         self._matcher = Matcher(service=arguments.service, method=arguments.method, key=arguments.key, owner=arguments.owner)
-        _check_function("when", arguments.when)
-        _check_function("before", arguments.before)
+        check_function("when", arguments.when)
+        check_function("before", arguments.before)
         if arguments.service not in (None, *_SERVICES):
             raise ValueError(f"service: expected one of {', '.join(_SERVICES)}, got {arguments.service!r}")
         check_owner(arguments.service, arguments.owner)
@@ -308,15 +318,6 @@ class Fault:
     def __dir__(self) -> list[str]:
         """What is for users; the rest is the library's own."""
         return ["arguments", "hits", "number", "remove"]
-
-
-def _check_function(name: str, function: object) -> None:
-    """``ValueError`` for what cannot be called, or would have to be awaited."""
-    if function is not None:
-        import inspect
-
-        if not callable(function) or inspect.iscoroutinefunction(function):
-            raise ValueError(f"{name}: expected a function that is not async, got {function!r}")
 
 
 # ------------------------------------------------------------------------------------------------------ a fault as a sentence

@@ -271,6 +271,15 @@ def checked_number(name: str, value: object, kind: type, least: float, most: flo
     return value
 
 
+def check_function(name: str, function: object) -> None:
+    """``ValueError`` for what cannot be called, or would have to be awaited."""
+    if function is not None:
+        import inspect
+
+        if not callable(function) or inspect.iscoroutinefunction(function):
+            raise ValueError(f"{name}: expected a function that is not async, got {function!r}")
+
+
 class Turns:
     """Which of the requests that match have their turn: ``times`` of them, not the first ``after``, each ``every``-th, what the
     ``rate`` draws, from ``start`` on and before ``end``. With a quota, which lets ``limit`` requests pass in any ``per`` seconds,
