@@ -144,6 +144,7 @@ def _properties(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> dict[s
     for kind in (*schema.get("anyOf", ()), *schema.get("oneOf", ()), schema):
         inner = kind.get("properties", {}) if kind is schema else _properties(kind, schemas)
         for name, field in inner.items():
+            field = {} if field is True else field  # any value may stand there
             if len(str(field.get("description", ""))) >= len(str(found.get(name, {}).get("description", ""))):
                 found[name] = field
     return found

@@ -242,7 +242,7 @@ SETTINGS = (
     Setting("insecure", REAL, switch, False, "", "do not check the real server's certificate"),
     Setting("profile", WORLD, _one_of(*PROFILES), "documented", "PROFILE",
             "answer as the documentation says, or as the plugin v1.2.2 does to the letter", PROFILES),
-    Setting("strict", WORLD, switch, False, "", "reject tokens that were not declared with --token"),
+    Setting("strict", WORLD, switch, False, "", "reject tokens that were neither issued here nor declared"),
     Setting("token", WORLD, _tokens, (), "TOKEN=OWNER",
             "a token and whose it is: app/user, /user or project:NAME (repeatable)"),
     Setting("mattermost_missing", WORLD, _one_of(*MISSING_FORMS), None, "FORM",

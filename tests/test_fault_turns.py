@@ -14,7 +14,7 @@ import kvfake
 from kvfake import stores
 from kvfake.services.mattermost import KV
 from kvfake.stores import Entry, PreviousEntries
-from kvfake.world.matching import Moment
+from kvfake.world.clock import Moment
 from tests.support.doors import DOORS, Door, WsgiDoor, opened
 from tests.test_faults import kv, persist, statuses
 

@@ -544,7 +544,7 @@ def test_pytest_shows_options_markers_and_fixtures(pytester: pytest.Pytester) ->
     run(pytester, "--help").stdout.fnmatch_lines([
         "a double of the Mattermost Apps key-value store and of Beep Boop Persist:",
         "*--kvfake-profile=documented|plugin-1.2",
-        "*--kvfake-strict*refuse a token*",
+        "*--kvfake-strict*reject tokens*",
         "*--kvfake-no-strict, --no-kvfake-strict",
         "*--kvfake-token=TOKEN=OWNER",
         "*--kvfake-mattermost-missing=object|null|404",

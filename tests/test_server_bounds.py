@@ -380,6 +380,7 @@ def test_over_the_bound_of_answers_the_client_that_took_nothing_for_longest_is_r
     monkeypatch.setattr(server_module, "MAX_UNSENT_BYTES", LARGE_BYTES * 3 // 2)
     large = request_bytes("GET", "/large")
     with started() as server, Wire(server.port) as first, Wire(server.port) as second:
+        assert until(lambda: len(server._peers) == 2)
         for count, wire in enumerate((first, second), 1):
             wire.send(large)
             assert until(lambda count=count: sum(peer.mask == WRITE for peer in server._peers) == count or len(server._peers) == 1)

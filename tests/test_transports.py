@@ -136,7 +136,7 @@ def whole(reply: Reply) -> tuple[int, str, list[tuple[str, str]], bytes]:
 def recorded(double: Double) -> list[Any]:
     """What was heard and done, but for whose double it was."""
     return [
-        (exchange.to_dict() | {"duration": 0, "fault": exchange.fault is not None})
+        (exchange.to_dict() | {"time": "", "duration": 0, "fault": exchange.fault is not None})
         | {"request": ({**exchange.request.headers, "host": ""}, exchange.request.body)}
         for exchange in double.journal
     ]

@@ -18,6 +18,9 @@ FIRST = datetime(1, 1, 1, tzinfo=timezone.utc)
 LAST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 
+Moment = datetime | str | float
+"""A moment as `Clock.move_to` takes it."""
+
 
 def microseconds(moment: datetime) -> int:
     """The microseconds from 1970 to the moment."""
@@ -55,17 +58,17 @@ class Clock:
         """The time, in UTC."""
         return moment_of(self.now())
 
-    def freeze(self, moment: datetime | str | float | None = None) -> None:
+    def freeze(self, moment: Moment | None = None) -> None:
         """Stop the clock, now or at a moment (see `move_to`), until `resume`. `move_to` and `shift` still move it. Raises
         ``ValueError`` for a moment outside the years 1 to 9999.
         """
-        self._frozen = self.now() if moment is None else microseconds(_moment_from(moment))
+        self._frozen = self.now() if moment is None else microseconds(moment_from(moment))
 
-    def move_to(self, moment: datetime | str | float) -> None:
+    def move_to(self, moment: Moment) -> None:
         """Set the clock: to a datetime or its ISO 8601 text, or to seconds since 1970. A naive datetime, and a text without a zone,
         are UTC. A clock that is not frozen goes on from there. Raises ``ValueError`` outside the years 1 to 9999.
         """
-        self._set(microseconds(_moment_from(moment)), _machine_now())
+        self._set(microseconds(moment_from(moment)), _machine_now())
 
     def shift(self, by: timedelta | float) -> None:
         """Move the clock ahead, or back: by a timedelta, or by seconds. Raises ``ValueError`` outside the years 1 to 9999."""
@@ -112,7 +115,8 @@ def _number(seconds: float) -> float:
     return seconds
 
 
-def _moment_from(moment: datetime | str | float) -> datetime:
+def moment_from(moment: Moment) -> datetime:
+    """The moment, in UTC. Raises ``ValueError``."""
     try:
         named = moment_from_text(moment) if isinstance(moment, str) else moment
         if isinstance(named, datetime):

@@ -18,17 +18,8 @@ from kvfake.fork import new_lock
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Lane, Response, Sever, Wire, WireFault
 from kvfake.stores import PreviousEntries, RememberingStore, StaleStore, StoreReader
-from kvfake.world.matching import (
-    MAX_STEPS_IN_LOOP,
-    Matcher,
-    Moment,
-    Turns,
-    Wanted,
-    check_function,
-    check_owner,
-    checked_number,
-    in_python,
-)
+from kvfake.world.clock import Moment
+from kvfake.world.matching import MAX_STEPS_IN_LOOP, Matcher, Turns, Wanted, check_function, check_owner, checked_number, in_python
 from kvfake.world.redaction import BY_NAME
 from kvfake.world.routes import WITHOUT_BODY, checked_headers, encoded_body, merged_headers
 
@@ -242,8 +233,7 @@ class Fault:
 
     def __init__(self, remove: Callable[[Fault], None], number: int, arguments: FaultArguments) -> None:
         """Raises ``ValueError`` for what is not possible."""
-        self.number: int = number
-        self.arguments: FaultArguments = arguments
+        self.number, self.arguments = number, arguments
         self.hits: int = 0
         self._remove = remove
         self.action = FaultAction(arguments)
@@ -602,9 +592,8 @@ class Faults:
 
     def __repr__(self) -> str:
         """How many can strike, and the first of them."""
-        faults = self.active
-        more = [f"and {len(faults) - _MAX_SHOWN_FAULTS} more"] if len(faults) > _MAX_SHOWN_FAULTS else []
-        return f"<kvfake.Faults {', '.join([*map(repr, faults[:_MAX_SHOWN_FAULTS]), *more]) or 'none'}>"
+        more = f" and {len(self) - _MAX_SHOWN_FAULTS} more" if len(self) > _MAX_SHOWN_FAULTS else ""
+        return f"<kvfake.Faults {', '.join(map(repr, self.active[:_MAX_SHOWN_FAULTS])) or 'none'}{more}>"
 
     def __dir__(self) -> list[str]:
         """What is for users; the rest is the library's own."""

@@ -11,13 +11,12 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvfake.errors import is_refusal
 from kvfake.services.messages import Operation, Request
 from kvfake.settings import MATTERMOST, PERSIST, PROJECT_MARK
-from kvfake.world.clock import Clock
+from kvfake.world.clock import Moment, microseconds, moment_from
 from kvfake.world.redaction import BY_NAME
 
 if TYPE_CHECKING:
@@ -38,9 +37,6 @@ MAX_LIMIT = 10_000  # requests of a quota: the moment of each is kept, also by c
 MAX_PER_SECONDS = 31_536_000.0  # of a quota: a year
 _MATTERMOST_OWNER = re.compile(r"(?:[^/]*/)?[^/]+")
 _MAX_SHOWN_KEYS = 5  # of an mget
-
-Moment = datetime | str | float
-"""A moment as `Clock.move_to` takes it."""
 
 
 class Message(NamedTuple):
@@ -379,10 +375,7 @@ def _microseconds(name: str, moment: Moment | None) -> int | None:
     """The moment as a clock counts it; ``ValueError`` for what `Clock.move_to` does not take."""
     if moment is None:
         return None
-    clock = Clock()
-    clock.freeze()
     try:
-        clock.move_to(moment)
+        return microseconds(moment_from(moment))
     except ValueError as wrong:
         raise ValueError(f"{name}: {wrong}") from None
-    return clock.now()
