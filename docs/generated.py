@@ -142,9 +142,9 @@ def _properties(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> dict[s
         return _properties(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     found: dict[str, Any] = {}
     for kind in (*schema.get("anyOf", ()), *schema.get("oneOf", ()), schema):
-        inner = kind.get("properties", {}) if kind is schema else _properties(kind, schemas)
+        own = {name: {} if field is True else field for name, field in kind.get("properties", {}).items() if field is not False}
+        inner = own if kind is schema else _properties(kind, schemas)
         for name, field in inner.items():
-            field = {} if field is True else field  # any value may stand there
             if len(str(field.get("description", ""))) >= len(str(found.get(name, {}).get("description", ""))):
                 found[name] = field
     return found

@@ -158,7 +158,7 @@ def test_log_writes_a_line_for_each_request() -> None:
         f"PUT {KV}{'x' * 60} app/bot 500",
         "GET /nothing - 404",
         "POST /_kvfake/faults - 201",
-        f"GET {KV}lost app/bot - fault: sever='before', key='lost'",
+        f"GET {KV}lost app/bot - fault: on any request, key='lost': cut, once",
         "GET / - 417",
         "- - - 400",
     ]
@@ -172,7 +172,7 @@ def test_log_beside_a_journal(tmp_path: Path) -> None:
         process.signal(signal.SIGTERM)
         err = process.end().err
     line = lines_of(tmp_path / "journal")[0]
-    assert (line["owner"], line["key"], line["fault"]) == ("app/bot", "name", "status=503, key='name'")
+    assert (line["owner"], line["key"], line["fault"]) == ("app/bot", "name", "on any request, key='name': answer 503, once")
     assert abs(datetime.fromisoformat(line["time"].replace("Z", "+00:00")).timestamp() - time.time()) < PATIENCE_SECONDS
     assert "app/bot 503" in err
 

@@ -27,6 +27,7 @@ from kvfake.world import faults as faults_module
 from kvfake.world.journal import Exchange
 from tests.support.doors import opened
 from tests.support.process import asked
+from tests.support.served import server_of
 from tests.support.wire import Reply, Wire
 
 KV = "/plugins/com.mattermost.apps/api/v1/kv/"
@@ -796,7 +797,7 @@ def test_a_wait_keeps_nobody_waiting(double: kvfake.Double, control: Control) ->
 @pytest.mark.parametrize("ends", ["client", "reset", "server"])
 def test_a_wait_ends_with_its_client_and_with_its_server(double: kvfake.Double, control: Control, ends: str) -> None:
     """Soon after, whether the client closes its connection or resets it."""
-    with Wire(double.server.port) as wire:  # type: ignore[attr-defined]
+    with Wire(server_of(double).port) as wire:
         wire.send(b"GET /_kvfake/journal?wait=300 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         until_waiting(double)
         if ends == "server":
