@@ -215,6 +215,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Where warnings are errors, those of a test are raised at its end, unless it failed by itself."""
+    __tracebackhide__ = True  # what it raises is about the test
     try:
         with _skipping_unsupported(item):
             outcome = yield
@@ -268,6 +269,7 @@ class KinderWarnings:
 
     def raise_first(self) -> None:
         """Raise what a filter made an error of, on the thread of the test."""
+        __tracebackhide__ = True
         if self.raised:
             raise self.raised[0].with_traceback(None)
 
@@ -276,6 +278,7 @@ def _warn_of_idle_markers(item: pytest.Item) -> None:
     """A marker of the test itself, and not of its class or module, is a mistake where the test does not use the fixture."""
     names = [marker.name for marker in item.own_markers if marker.name in ("kvfake", "kvfake_fault")]
     if names and not item.stash.get(_HAS_DOUBLE, False):
+        __tracebackhide__ = True
         text = f"@pytest.mark.{names[0]} does nothing here: the test does not use the fixture kvfake"
         item.warn(pytest.PytestWarning(text))
 
