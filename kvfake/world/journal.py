@@ -59,6 +59,7 @@ class Exchange(RequestFields):
         super().__init__(*recorded[2:12])
         self._recorded, self._redactor = recorded, redactor
         self.number, self.size = recorded[:2]
+        self.fault: Fault | Any  # Any: where a test knows that there is one, it need not say so before `.hits`
         self._response, self.duration, self.fault, self._began = recorded[12:]
 
     def __eq__(self, other: object) -> bool:

@@ -45,7 +45,7 @@ def journal(double: Double) -> None:
     double.journal.assert_requested("PUT", kye="a")  # error
     double.journal.assert_not_requested(kye="a")  # error
     double.journal.wait_for("PUT", kye="a")  # error
-    double.journal[-1].fault.hits  # error
+    double.journal[-1].fault.hts  # error
     double.journal[-1].statsu  # error
 
 

@@ -53,6 +53,8 @@ def test_faults(kvfake: Double) -> None:
 def test_journal(kvfake: Double) -> None:
     last: Exchange = kvfake.journal[-1]
     assert last.fault is None or last.fault.hits == 1
+    hits: int = kvfake.journal[-1].fault.hits
+    assert hits == 1
     found: list[Exchange] = kvfake.journal.filter("PUT", key=re.compile("^a"), status=200)
     kvfake.journal.assert_requested("PUT", key="a", owner="app/bot", times=1)
     kvfake.journal.assert_not_requested(service="persist", verb="delete")
