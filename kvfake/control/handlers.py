@@ -398,7 +398,8 @@ def show_journal(request: ControlRequest) -> Payload:
                 raise BadRequest(f"{name}: expected {words}, got {query[name]!r}") from None
     waits = not query.keys().isdisjoint(("wait", "times"))
     since, seconds, times = query.pop("since", 0), query.pop("wait", 0.0), query.pop("times", 1)
-    matcher = Matcher(**query)
+    with bad_request_on(ValueError):
+        matcher = Matcher(**query)
     if waits:
         _wait(request, matcher, times, seconds, since)
     exchanges, dropped, seen, _ = world.journal.snapshot()

@@ -43,7 +43,7 @@ _NOT_IN_A_SCHEMA = (
     "several owners of one service"
 )
 _DOCUMENTED, _PLUGIN, _BOTH = ("services documented",), ("services plugin-1.2",), ("services documented", "services plugin-1.2")
-_CONTROL, _CONTROL_PLUGIN = ("control documented", "control plugin-1.2"), ("control plugin-1.2",)
+_CONTROL = ("control documented", "control plugin-1.2")
 _CONTROL_DOCUMENTED = ("control documented",)  # whose requests follow one another
 
 EXCUSED = (
@@ -51,10 +51,17 @@ EXCUSED = (
     Excuse("M14: a large body is a 500", _BOTH, "ServerError", _KV, 500, rf"\A{_TOO_LARGE}\Z"),
     Excuse("M15: a long prefix is a 500 (M20: a key with a slash has one)", _PLUGIN, "ServerError", _KV, 500, r"\Aprefix "),
     Excuse("M22: a 405 has no Allow", _PLUGIN, "UnsupportedMethodResponse", _KV, 405, r"\A\Z"),
-    Excuse("what no schema of a file can state", _CONTROL_PLUGIN, "RejectedPositiveData", "/data$", 400, _NOT_IN_A_SCHEMA),
+    Excuse("what no schema of a file can state", _CONTROL, "RejectedPositiveData", "/data$", 400, _NOT_IN_A_SCHEMA),
     Excuse("an end is later than its start", _CONTROL_DOCUMENTED, "RejectedPositiveData", "/faults$", 400, "a moment after"),
     Excuse("a world ends once", _CONTROL_DOCUMENTED, "RejectedPositiveData", "/worlds/", 410, "has ended"),
-    Excuse("where a clock may go depends on where it is", _CONTROL, "RejectedPositiveData", "/clock$", 400, "the years 1 to 9999"),
+    Excuse(
+        "where a clock may go depends on where it is",
+        _CONTROL_DOCUMENTED,
+        "RejectedPositiveData",
+        "/clock$",
+        400,
+        "the years 1 to 9999",
+    ),
 )
 
 
