@@ -85,6 +85,8 @@ class Setting:
 
 def parse_owner(text: str) -> tuple[str, str]:
     """The service and the owner that ``app/user``, ``/user`` or ``project:NAME`` means; ``ValueError`` for anything else."""
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r} is not an owner: expected a text, such as app/bot or project:NAME")
     if text.startswith(PROJECT_MARK) and len(text) > len(PROJECT_MARK):
         return PERSIST, text[len(PROJECT_MARK) :]
     _, slash, user = text.partition("/")
@@ -177,7 +179,11 @@ def _texts(value: object, read: Callable[[object], str] = _text) -> tuple[str, .
 
 def _tokens(value: object) -> tuple[str, ...]:
     """``TOKEN=OWNER`` texts, or a mapping of tokens to owners."""
-    texts = _texts([f"{token}={owner}" for token, owner in value.items()] if isinstance(value, Mapping) else value, _secret)
+    if isinstance(value, Mapping):
+        for owner in value.values():
+            parse_owner(owner)
+        value = [f"{token}={owner}" for token, owner in value.items()]
+    texts = _texts(value, _secret)
     for text in texts:
         parse_token(text)
     return texts

@@ -225,6 +225,12 @@ def test_no_owner(text: str) -> None:
     assert repr(text) in str(wrong.value)
 
 
+def test_a_list_is_no_owner() -> None:
+    """Nor is what else is no text; a token's owner is one text."""
+    with pytest.raises(ValueError, match=r"^\['app/bot'\] is not an owner: expected a text, such as app/bot or project:NAME$"):
+        parse_owner(["app/bot"])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("text", "token", "owner"),
     [
