@@ -280,6 +280,8 @@ def from_keywords(given: Mapping[str, object], *scopes: str) -> dict[str, Any]:
     """Check keywords; ``None`` is not given. Raises ``TypeError`` for a name that is no setting here, ``ValueError`` for a
     value that is not possible.
     """
+    if not isinstance(given, Mapping):
+        raise TypeError(f'expected a dict of settings, such as {{"profile": "plugin-1.2"}}, got a {type(given).__name__}')
     possible = {setting.name: setting for setting in of(*scopes)}
     for name in given:
         if name not in possible:

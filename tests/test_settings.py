@@ -272,6 +272,12 @@ def test_a_keyword_that_is_no_setting_here(name: str) -> None:
     assert str(wrong.value) == f"{name!r} is not a setting here; there are: {there_are}"
 
 
+def test_settings_without_names_are_refused() -> None:
+    """A list, say, which a fixture ``kvfake_settings`` may return. What is in it is not shown: it may be a token."""
+    with pytest.raises(TypeError, match=r'^expected a dict of settings, such as {"profile": "plugin-1\.2"}, got a list$'):
+        from_keywords(["token"], WORLD)  # type: ignore[arg-type]
+
+
 def test_flags() -> None:
     """What the command line holds besides is left out; an error names the flag."""
     assert from_flags({"do": print, "command": [], "strict": False, "log": None, "site_path": ""}) == {
