@@ -85,6 +85,8 @@ class Setting:
 
 def parse_owner(text: str) -> tuple[str, str]:
     """The service and the owner that ``app/user``, ``/user`` or ``project:NAME`` means; ``ValueError`` for anything else."""
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r} is not an owner: expected a text, such as app/bot or project:NAME")
     if text.startswith(PROJECT_MARK) and len(text) > len(PROJECT_MARK):
         return PERSIST, text[len(PROJECT_MARK) :]
     _, slash, user = text.partition("/")
@@ -177,7 +179,11 @@ def _texts(value: object, read: Callable[[object], str] = _text) -> tuple[str, .
 
 def _tokens(value: object) -> tuple[str, ...]:
     """``TOKEN=OWNER`` texts, or a mapping of tokens to owners."""
-    texts = _texts([f"{token}={owner}" for token, owner in value.items()] if isinstance(value, Mapping) else value, _secret)
+    if isinstance(value, Mapping):
+        for owner in value.values():
+            parse_owner(owner)
+        value = [f"{token}={owner}" for token, owner in value.items()]
+    texts = _texts(value, _secret)
     for text in texts:
         parse_token(text)
     return texts
@@ -274,6 +280,8 @@ def from_keywords(given: Mapping[str, object], *scopes: str) -> dict[str, Any]:
     """Check keywords; ``None`` is not given. Raises ``TypeError`` for a name that is no setting here, ``ValueError`` for a
     value that is not possible.
     """
+    if not isinstance(given, Mapping):
+        raise TypeError(f'expected a dict of settings, such as {{"profile": "plugin-1.2"}}, got a {type(given).__name__}')
     possible = {setting.name: setting for setting in of(*scopes)}
     for name in given:
         if name not in possible:

@@ -652,6 +652,12 @@ def test_the_journal_is_read(double: kvfake.Double, control: Control, query: str
     assert (shown["dropped"], shown["seen"]) == (0, 5)
 
 
+def test_a_question_that_no_exchange_answers_is_refused(control: Control) -> None:
+    """A service that there is not: the answer would be empty, as if nobody had asked."""
+    refused = words(control("GET", "/journal?service=mongo"))
+    assert refused == "service: expected one of mattermost, persist, respond, mount, fallback, got 'mongo'"
+
+
 def test_the_journal_says_what_it_dropped(control: Control) -> None:
     """In a world that keeps two exchanges."""
     world = control("POST", "/worlds", {"journal_exchanges": 2}).json()["address"]

@@ -146,7 +146,11 @@ def test_the_journal_is_a_sequence() -> None:
         assert (len(journal), journal[0].key, journal[-1].key) == (5, "0", "4")
         assert keys_of(journal[1:3]) == ["1", "2"]
         assert keys_of(reversed(journal)) == ["4", "3", "2", "1", "0"]
+        with pytest.raises(IndexError, match=r"^the journal has no exchange 5: it holds 5$"):
+            journal[5]
         journal.clear()
+        with pytest.raises(IndexError, match=r"^the journal has no exchange -1: it holds none$"):
+            journal[-1]
         assert (list(journal), journal.dropped, journal.seen) == ([], 0, 5)
         fill(one, 1)
         assert [exchange.number for exchange in journal] == [6]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import MutableMapping
+import re
+from collections.abc import Callable, MutableMapping
 from datetime import datetime, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -279,6 +281,30 @@ def test_the_context_of_a_call(double: Double) -> None:
     assert "acting_user" not in double.mattermost.context(acting_user=None)
     call = double.mattermost.call("/send", {"to": "you"}, acting_user="ada")
     assert call == {"path": "/send", "values": {"to": "you"}, "context": double.mattermost.context(acting_user="ada")}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda double: double.mattermost.as_user("app/ada"), "as_user: expected a user's name, such as ada, got 'app/ada' "),
+        (lambda double: double.mattermost.as_user(["ada"]), "as_user: expected a user's name, such as ada, got ['ada'] "),
+        (lambda double: double.mattermost.as_user(""), "as_user: expected a user's name, such as ada, got '' "),
+        (
+            lambda double: double.mattermost.as_owner("ada"),
+            "as_owner: expected app/user or anonymous-..., such as app/ada, got 'ada' ",
+        ),
+        (
+            lambda double: double.mattermost.as_owner(None),
+            "as_owner: expected app/user or anonymous-..., such as app/ada, got None ",
+        ),
+        (lambda double: double.persist.project(["p"]), "project: expected a project's name, got ['p']"),
+        (lambda double: double.persist.project(""), "project: expected a project's name, got ''"),
+    ],
+)
+def test_what_is_nobodys_name_is_refused(wrong: Callable[[Any], object], message: str, double: Double) -> None:
+    """Else a test would read and write values that no request can reach."""
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        wrong(double)
 
 
 def test_any_owners_values(double: Double) -> None:

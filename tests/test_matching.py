@@ -39,6 +39,19 @@ def test_every_key_of_several_counts(keys: tuple[bytes, ...], mismatches: list[s
     assert Matcher(key="x").matches(asked("mget", keys=keys)) == (not mismatches)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"service": "mattermst"}, "service: expected one of mattermost, persist, respond, mount, fallback, got 'mattermst'"),
+        ({"verb": "put"}, "verb: expected one of get, set, delete, list, mget, got 'put'"),
+    ],
+)
+def test_a_text_that_no_field_has_is_refused(wanted: dict[str, Any], message: str) -> None:
+    """It would match nothing: a test that asserts that there was no such request would pass for ever."""
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Matcher(**wanted)
+
+
 def test_what_is_not_there_matches_no_pattern() -> None:
     """A request without a token has no owner, and one that was refused no key: not even the empty pattern matches these."""
     nobody = IncomingRequest("persist", None, None, Request("GET", b"/p", {}, path=b"/p"))

@@ -225,6 +225,12 @@ def test_no_owner(text: str) -> None:
     assert repr(text) in str(wrong.value)
 
 
+def test_a_list_is_no_owner() -> None:
+    """Nor is what else is no text; a token's owner is one text."""
+    with pytest.raises(ValueError, match=r"^\['app/bot'\] is not an owner: expected a text, such as app/bot or project:NAME$"):
+        parse_owner(["app/bot"])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("text", "token", "owner"),
     [
@@ -264,6 +270,12 @@ def test_a_keyword_that_is_no_setting_here(name: str) -> None:
         from_keywords({"strict": True, name: None}, WORLD)
     there_are = "profile, strict, token, mattermost_missing, fallback, seed, journal_exchanges, journal_body_bytes"
     assert str(wrong.value) == f"{name!r} is not a setting here; there are: {there_are}"
+
+
+def test_settings_without_names_are_refused() -> None:
+    """A list, say, which a fixture ``kvfake_settings`` may return. What is in it is not shown: it may be a token."""
+    with pytest.raises(TypeError, match=r'^expected a dict of settings, such as {"profile": "plugin-1\.2"}, got a list$'):
+        from_keywords(["token"], WORLD)  # type: ignore[arg-type]
 
 
 def test_flags() -> None:

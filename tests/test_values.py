@@ -81,6 +81,17 @@ def test_the_life_of_a_value(double: kvfake.Double, tmp_path: Path) -> None:
     assert (code, out.decode(), err) == (0, Path(file).read_text(), b"")
 
 
+def test_at_a_terminal_a_value_has_a_line_of_its_own(double: kvfake.Double) -> None:
+    """The shell's prompt does not stand behind it."""
+    double.mattermost["name"] = "Ada"
+    terminal, writing = os.openpty()
+    command = [*KVFAKE, "get", "name", "--url", double.url]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=PATIENCE_SECONDS, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr, os.read(terminal, 100)) == (0, b"", b'"Ada"\r\n')
+    os.close(terminal)
+
+
 def test_a_list_may_be_cut_off(double: kvfake.Double) -> None:
     """As by ``head``: no traceback."""
     double.mattermost["name"] = 1
@@ -204,7 +215,8 @@ def test_a_value_from_stdin(double: kvfake.Double, told: Any, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["name", "Ada"], "payload is not valid json: invalid input"),
+        (["name", "Ada"], """payload is not valid json: invalid input (a text in JSON has quotes: '"Ada"')"""),
+        (["name", "{Ada}"], "payload is not valid json: invalid input"),
         (["name", '"' + "x" * 8192 + '"'], "size limit of 8Kb exceeded"),
         (["--service", "persist", "name", NOT_UTF_8], "value is not UTF-8 at byte 0: expected a string"),
     ],

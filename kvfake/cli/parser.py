@@ -87,7 +87,8 @@ _GROUPS: dict[str, dict[str, _Words]] = {
         ),
         "get": _Words(
             "print a value",
-            "Print the bytes of one value of a running server, and nothing else. Where there is none the exit code is 1.",
+            "Print the bytes of one value of a running server, and nothing else; at a terminal, a line break follows. Where there "
+            "is none the exit code is 1.",
             "kvfake get name",
         ),
         "set": _Words(

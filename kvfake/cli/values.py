@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shlex
 import sys
 from argparse import Namespace
@@ -34,6 +35,7 @@ _DATA, _OWNER = "/_kvfake/data", "/_kvfake/owner"
 _TIMEOUT_SECONDS = 60.0
 _MAX_RESPONSE_BYTES = 1 << 30
 _STANDARD = "-"  # stdin, stdout
+_WORDS = re.compile(rb"[A-Za-z][\w .,:-]{0,79}", re.ASCII)
 
 _OWNERS = {mattermost.NAME: BOT, persist.NAME: PROJECT}
 _CHECKS = {mattermost.NAME: mattermost.check_value, persist.NAME: persist.check_value}
@@ -123,6 +125,8 @@ def _get(options: Namespace, out: BinaryIO) -> None:
     if not found:
         raise CommandError(_missing(options, options.key))
     out.writelines(found.values())  # there is one at a full address
+    if out.isatty():  # else the shell's prompt would stand behind the value
+        out.write(b"\n")
 
 
 def _set(options: Namespace, out: BinaryIO) -> None:
@@ -130,12 +134,19 @@ def _set(options: Namespace, out: BinaryIO) -> None:
     try:
         _CHECKS[options.service](value)
     except ValueError as wrong:
-        raise CommandError(f"{options.key!r} is not set: {wrong}") from None
+        raise CommandError(f"{options.key!r} is not set: {wrong}{_quoted(options, value)}") from None
     service, owner, *below = _address(options, options.key).values()
     data: Any = value.decode() if service == persist.NAME else base64.b64encode(value).decode()
     for name in reversed((service, owner, *below)):
         data = {name: data}
     _request(options, {}, "POST", json.dumps({"kvfake": 1, **(data if service == persist.NAME else {"raw": data})}).encode())
+
+
+def _quoted(options: Namespace, value: bytes) -> str:
+    """How to write the text, where it is one that lacks only the quotes of JSON; else empty."""
+    if options.service != mattermost.NAME or not _WORDS.fullmatch(value):
+        return ""
+    return f" (a text in JSON has quotes: {shlex.quote(json.dumps(value.decode()))})"
 
 
 def _del(options: Namespace, out: BinaryIO) -> None:

@@ -58,6 +58,10 @@ _JOURNAL_NUMBERS = (
 )
 _NUMBERS = ("status", "times", "after", "every", "seed", "limit", "nth", "answer")
 _LOOK_SECONDS = 1.0  # so long a wait goes on before it is seen whether the client has gone
+_IN_A_SENTENCE = {  # of the names that `Faults.add` alone has: what to write in a sentence
+    "method": '"on"', "status": '"answer"', "sever": f'one of {", ".join(FAULT_ACTIONS[1:8])}',
+    **dict.fromkeys(("body", "headers"), '"answer": {"status": 503, "body": ..., "headers": ...}'),
+}  # fmt: skip
 _SENTENCE_WORDS = frozenset(SENTENCE_FIELDS).difference(FAULT_FIELDS)  # with one of these a fault is a sentence
 _INVALID = (TypeError, ValueError, Warning)  # Warning: a test suite may turn warnings into errors, such as one from `re`
 
@@ -296,7 +300,8 @@ def _add_sentence(faults: Faults, given: Mapping[str, Any]) -> Fault:
     """``{"on": "PUT", "key": "k", "answer": 503, "times": 2}``. Raises ``ValueError``."""
     for name in given:
         if name not in SENTENCE_FIELDS:
-            raise ValueError(f"{name}: expected no such name beside {_listed(tuple(sorted(_SENTENCE_WORDS & given.keys())))}")
+            beside = _listed(tuple(sorted(_SENTENCE_WORDS & given.keys())))
+            raise ValueError(f"{name}: expected no such name beside {beside}; write {_IN_A_SENTENCE[name]}")
     actions = [name for name in FAULT_ACTIONS if name in given]
     if len(actions) != 1:
         raise ValueError(f"expected exactly one of {_listed(FAULT_ACTIONS)}; got {' and '.join(actions) or 'none'}")
@@ -398,7 +403,8 @@ def show_journal(request: ControlRequest) -> Payload:
                 raise BadRequest(f"{name}: expected {words}, got {query[name]!r}") from None
     waits = not query.keys().isdisjoint(("wait", "times"))
     since, seconds, times = query.pop("since", 0), query.pop("wait", 0.0), query.pop("times", 1)
-    matcher = Matcher(**query)
+    with bad_request_on(ValueError):
+        matcher = Matcher(**query)
     if waits:
         _wait(request, matcher, times, seconds, since)
     exchanges, dropped, seen, _ = world.journal.snapshot()

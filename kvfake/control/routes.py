@@ -15,7 +15,7 @@ from kvfake.control.openapi import ControlRoute, Links, RequestBody, Schema, arr
 from kvfake.settings import BY_NAME
 from kvfake.world.backend import SERVICES
 from kvfake.world.journal import MAX_WAIT_SECONDS
-from kvfake.world.matching import FIELDS
+from kvfake.world.matching import CHOICES, FIELDS
 
 
 def _index(request: ControlRequest) -> Payload:
@@ -41,7 +41,14 @@ _VALUES_QUERY: Mapping[str, Schema] = {
     "key": {**_TEXT, "description": "That key alone."},
 }
 _JOURNAL_QUERY: Mapping[str, Schema] = {
-    **{name: {**(_INTEGER if name == "status" else _TEXT), "description": f"Those with that {name}."} for name in FIELDS},
+    **{
+        name: {
+            **(_INTEGER if name == "status" else _TEXT),
+            **({"enum": list(CHOICES[name])} if name in CHOICES else {}),
+            "description": f"Those with that {name}.",
+        }
+        for name in FIELDS
+    },
     "since": {**_INTEGER, "description": "Those with a greater number."},
     "wait": {
         "type": "number",

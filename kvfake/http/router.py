@@ -19,6 +19,7 @@ from kvfake.services import go, mattermost, persist
 from kvfake.services.messages import UNEXPECTED, Job, Lane, Request, Response, error_response
 from kvfake.world.backend import WORLD_MARK, Backend, WorldEnded
 from kvfake.world.journal import StillWaiting
+from kvfake.world.matching import FALLBACK, MOUNT, RESPOND
 from kvfake.world.pauses import SharedReading
 from kvfake.world.redaction import BY_NAME
 from kvfake.world.routes import Application, forwarded_response
@@ -28,8 +29,6 @@ CONTROL = b"/_kvfake"
 _HEALTH = CONTROL + b"/health"
 MAX_TARGET_BYTES_IN_LOOP = 64 * 1024  # decoding more, in paths and queries, would hold other clients up for milliseconds
 MAX_ANSWER_BYTES = 64 * 1024 * 1024  # of a mounted application
-RESPOND, MOUNT, FALLBACK = "respond", "mount", "fallback"
-"""The names in the journal of what answers a request that no service answers."""
 
 _MATTERMOST = mattermost.KV.encode() + b"/"
 _PLUGINS = mattermost.PLUGINS

@@ -28,6 +28,7 @@ from kvfake.stores import Entry, Namespace
 from kvfake.world.clock import microseconds, moment_from_text
 from kvfake.world.document import DataError, JsonText, parse
 from kvfake.world.redaction import shown_token
+from kvfake.world.tokens import STRANGER_MARK
 from kvfake.world.world import World
 
 __tracebackhide__ = is_refusal
@@ -413,7 +414,7 @@ def _tokens(top: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _check_owner(owner: str) -> None:
     app, slash, _ = owner.partition("/")
-    if not ((app and slash) or owner.startswith("anonymous-")):
+    if not ((app and slash) or owner.startswith(STRANGER_MARK)):
         raise ValueError("it is no owner: expected app/user, or anonymous-... as a dump has it")
 
 

@@ -237,11 +237,11 @@ class Fault:
         self.hits: int = 0
         self._remove = remove
         self.action = FaultAction(arguments)
+        if arguments.service not in (None, *_SERVICES):
+            raise ValueError(f"service: expected one of {', '.join(_SERVICES)}, got {arguments.service!r}")
         self._matcher = Matcher(service=arguments.service, method=arguments.method, key=arguments.key, owner=arguments.owner)
         check_function("when", arguments.when)
         check_function("before", arguments.before)
-        if arguments.service not in (None, *_SERVICES):
-            raise ValueError(f"service: expected one of {', '.join(_SERVICES)}, got {arguments.service!r}")
         check_owner(arguments.service, arguments.owner)
         self.turns = Turns(
             arguments.times, arguments.after, arguments.every, arguments.rate,

@@ -359,7 +359,10 @@ class Journal(Sequence[Exchange]):
         if isinstance(place, slice):
             return self.snapshot().exchanges[place]
         with self.lock:
-            return Exchange(self._records[place], self._redactor)
+            try:
+                return Exchange(self._records[place], self._redactor)
+            except IndexError:
+                raise IndexError(f"the journal has no exchange {place}: it holds {len(self._records) or 'none'}") from None
 
     def __iter__(self) -> Iterator[Exchange]:
         return iter(self.snapshot().exchanges)

@@ -19,6 +19,7 @@ from kvfake.services.jsontext import dump_json, load_json
 from kvfake.stores import Entry, Namespace
 from kvfake.world.clock import moment_of
 from kvfake.world.redaction import shortened
+from kvfake.world.tokens import STRANGER_MARK
 from kvfake.world.world import APP, BOT, PROJECT, World
 
 __tracebackhide__ = is_refusal
@@ -154,11 +155,15 @@ class Mattermost(Values[Any]):
         return "/".join([self.url, *map(_quoted, parts)])
 
     def as_user(self, user: str) -> Mattermost:
-        """The values of that user of the same app."""
+        """The values of that user of the same app. ``ValueError`` for what is no user's name, such as ``app/ada``."""
+        if not isinstance(user, str) or not user or "/" in user:
+            raise ValueError(f"as_user: expected a user's name, such as ada, got {user!r} (as_owner takes app/ada)")
         return Mattermost(self._world, f"{self._app}/{user}", self.prefix)
 
     def as_owner(self, owner: str) -> Mattermost:
-        """The values of any owner: ``app/user``, or an ``anonymous-...`` one."""
+        """The values of any owner: ``app/user``, or an ``anonymous-...`` one. ``ValueError`` for what no token can belong to."""
+        if not isinstance(owner, str) or not ("/" in owner or owner.startswith(STRANGER_MARK)):
+            raise ValueError(f"as_owner: expected app/user or anonymous-..., such as app/ada, got {owner!r} (as_user takes ada)")
         return Mattermost(self._world, owner, self.prefix)
 
     def with_prefix(self, prefix: str) -> Mattermost:
@@ -197,7 +202,9 @@ class Persist(Values[str]):
         return f"{self.url}/persist/kv/{_quoted(key)}"
 
     def project(self, name: str) -> Persist:
-        """The values of another project."""
+        """The values of another project. ``ValueError`` for what is no project's name."""
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"project: expected a project's name, got {name!r}")
         return Persist(self._world, name)
 
     def updated(self, key: str) -> datetime:

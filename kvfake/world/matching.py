@@ -29,6 +29,12 @@ __tracebackhide__ = is_refusal
 Text = str | re.Pattern[str]
 """The value that a field of text must have, or a pattern that must be found in it."""
 Wanted = Text | int
+RESPOND, MOUNT, FALLBACK = "respond", "mount", "fallback"  # in place of a service: what answered a request beside the stores
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "service": (MATTERMOST, PERSIST, RESPOND, MOUNT, FALLBACK),
+    "verb": ("get", "set", "delete", "list", "mget"),
+}
+"""The texts that a field can have, where these are few."""
 FIELDS = ("service", "verb", "method", "path", "key", "owner", "status")
 MAX_CHARACTERS = 65_536  # of a field, all keys of an mget together, that a pattern is looked for in; what follows is not looked at
 MAX_PATTERN_CHARACTERS = 65_536  # of a pattern in JSON: compiling it takes in proportion
@@ -203,6 +209,8 @@ def checked_value(name: str, value: Wanted) -> Wanted:
             return value
         raise ValueError(f"status: expected a number such as 200, got {value!r}")
     if isinstance(value, str):
+        if value not in CHOICES.get(name, (value,)):
+            raise ValueError(f"{name}: expected one of {', '.join(CHOICES[name])}, got {value!r}")
         return value.upper() if name == "method" else value
     if not isinstance(value, re.Pattern) or not isinstance(value.pattern, str):
         raise ValueError(f"{name}: expected a text or a compiled pattern of text, got {value!r}")

@@ -64,6 +64,9 @@ def in_base_32(token: bytes) -> bytes:
     return base64.b32encode(token)[:26].lower()
 
 
+STRANGER_MARK = "anonymous-"
+
+
 class Stranger(str):
     """The owner of an unknown token, in a world that is not strict. The real services know no such owner."""
 
@@ -147,7 +150,7 @@ class TokenTable:
     def _stranger(self, token: bytes) -> Stranger:
         import hashlib  # it loads OpenSSL: a server may never need it
 
-        stranger = Stranger("anonymous-" + hashlib.sha256(token).hexdigest()[:12])
+        stranger = Stranger(STRANGER_MARK + hashlib.sha256(token).hexdigest()[:12])
         if len(token) <= MAX_STRANGER_BYTES:
             if len(self._strangers) >= MAX_STRANGERS:
                 self._strangers.clear()
