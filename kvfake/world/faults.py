@@ -19,9 +19,10 @@ from kvfake.services import mattermost, persist
 from kvfake.services.messages import Lane, Response, Sever, Wire, WireFault
 from kvfake.stores import PreviousEntries, RememberingStore, StaleStore, StoreReader
 from kvfake.world.clock import Moment
-from kvfake.world.matching import MAX_STEPS_IN_LOOP, Matcher, Turns, Wanted, check_function, check_owner, checked_number, in_python
+from kvfake.world.matching import MAX_STEPS_IN_LOOP, Matcher, Wanted, check_function, check_owner, checked_number, in_python
 from kvfake.world.redaction import BY_NAME
 from kvfake.world.routes import WITHOUT_BODY, checked_headers, encoded_body, merged_headers
+from kvfake.world.turns import Turns
 
 if TYPE_CHECKING:
     from random import Random
@@ -493,11 +494,10 @@ class Faults:
 
         Raises ``ValueError`` for impossible arguments, and for a fault without any effect.
         """
-        arguments = FaultArguments(
+        return self._add(FaultArguments(
             status, delay, sever, times, after, every, rate, seed, service, method, key, owner, when, body, headers, before,
             stale, limit, per, start, end,
-        )  # fmt: skip
-        return self._add(arguments)
+        ))  # fmt: skip
 
     def _add(self, arguments: FaultArguments) -> Fault:
         with self._lock:
