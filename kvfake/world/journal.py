@@ -228,8 +228,8 @@ class Journal(Sequence[Exchange]):
     """The exchanges of one world, oldest first. It is bounded: ``dropped`` counts the oldest, which were dropped for newer ones."""
 
     __slots__ = (
-        "_forgotten", "_hears_all", "_large_bytes", "_listener", "_max_body_bytes", "_max_bytes", "_max_exchanges", "_records",
-        "_redactor", "_waiting", "bytes", "is_on", "lock", "seen", "settled", "total",
+        "_forgotten", "_large_bytes", "_listeners", "_max_body_bytes", "_max_bytes", "_max_exchanges", "_records", "_redactor",
+        "_row_listeners", "_waiting", "bytes", "is_on", "lock", "seen", "settled", "total",
     )  # fmt: skip
     _now = staticmethod(machine_seconds)
 
@@ -245,17 +245,20 @@ class Journal(Sequence[Exchange]):
         self._forgotten = 0  # how many were cleared or rolled back, and so do not count as dropped
         self.seen = 0  # how many were ever recorded
         self.is_on = max_exchanges > 0
-        self._listener: Callable[[Exchange], None] | None = None
-        self._hears_all = True
+        self._listeners: tuple[Callable[[Exchange], None], ...] = ()  # of every exchange
+        self._row_listeners: tuple[Callable[[Exchange], None], ...] = ()  # of those that have rows: these, and others
         self._waiting: list[Lock] = []  # of each `wait_for` one that it waits to take
         self.total: JournalTotal | None = None
         self.settled = 0  # how many of the bytes the total knows
 
     def listen(self, listener: Callable[[Exchange], None], only_kinder: bool = False) -> None:
-        """Call the listener with every exchange from now on, also where none is kept, before it is answered; with ``only_kinder``
-        with those that have rows. It must not block; what it raises is written to stderr.
+        """Call the listener, after earlier ones, with every exchange from now on, also where none is kept, before it is answered;
+        with ``only_kinder`` with those that have rows. It must not block; what it raises is written to stderr.
         """
-        self._listener, self._hears_all, self.is_on = listener, not only_kinder, True
+        self._row_listeners += (listener,)
+        if not only_kinder:
+            self._listeners += (listener,)
+        self.is_on = True
 
     def record(
         self,
@@ -295,9 +298,9 @@ class Journal(Sequence[Exchange]):
         self.bytes = size = self.bytes + size
         if self._waiting:
             self._wake()
-        if self._listener is not None and (self._hears_all or response.rows):
+        for listener in self._row_listeners if response.rows else self._listeners:
             try:
-                self._listener(Exchange(record, self._redactor))
+                listener(Exchange(record, self._redactor))
             except Exception:  # the answer does not depend on who listens
                 log_exception()
         if len(records) > self._max_exchanges:
