@@ -17,6 +17,7 @@ from kvfake.errors import is_refusal
 from kvfake.http.connection import Connection
 from kvfake.http.router import Router
 from kvfake.http.server import Server
+from kvfake.lines import counted
 from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, Settings, from_environment, from_keywords, resolve
 from kvfake.world.backend import Backend, MakeWorld, local_world
 from kvfake.world.clock import Clock
@@ -198,8 +199,8 @@ class Double:
 
     def __repr__(self) -> str:
         world = self._world
-        counts = [f"{name} {_number(count, 'key')}" for name, count in world.counts().items()]
-        counts += [_number(len(world.journal), "exchange"), _number(len(world.faults), "fault")]
+        counts = [f"{name} {counted(count, 'key')}" for name, count in world.counts().items()]
+        counts += [counted(len(world.journal), "exchange"), counted(len(world.faults), "fault")]
         return f"<kvfake.Double {shown_url(self.url)}: {', '.join(counts)}>"
 
 
@@ -314,10 +315,6 @@ def _router(backend: Backend, values: dict[str, Any], origin: str) -> Router:
     backend.hosts = AllowedHosts(values["host"], values["allow_host"], origin, values["control_token"] is not None)
     control = cache(partial(_control, backend, values["control_token"])) if values["control"] else None
     return Router(backend, control, values["site_path"])
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _request_log(backend: Backend) -> RequestLog:

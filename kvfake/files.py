@@ -83,13 +83,11 @@ class RequestLog:
         answer = call()
         if isinstance(answer, Job):
             return Job(partial(self._logged, answer.call, request, began), answer.lane)
-        time, exchange = machine_time(), self._heard.exchange
-        seconds = machine_seconds() - began
-        if exchange is None:
-            self._add(_LogLine(time, request.method, request.target, answer.status, seconds))
-        else:
-            owner, fault, rows = exchange.owner, exchange.fault, exchange.rows
-            self._add(_LogLine(time, request.method, request.target, exchange.status, seconds, owner, fault, rows))
+        line = _LogLine(machine_time(), request.method, request.target, answer.status, machine_seconds() - began)
+        exchange = self._heard.exchange
+        if exchange is not None:  # it is not kept itself: its bodies may be large
+            line = line._replace(status=exchange.status, owner=exchange.owner, fault=exchange.fault, rows=exchange.rows)
+        self._add(line)
         return answer
 
     def refused(self, method: str, target: bytes, status: int) -> None:
@@ -111,23 +109,17 @@ class RequestLog:
 
 
 def _log_line(redactor: Callable[[], Redactor], line: _LogLine) -> bytes:
-    """Time, method, target without secrets, owner, status, milliseconds, then rows and fault where there are some."""
+    """The line, without secrets."""
     from datetime import datetime, timezone
 
-    from kvfake.world.journal import shown_time
+    from kvfake.world.journal import exchange_line, shown_time
 
     tokens = redactor()
-    parts = [
-        shown_time(datetime.fromtimestamp(line.time, timezone.utc)),
-        line.method,
-        tokens.shown_target(line.target).decode("ascii", "backslashreplace"),
-        tokens.without_tokens(line.owner or "-"),
-        str(line.status or "-"),
-        f"{line.seconds * 1000:.1f}ms",
-        *([",".join(line.rows)] if line.rows else []),
-        *([f"fault: {tokens.redact_text(str(line.fault))}"] if line.fault is not None else []),
-    ]
-    return _encoded(printable(" ".join(parts)) + "\n")
+    time = shown_time(datetime.fromtimestamp(line.time, timezone.utc))
+    target = tokens.shown_target(line.target).decode("ascii", "backslashreplace")
+    owner = tokens.without_tokens(line.owner or "")
+    fault = None if line.fault is None else tokens.redact_text(str(line.fault))
+    return _encoded(printable(exchange_line(time, line.method, target, owner, line.status, line.seconds, line.rows, fault)) + "\n")
 
 
 def _log_note(count: int) -> bytes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from kvfake.double import Double, DoubleServer, world_of
 from kvfake.errors import BIND_ERRORS, cannot_listen, is_refusal
-from kvfake.lines import printable
+from kvfake.lines import counted, printable
 from kvfake.settings import SERVER, WORLD, WorldSettings, from_keywords, resolve
 from kvfake.world.backend import SERVICES, local_world
 from kvfake.world.journal import Exchange
@@ -38,7 +38,7 @@ def exchanges_of(double: Double, exchanges: list[Exchange]) -> Iterator[str]:
     """The exchanges that were not refused, in their order; what the stores hold at the end; the faults that no request met."""
     others = [exchange for exchange in exchanges if not _is_refused(exchange)]
     other = "" if len(others) == len(exchanges) else "other "
-    yield from _exchange_lines(double, f"{len(others)} {other}exchange{'s'[: len(others) != 1]}:", others)
+    yield from _exchange_lines(double, f"{counted(len(others), f'{other}exchange')}:", others)
     if not exchanges:
         yield "no request came"
     holdings = world_of(double).holdings()

@@ -19,6 +19,7 @@ from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from kvfake.lines import counted
 from kvfake.services import mattermost, persist
 from kvfake.signals import SIGNAL_EXIT_CODE, drop_pending, hold_signals
 
@@ -173,7 +174,7 @@ class Summary:
         ):
             count = self._counts[kind]
             if count:
-                yield f"{_counted(count, 'request')} {kind}, {hint}: {_listed(self._examples[kind], count)}"
+                yield f"{counted(count, 'request')} {kind}, {hint}: {_listed(self._examples[kind], count)}"
         if self._rows:
             rows = sorted(self._rows)
             kinder = ", ".join(f"{row} ({self._rows[row]})" for row in rows)
@@ -182,11 +183,7 @@ class Summary:
         faults = {**self._faults, **{world.id: world.faults for world in worlds}}
         unused = [str(fault) for known in faults.values() for fault in known.unused]
         if unused:
-            yield f"{_counted(len(unused), 'fault')} never struck: {_listed(unused, len(unused))}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
+            yield f"{counted(len(unused), 'fault')} never struck: {_listed(unused, len(unused))}"
 
 
 def _listed(examples: list[str], count: int) -> str:

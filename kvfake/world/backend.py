@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvfake.errors import log_exception
 from kvfake.fork import new_lock
-from kvfake.lines import tell
+from kvfake.lines import counted, tell
 from kvfake.machine import machine_seconds
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Job, Lane, Operation, Refusal, Request, Response, Write
@@ -131,8 +131,7 @@ class Backend:
             except ValueError as wrong:
                 raise ValueError(f"seed: {wrong}") from None
             if left_out and world.serial == OWN_SERIAL:
-                others = f"{left_out} other world{'s' * (left_out != 1)}"
-                tell(f"{seed} also holds {others}, left out here (kvfake load --from-world ID takes one)")
+                tell(f"{seed} also holds {counted(left_out, 'other world')}, left out here (kvfake load --from-world ID takes one)")
         for listener, only_kinder in self._listeners:
             world.journal.listen(partial(listener, world), only_kinder)
         self._journals.add(world.journal)

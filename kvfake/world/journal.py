@@ -1,7 +1,8 @@
 """The journal of one world: a bounded record of its exchanges (a request and its response), and questions about it.
 
 Law: it records, shows and compares, and decides nothing. The credentials of a request are cut short before it is recorded; what
-else is secret is redacted when an exchange is read, so nothing that is shown holds it. Every question is answered from one moment.
+else is secret is redacted when an exchange is read, so nothing that is shown holds it. Every question is answered from one moment;
+`Journal.wait_for` asks until the time is over, and nothing else here waits.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
 from kvfake.errors import is_refusal, log_exception
+from kvfake.lines import counted
 from kvfake.machine import machine_seconds, machine_time
 from kvfake.services.messages import JSON, Operation, RedactedHeaders, Request, Response
 from kvfake.world.matching import Matcher, Message, RequestFields, Text, checked_number
@@ -140,6 +142,16 @@ class Exchange(RequestFields):
 def shown_time(moment: datetime) -> str:
     """The moment in UTC, to the millisecond, as logs and journals show it."""
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
+
+
+def exchange_line(
+    time: str, method: str, path: str, owner: str | None, status: int | None, seconds: float, rows: Sequence[str], fault: str | None
+) -> str:
+    """An exchange as logs show it: these, and a dash for what there is none of; rows and fault only where there are some."""
+    parts = [time, method, path, owner or "-", str(status or "-"), f"{seconds * 1000:.1f}ms"]
+    parts += [",".join(rows)] if rows else []
+    parts += [f"fault: {fault}"] if fault is not None else []
+    return " ".join(parts)
 
 
 def _message_to_dict(message: Message) -> dict[str, Any]:
@@ -565,4 +577,4 @@ class Journal(Sequence[Exchange]):
 
 
 def _times(times: int) -> str:
-    return "no request" if times == 0 else f"{times} request{'s'[: times > 1]}"
+    return "no request" if times == 0 else counted(times, "request")
