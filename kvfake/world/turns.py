@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kvfake.errors import is_refusal
-from kvfake.world.clock import Moment, microseconds, moment_from
+from kvfake.world.clock import Moment, microseconds_at
 from kvfake.world.matching import checked_number
 
 if TYPE_CHECKING:
@@ -122,6 +122,6 @@ def _microseconds(name: str, moment: Moment | None) -> int | None:
     if moment is None:
         return None
     try:
-        return microseconds(moment_from(moment))
+        return microseconds_at(moment)
     except ValueError as wrong:
         raise ValueError(f"{name}: {wrong}") from None
