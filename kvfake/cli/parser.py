@@ -221,8 +221,8 @@ _BELOW: dict[str, dict[str, _Words]] = {  # the commands of a command
     },
 }
 
-_OF_VALUES = ("dump", "load", "ls", "get", "set", "del")
-_OF_POWERS = tuple(_GROUPS["Steering a running server"])
+VALUES = tuple(_GROUPS["Values of a running server"])
+POWERS = ("env", *_GROUPS["Steering a running server"])
 _OF_SETTINGS = """\
 Every option but --all-worlds and --quiet can be set by its variable: --mattermost-missing by KVFAKE_MATTERMOST_MISSING. In a
 variable a switch is 1 or 0, and what is repeatable is separated by blanks. Order: flag, variable, default.
@@ -343,7 +343,7 @@ def _parser() -> ArgumentParser:
     add["run"].add_argument("--quiet", action="store_true", help="print no summary at the end")
     add["run"].usage = "kvfake run [options] -- COMMAND [ARGUMENT ...]"
     add["run"].add_argument("words", nargs=REMAINDER, metavar="COMMAND", help="the command and its arguments")
-    for name in ("env", *_OF_VALUES, *_OF_POWERS):
+    for name in (*VALUES, *POWERS):
         _add_server(add[name])
     _add_server(add["wait"], has_worlds=False)
     add["env"].add_argument("--format", choices=FORMATS, default="sh", help="how to print them (default: sh, for eval)")
@@ -368,7 +368,7 @@ def _parser() -> ArgumentParser:
 
 
 def _add_powers(add: dict[str, _Parser], words: dict[str, _Words]) -> None:
-    for name in set(_OF_POWERS) - {"respond"}:
+    for name in set(POWERS) - {"env", "respond"}:
         _add_json(add[name])
     below: dict[str, dict[str, _Parser]] = {}
     for name, commands in _BELOW.items():
