@@ -262,7 +262,10 @@ class Backend:
         with world.operation_lock:
             answer: Response | Write | None = None
             if fault is None or fault.action.is_done:
-                answer = _execute(service, request, refusal, world, fault)
+                if world.executor is not None:
+                    answer = world.executor.execute(service, request)
+                else:
+                    answer = refusal or _answer(service, request, world, world.faults.view(world.store, fault))
             elif fault.action.answers_as_if_done:
                 answer = Response(200) if refusal else _answer(service, request, world, DiscardingStore(world.store))
             if answer is not None and not isinstance(answer, Response):
@@ -311,15 +314,6 @@ class Backend:
         owners = (world.tokens.owner_of(name, token) for name, token in tokens if world.tokens.knows(token))
         owner = next((owner for owner in owners if owner is not None), None)
         self._record(world, IncomingRequest(service, None, owner, request), response, began, None)
-
-
-def _execute(
-    service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World, fault: Fault | None
-) -> Response | Write:
-    """Have the operation done, by the world's executor or here; the answer."""
-    if world.executor is not None:
-        return world.executor.execute(service, request)
-    return refusal or _answer(service, request, world, world.faults.view(world.store, fault))
 
 
 def _answer(service: ModuleType, request: IncomingRequest, world: World, store: StoreReader) -> Response | Write:
