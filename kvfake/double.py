@@ -230,7 +230,7 @@ class DoubleServer:
         self.listening_at = _origin(values["host"], self.server.port)
         """The URL where its socket listens. With ``public_url`` it is reached at another."""
         self._router = _router(self.backend, values, values["public_url"] or address_of(values["host"], self.server.port))
-        self._answer = self._router.answer if self._log is None else self._log.around(self._router.answer)
+        self._answer = self._router.answer if self._log is None else self._log.handler(self._router.answer)
         self.own = ServedDouble(self, self.backend.own_world, self._router)
 
     def _connection(self) -> Connection:
@@ -321,7 +321,7 @@ def _request_log(backend: Backend) -> RequestLog:
     from kvfake.files import RequestLog
 
     log = RequestLog(backend.own_world.tokens.redactor)
-    backend.listen(log.hear)
+    backend.listen(log.listener)
     return log
 
 

@@ -68,23 +68,23 @@ class RequestLog:
         """``redactor`` gives the one that knows the tokens by now."""
         self._encode = partial(_log_line, redactor)
         self._lines = LineWriter(self._encode, _write_to_stderr, note=_log_note)
-        self._heard = threading.local()  # ``exchange``: the last that was recorded on this thread
+        self._current = threading.local()  # ``exchange``: the last that was recorded on this thread
 
-    def hear(self, _: World, exchange: Exchange) -> None:
-        """Take what a world says of a request, while the request is being answered."""
-        self._heard.exchange = exchange
+    def listener(self, _: World, exchange: Exchange) -> None:
+        """Hears of an exchange while this thread answers its request."""
+        self._current.exchange = exchange
 
-    def around(self, answer: Callable[[Request], Response | Job]) -> Callable[[Request], Response | Job]:
-        """What answers the same, and logs each request."""
+    def handler(self, answer: Callable[[Request], Response | Job]) -> Callable[[Request], Response | Job]:
+        """A handler that answers as the one given, and logs each request."""
         return lambda request: self._logged(partial(answer, request), request, machine_seconds())
 
     def _logged(self, call: Callable[[], Response | Job], request: Request, began: float) -> Response | Job:
-        self._heard.exchange = None
+        self._current.exchange = None
         answer = call()
         if isinstance(answer, Job):
             return Job(partial(self._logged, answer.call, request, began), answer.lane)
         line = _LogLine(machine_time(), request.method, request.target, answer.status, machine_seconds() - began)
-        exchange = self._heard.exchange
+        exchange = self._current.exchange
         if exchange is not None:  # it is not kept itself: its bodies may be large
             line = line._replace(status=exchange.status, owner=exchange.owner, fault=exchange.fault, rows=exchange.rows)
         self._add(line)
