@@ -241,7 +241,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 
 class KinderWarnings:
     """Warns of answers that were kinder than the service, at the place of the test that is running, and before they go out: so
-    ``pytest.warns`` around the request sees it. Warnings come on a server's thread; there an error would be nobody's.
+    ``pytest.warns`` around the request sees it. Warnings come on a server's thread, where one that is an error would fail no test.
     """
 
     def __init__(self) -> None:

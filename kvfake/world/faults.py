@@ -534,7 +534,7 @@ class Faults:
         return struck
 
     def view(self, store: StoreReader, fault: Fault | None) -> StoreReader:
-        """The store as an operation finds it that this fault strikes, or none. The caller holds the world's lock."""
+        """The store as an operation sees it that this fault strikes; ``None``: no fault. The caller holds the world's lock."""
         if self._previous is None:
             return store
         view = StaleStore if fault is not None and fault.action.is_stale else RememberingStore
