@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 import kvfake
-from kvfake.cli import main
+from kvfake.cli import main, powers
 from kvfake.cli import values as values_module
+from kvfake.cli.parser import ACTIONS
+from kvfake.control.handlers import FAULT_ACTIONS
 from tests.support.process import Running, asked, served
 from tests.support.process import kvfake as run_kvfake
 from tests.support.strangers import dead_port, http, stranger, the_line
@@ -98,6 +100,12 @@ FAULTS: dict[str, dict[str, Any]] = {
     "stale --every 2 --after 1 --rate 0.5 --seed 7": {"stale": True, "every": 2, "after": 1, "rate": 0.5, "seed": 7},
     "reset --start 2016-12-31 --end 1483228800": {"reset": True, "start": "2016-12-31", "end": 1483228800.0},
 }
+
+
+def test_every_action_has_its_word() -> None:
+    """Those of a fault in JSON and those of ``faults add`` are the same; what reads an argument is there where one is shown."""
+    assert {word.replace("-", "_") for word in ACTIONS} == set(FAULT_ACTIONS)
+    assert {word for word, argument in ACTIONS.items() if argument} == set(powers._ARGUMENTS)
 
 
 @pytest.mark.parametrize("words", FAULTS)
