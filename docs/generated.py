@@ -5,19 +5,17 @@ Law: each function reads one table of kvfake and writes one text; ``conf.py`` pu
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from argparse import ArgumentParser, HelpFormatter, _SubParsersAction
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import redirect_stdout
 from functools import partial
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from kvfake.cli import main
 from kvfake.cli import parser as cli
+from kvfake.control import openapi
+from kvfake.control.routes import ROUTES
 from kvfake.settings import COMMAND, REAL, SERVER, TOKEN_OPTIONS, WORLD, Setting, of
 
 ROOT = Path(__file__).parent.parent
@@ -105,10 +103,7 @@ def tokens() -> str:
 
 def description() -> dict[str, Any]:
     """What ``kvfake openapi`` prints."""
-    with redirect_stdout(StringIO()) as printed:
-        main(["openapi"])
-    whole: dict[str, Any] = json.loads(printed.getvalue())
-    return whole
+    return openapi.description(ROUTES)
 
 
 def operations() -> Iterator[tuple[str, str, Mapping[str, Any]]]:

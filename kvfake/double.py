@@ -17,6 +17,7 @@ from kvfake.errors import is_refusal
 from kvfake.http.connection import Connection
 from kvfake.http.router import Router
 from kvfake.http.server import Server
+from kvfake.lines import counted
 from kvfake.settings import PORT_OF_SERVE_ONLY, SERVER, WORLD, Settings, from_environment, from_keywords, resolve
 from kvfake.world.backend import Backend, MakeWorld, local_world
 from kvfake.world.clock import Clock
@@ -198,8 +199,8 @@ class Double:
 
     def __repr__(self) -> str:
         world = self._world
-        counts = [f"{name} {_number(count, 'key')}" for name, count in world.counts().items()]
-        counts += [_number(len(world.journal), "exchange"), _number(len(world.faults), "fault")]
+        counts = [f"{name} {counted(count, 'key')}" for name, count in world.counts().items()]
+        counts += [counted(len(world.journal), "exchange"), counted(len(world.faults), "fault")]
         return f"<kvfake.Double {shown_url(self.url)}: {', '.join(counts)}>"
 
 
@@ -229,7 +230,7 @@ class DoubleServer:
         self.listening_at = _origin(values["host"], self.server.port)
         """The URL where its socket listens. With ``public_url`` it is reached at another."""
         self._router = _router(self.backend, values, values["public_url"] or address_of(values["host"], self.server.port))
-        self._answer = self._router.answer if self._log is None else self._log.around(self._router.answer)
+        self._answer = self._router.answer if self._log is None else self._log.handler(self._router.answer)
         self.own = ServedDouble(self, self.backend.own_world, self._router)
 
     def _connection(self) -> Connection:
@@ -316,15 +317,11 @@ def _router(backend: Backend, values: dict[str, Any], origin: str) -> Router:
     return Router(backend, control, values["site_path"])
 
 
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
 def _request_log(backend: Backend) -> RequestLog:
     from kvfake.files import RequestLog
 
     log = RequestLog(backend.own_world.tokens.redactor)
-    backend.listen(log.hear)
+    backend.listen(log.listener)
     return log
 
 

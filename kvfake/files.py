@@ -68,28 +68,26 @@ class RequestLog:
         """``redactor`` gives the one that knows the tokens by now."""
         self._encode = partial(_log_line, redactor)
         self._lines = LineWriter(self._encode, _write_to_stderr, note=_log_note)
-        self._heard = threading.local()  # ``exchange``: the last that was recorded on this thread
+        self._current = threading.local()  # ``exchange``: the last that was recorded on this thread
 
-    def hear(self, _: World, exchange: Exchange) -> None:
-        """Take what a world says of a request, while the request is being answered."""
-        self._heard.exchange = exchange
+    def listener(self, _: World, exchange: Exchange) -> None:
+        """Hears of an exchange while this thread answers its request."""
+        self._current.exchange = exchange
 
-    def around(self, answer: Callable[[Request], Response | Job]) -> Callable[[Request], Response | Job]:
-        """What answers the same, and logs each request."""
+    def handler(self, answer: Callable[[Request], Response | Job]) -> Callable[[Request], Response | Job]:
+        """A handler that answers as the one given, and logs each request."""
         return lambda request: self._logged(partial(answer, request), request, machine_seconds())
 
     def _logged(self, call: Callable[[], Response | Job], request: Request, began: float) -> Response | Job:
-        self._heard.exchange = None
+        self._current.exchange = None
         answer = call()
         if isinstance(answer, Job):
             return Job(partial(self._logged, answer.call, request, began), answer.lane)
-        time, exchange = machine_time(), self._heard.exchange
-        seconds = machine_seconds() - began
-        if exchange is None:
-            self._add(_LogLine(time, request.method, request.target, answer.status, seconds))
-        else:
-            owner, fault, rows = exchange.owner, exchange.fault, exchange.rows
-            self._add(_LogLine(time, request.method, request.target, exchange.status, seconds, owner, fault, rows))
+        line = _LogLine(machine_time(), request.method, request.target, answer.status, machine_seconds() - began)
+        exchange = self._current.exchange
+        if exchange is not None:  # it is not kept itself: its bodies may be large
+            line = line._replace(status=exchange.status, owner=exchange.owner, fault=exchange.fault, rows=exchange.rows)
+        self._add(line)
         return answer
 
     def refused(self, method: str, target: bytes, status: int) -> None:
@@ -111,23 +109,17 @@ class RequestLog:
 
 
 def _log_line(redactor: Callable[[], Redactor], line: _LogLine) -> bytes:
-    """Time, method, target without secrets, owner, status, milliseconds, then rows and fault where there are some."""
+    """The line, without secrets."""
     from datetime import datetime, timezone
 
-    from kvfake.world.journal import shown_time
+    from kvfake.world.journal import exchange_line, shown_time
 
     tokens = redactor()
-    parts = [
-        shown_time(datetime.fromtimestamp(line.time, timezone.utc)),
-        line.method,
-        tokens.shown_target(line.target).decode("ascii", "backslashreplace"),
-        tokens.without_tokens(line.owner or "-"),
-        str(line.status or "-"),
-        f"{line.seconds * 1000:.1f}ms",
-        *([",".join(line.rows)] if line.rows else []),
-        *([f"fault: {tokens.redact_text(str(line.fault))}"] if line.fault is not None else []),
-    ]
-    return _encoded(printable(" ".join(parts)) + "\n")
+    time = shown_time(datetime.fromtimestamp(line.time, timezone.utc))
+    target = tokens.shown_target(line.target).decode("ascii", "backslashreplace")
+    owner = tokens.without_tokens(line.owner or "")
+    fault = None if line.fault is None else tokens.redact_text(str(line.fault))
+    return _encoded(printable(exchange_line(time, line.method, target, owner, line.status, line.seconds, line.rows, fault)) + "\n")
 
 
 def _log_note(count: int) -> bytes:

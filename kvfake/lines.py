@@ -125,6 +125,11 @@ def printable(text: str) -> str:
     )
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 fault``, ``2 faults``."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def tell(text: str, seconds: float = MAX_END_SECONDS) -> None:
     """Write ``kvfake:`` and the text to stderr, on one line. It waits so many seconds for a reader at most, and raises nothing."""
     write_to_stderr(f"kvfake: {printable(text)}\n", seconds)

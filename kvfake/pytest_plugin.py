@@ -1,7 +1,7 @@
 """The pytest plugin: a double of its own for every test, and a section in the report of a failed test.
 
-Law: fixtures, options, markers and reports; doubles and what they know are `kvfake.session`'s. Loading it loads nothing else:
-werkzeug, httptools and the rest of kvfake are loaded with the first test that uses a double.
+Law: fixtures, options, markers, warnings and reports; doubles and what they know are `kvfake.session`'s. Loading it loads nothing
+else: werkzeug, httptools and the rest of kvfake are loaded with the first test that uses a double.
 """
 
 from __future__ import annotations
@@ -242,28 +242,28 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 
 class KinderWarnings:
     """Warns of answers that were kinder than the service, at the place of the test that is running, and before they go out: so
-    ``pytest.warns`` around the request sees it. Warnings come on a server's thread; there an error would be nobody's.
+    ``pytest.warns`` around the request sees it. Warnings come on a server's thread, where one that is an error would fail no test.
     """
 
     def __init__(self) -> None:
-        self._place: tuple[str, int, str | None] | None = None
+        self._item: pytest.Item | None = None
         self.raised: list[Warning] = []
 
     def begin(self, item: pytest.Item) -> None:
-        path, line, _ = item.reportinfo()
-        self._place = os.fspath(path), (line or 0) + 1, getattr(getattr(item, "module", None), "__name__", None)
+        self._item = item
         self.raised.clear()
 
     def end(self) -> None:
-        self._place = None
+        self._item = None
 
     def warn(self, text: str) -> None:
         """Called on any thread. Between two tests nobody is warned."""
-        place = self._place
-        if place is not None:
-            path, line, module = place
+        item = self._item
+        if item is not None:
+            path, line, _ = item.reportinfo()
+            module = getattr(getattr(item, "module", None), "__name__", None)
             try:
-                warnings.warn_explicit(text, library.FidelityWarning, path, line, module)
+                warnings.warn_explicit(text, library.FidelityWarning, os.fspath(path), (line or 0) + 1, module)
             except library.FidelityWarning as error:
                 self.raised.append(error)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from kvfake.double import Double, DoubleServer, world_of
 from kvfake.errors import BIND_ERRORS, cannot_listen, is_refusal
-from kvfake.lines import printable
+from kvfake.lines import counted, printable
 from kvfake.settings import SERVER, WORLD, WorldSettings, from_keywords, resolve
 from kvfake.world.backend import SERVICES, local_world
 from kvfake.world.journal import Exchange
@@ -38,14 +38,14 @@ def exchanges_of(double: Double, exchanges: list[Exchange]) -> Iterator[str]:
     """The exchanges that were not refused, in their order; what the stores hold at the end; the faults that no request met."""
     others = [exchange for exchange in exchanges if not _is_refused(exchange)]
     other = "" if len(others) == len(exchanges) else "other "
-    yield from _exchange_lines(double, f"{len(others)} {other}exchange{'s'[: len(others) != 1]}:", others)
+    yield from _exchange_lines(double, f"{counted(len(others), f'{other}exchange')}:", others)
     if not exchanges:
         yield "no request came"
     holdings = world_of(double).holdings()
     for name, owner, keys in holdings[:MAX_LINES]:
         more = ", ..." if len(keys) > MAX_KEYS else ""
-        shown = ", ".join(short(world_of(double).redact(key)) for key in keys[:MAX_KEYS])
-        yield f"{name} of {short(world_of(double).redact(owner))} holds {len(keys)}: {shown}{more}"
+        shown = ", ".join(_shown(double, key) for key in keys[:MAX_KEYS])
+        yield f"{name} of {_shown(double, owner)} holds {len(keys)}: {shown}{more}"
     if len(holdings) > MAX_LINES:
         yield f"({len(holdings) - MAX_LINES} more stores)"
     yield from listed("faults that never struck:", [world_of(double).redact(str(fault)) for fault in double.faults.unused])
@@ -69,9 +69,9 @@ def _exchange_lines(double: Double, title: str, exchanges: list[Exchange]) -> It
         credential = _credential(exchange)
         who = exchange.owner or (f"a token that is not known ({credential})" if credential else "no token")
         rows = f" [kinder than the service: {', '.join(exchange.rows)}]" if exchange.rows else ""
-        fault = f" [fault: {short(world_of(double).redact(str(exchange.fault)))}]" if exchange.fault is not None else ""
-        path = short(world_of(double).redact(exchange.path))
-        yield f"  {exchange.method} {path} by {short(world_of(double).redact(who))}: {exchange.status or 'no answer'}{rows}{fault}"
+        fault = f" [fault: {_shown(double, str(exchange.fault))}]" if exchange.fault is not None else ""
+        path, who = _shown(double, exchange.path), _shown(double, who)
+        yield f"  {exchange.method} {path} by {who}: {exchange.status or 'no answer'}{rows}{fault}"
         for arrow, body in ((">", exchange.request.body), ("<", exchange.response.body)):
             if body:
                 yield f"    {arrow} {short(body.decode('utf-8', 'backslashreplace').rstrip())}"
@@ -141,6 +141,11 @@ def _proxy_advice(url: str) -> Iterator[str]:
 
 def _path_of(double: Double) -> str:
     return "/" + double.url.split("/", 3)[3]
+
+
+def _shown(double: Double, text: str) -> str:
+    """The text, short and without the tokens of the double."""
+    return short(world_of(double).redact(text))
 
 
 def short(text: str) -> str:
@@ -218,7 +223,7 @@ class DoubleFactory:
 
     def _note_kinder(self, world: World, exchange: Exchange) -> None:
         for row in exchange.rows:
-            text = kinder_text(world.tokens.redactor().without_tokens(f"{exchange.method} {exchange.path}"), row, exchange.service)
+            text = kinder_text(world.redact(f"{exchange.method} {exchange.path}"), row, exchange.service)
             if self._kinder.setdefault(row, text) is text:
                 self._on_kinder(text)
 

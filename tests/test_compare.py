@@ -16,8 +16,8 @@ import requests
 
 import kvfake
 from kvfake.cli import main
+from kvfake.contract.checks import CHECKS
 from kvfake.contract.checks.client import ContractClient, Mismatch
-from kvfake.contract.checks.runner import CHECKS
 from tests.rows.wrong import WRONG, Wrong
 from tests.support.doors import TOKENS
 from tests.support.lines import WHO, DoorClient

@@ -514,6 +514,17 @@ def test_a_snapshot_stays_as_it_is() -> None:
     assert journal.snapshot()[1:] == (1, 2, False)
 
 
+def test_listeners_hear_in_their_order_and_each_of_its_own_exchanges() -> None:
+    """One that wants only answers that were kinder than the service hears of no other, whoever else listens."""
+    heard: list[tuple[str, tuple[str, ...]]] = []
+    with opened("site") as one:
+        one.double._backend.listen(lambda world, exchange: heard.append(("kinder", exchange.rows)), only_kinder=True)
+        one.double._backend.listen(lambda world, exchange: heard.append(("every", exchange.rows)))
+        one.send("GET", f"{KV}/k", one.double.mattermost.headers)
+        one.send("GET", f"{KV}/k", {"Authorization": "Bearer unknown"})
+    assert heard == [("every", ()), ("kinder", ("M11",)), ("every", ("M11",))]
+
+
 def test_a_listener_that_fails_does_not_hurt_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
     """Its traceback is on stderr; the exchange is kept, and the next one is heard."""
     heard: list[int] = []

@@ -35,8 +35,8 @@ from kvfake.settings import PROJECT_MARK, Profile
 from kvfake.world.backend import WORLD_MARK
 from kvfake.world.clock import FIRST, LAST
 from kvfake.world.faults import MAX_DELAY_SECONDS, FaultArguments
-from kvfake.world.matching import MAX_LIMIT, MAX_PER_SECONDS
 from kvfake.world.routes import FRAMING_HEADERS, RESERVED_PATHS, WITHOUT_BODY
+from kvfake.world.turns import MAX_LIMIT, MAX_PER_SECONDS
 from tests.support import excused
 from tests.support.process import environment
 

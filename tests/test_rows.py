@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import kvfake
+from kvfake.contract.checks import CHECKS, NOT_VERIFIABLE
 from kvfake.contract.checks.client import CheckResponse, ContractClient, Mismatch
 from kvfake.contract.checks.expectations import Check
-from kvfake.contract.checks.runner import CHECKS, NOT_VERIFIABLE
 from kvfake.double import Double
 from kvfake.http_client import ClientRequest
 from kvfake.services.facts import ROWS

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 import kvfake
-from kvfake.cli import main
-from kvfake.cli import powers as powers_module
+from kvfake.cli import main, powers
+from kvfake.cli import values as values_module
+from kvfake.cli.parser import ACTIONS
+from kvfake.control.handlers import FAULT_ACTIONS
 from tests.support.process import Running, asked, served
 from tests.support.process import kvfake as run_kvfake
 from tests.support.strangers import dead_port, http, stranger, the_line
@@ -101,6 +103,12 @@ FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
+def test_every_action_has_its_word() -> None:
+    """Those of a fault in JSON and those of ``faults add`` are the same; what reads an argument is there where one is shown."""
+    assert {word.replace("-", "_") for word in ACTIONS} == set(FAULT_ACTIONS)
+    assert {word for word, argument in ACTIONS.items() if argument} == set(powers._ARGUMENTS)
+
+
 @pytest.mark.parametrize("words", FAULTS)
 def test_a_fault_in_words(words: str, monkeypatch: pytest.MonkeyPatch, told: Told) -> None:
     """They are sent as the names of the same fault in JSON; its number is printed."""
@@ -110,7 +118,7 @@ def test_a_fault_in_words(words: str, monkeypatch: pytest.MonkeyPatch, told: Tol
         sent.append((f"{method} {path}", body))
         return {"id": 4}
 
-    monkeypatch.setattr(powers_module, "control_request", request)
+    monkeypatch.setattr(values_module, "control_request", request)
     assert told("faults", "add", *words.split()) == "4\n"
     ((asked_for, body),) = sent
     assert asked_for == "POST /_kvfake/faults"

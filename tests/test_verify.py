@@ -18,6 +18,7 @@ import pytest
 
 import kvfake
 from kvfake.cli import main
+from kvfake.contract.checks import CHECKS, DIFFERS, HOLDS, NOT_SEEN, NOT_VERIFIABLE, Finding, Verdict, run_checks
 from kvfake.contract.checks.client import (
     BOT,
     OTHER_PROJECT,
@@ -29,7 +30,6 @@ from kvfake.contract.checks.client import (
     Mismatch,
 )
 from kvfake.contract.checks.expectations import Check, Run
-from kvfake.contract.checks.runner import CHECKS, DIFFERS, HOLDS, NOT_SEEN, NOT_VERIFIABLE, Finding, Verdict, run_checks
 from kvfake.contract.verify_report import Report
 from kvfake.double import Double
 from kvfake.http.connection import Handler

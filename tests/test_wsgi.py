@@ -20,8 +20,8 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
 import kvfake
+from kvfake.contract.checks import CHECKS as EVERY_CHECK
 from kvfake.contract.checks.expectations import Check
-from kvfake.contract.checks.runner import CHECKS as EVERY_CHECK
 from kvfake.double import Double
 from kvfake.http import connection as connection_module
 from kvfake.http.parser import MAX_BODY_BYTES

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from kvfake.cli.parser import parse, shown_urls
+from kvfake.cli.parser import POWERS, VALUES, parse, shown_urls
 from kvfake.errors import BIND_ERRORS, CommandError, UsageError, cannot_listen, server_failed
 from kvfake.lines import tell
 from kvfake.settings import COMMAND, PERSIST, PORT_OF_SERVE_ONLY, SERVER, WORLD, command_settings
@@ -218,9 +218,9 @@ def _server_errors(url: str) -> Iterator[None]:
 _COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "serve": _serve,
     "run": _run,
-    **dict.fromkeys(("env", "faults", "journal", "clock", "checkpoint", "rollback", "reset", "worlds", "respond"), _powers),
+    **dict.fromkeys(POWERS, _powers),
     "wait": _wait,
     "openapi": _openapi,
-    **dict.fromkeys(("dump", "load", "ls", "get", "set", "del"), _values),
+    **dict.fromkeys(VALUES, _values),
     **dict.fromkeys(("verify", "explain", "record", "compare"), _contract),
 }

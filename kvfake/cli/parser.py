@@ -180,7 +180,7 @@ _GROUPS: dict[str, dict[str, _Words]] = {
         ),
     },
 }
-_ACTIONS = {  # of `faults add`: what follows the word
+ACTIONS = {  # of `faults add`: what follows the word
     "answer": "STATUS",
     "lose-acknowledgement": "",
     "pretend": "",
@@ -198,7 +198,7 @@ _BELOW: dict[str, dict[str, _Words]] = {  # the commands of a command
         "add": _Words(
             "add a fault",
             "Let requests to the services go wrong, and print the number of the fault. ACTION: "
-            + ", ".join(f"{word} {argument}".strip() for word, argument in _ACTIONS.items())
+            + ", ".join(f"{word} {argument}".strip() for word, argument in ACTIONS.items())
             + ". It strikes the next such request, unless an option says otherwise.",
             "kvfake faults add answer 503 --on PUT --key name --times 2",
         ),
@@ -222,19 +222,19 @@ _BELOW: dict[str, dict[str, _Words]] = {  # the commands of a command
     },
 }
 
-_OF_VALUES = ("dump", "load", "ls", "get", "set", "del")
-_OF_POWERS = tuple(_GROUPS["Steering a running server"])
-_OF_SETTINGS = """\
+VALUES = tuple(_GROUPS["Values of a running server"])
+POWERS = ("env", *_GROUPS["Steering a running server"])
+_SETTINGS_HELP = """\
 Every option but --all-worlds and --quiet can be set by its variable: --mattermost-missing by KVFAKE_MATTERMOST_MISSING. In a
 variable a switch is 1 or 0, and what is repeatable is separated by blanks. Order: flag, variable, default.
 """
-_OF_TOKENS = """\
+_TOKENS_HELP = """\
 An app's tokens come with every call that Mattermost makes to it: context.bot_access_token is the bot's, and
 context.acting_user_access_token, where the app expands it, a user's. Log both in a handler of the app, on a server for tests, and
 pass them on within the hour. A plain user's token is a personal access token of a user's own (Profile, Security).
 """
-_OF_WORDS = 'A KEY or VALUE that begins with "-" stands behind "--", as in: kvfake get -- -key'
-_MOMENT = "such as 2016-12-31T23:59:59Z, or seconds since 1970"
+_WORDS_HELP = 'A KEY or VALUE that begins with "-" stands behind "--", as in: kvfake get -- -key'
+_MOMENT_HELP = "such as 2016-12-31T23:59:59Z, or seconds since 1970"
 
 
 def parse(argv: list[str]) -> tuple[ArgumentParser, Namespace]:
@@ -337,14 +337,14 @@ def _parser() -> ArgumentParser:
     add = _add_commands(parser, words, "command", is_required=True)
     for name in ("serve", "run"):
         free_port = "run takes a free port where no flag says otherwise, and does not read KVFAKE_PORT."
-        add[name].epilog = _epilog(words[name], _OF_SETTINGS + free_port)
+        add[name].epilog = _epilog(words[name], _SETTINGS_HELP + free_port)
         for setting in of(SERVER, WORLD, COMMAND):
             _add_setting(add[name], setting, free_port=name == "run")
         add[name].add_argument("--all-worlds", action="store_true", help="write the values of all worlds to the file of --export")
     add["run"].add_argument("--quiet", action="store_true", help="print no summary at the end")
     add["run"].usage = "kvfake run [options] -- COMMAND [ARGUMENT ...]"
     add["run"].add_argument("words", nargs=REMAINDER, metavar="COMMAND", help="the command and its arguments")
-    for name in ("env", *_OF_VALUES, *_OF_POWERS):
+    for name in (*VALUES, *POWERS):
         _add_server(add[name])
     _add_server(add["wait"], has_worlds=False)
     add["env"].add_argument("--format", choices=FORMATS, default="sh", help="how to print them (default: sh, for eval)")
@@ -357,7 +357,7 @@ def _parser() -> ArgumentParser:
     _add_address(add["ls"], None, "any", "any")
     add["ls"].add_argument("--begins", default="", metavar="TEXT", help="only keys that begin with it")
     for name in ("get", "set", "del"):
-        add[name].epilog = _epilog(words[name], _OF_WORDS)
+        add[name].epilog = _epilog(words[name], _WORDS_HELP)
         _add_address(add[name], MATTERMOST, "app/bot, or the project that is called project", "no prefix")
     add["get"].add_argument("key", metavar="KEY")
     add["set"].add_argument("key", metavar="KEY")
@@ -369,7 +369,7 @@ def _parser() -> ArgumentParser:
 
 
 def _add_powers(add: dict[str, _Parser], words: dict[str, _Words]) -> None:
-    for name in set(_OF_POWERS) - {"respond"}:
+    for name in set(POWERS) - {"env", "respond"}:
         _add_json(add[name])
     below: dict[str, dict[str, _Parser]] = {}
     for name, commands in _BELOW.items():
@@ -385,8 +385,8 @@ def _add_powers(add: dict[str, _Parser], words: dict[str, _Words]) -> None:
     journal.add_argument("--last", type=_whole, metavar="COUNT", help="only the newest of those that are kept (default: all)")
     _add_selection(journal, "--method")
     journal.add_argument("--status", type=_whole, metavar="STATUS", help="only those with that status")
-    clock["freeze"].add_argument("moment", nargs="?", metavar="MOMENT", help=f"{_MOMENT} (default: now)")
-    clock["move"].add_argument("moment", metavar="MOMENT", help=_MOMENT)
+    clock["freeze"].add_argument("moment", nargs="?", metavar="MOMENT", help=f"{_MOMENT_HELP} (default: now)")
+    clock["move"].add_argument("moment", metavar="MOMENT", help=_MOMENT_HELP)
     clock["shift"].add_argument("seconds", type=_number, metavar="SECONDS")
     add["rollback"].add_argument("mark", type=_whole, metavar="MARK", help="as kvfake checkpoint has printed it")
     for name in ("profile", "strict", "token"):
@@ -403,7 +403,7 @@ def _add_powers(add: dict[str, _Parser], words: dict[str, _Words]) -> None:
 
 
 def _add_fault(parser: ArgumentParser) -> None:
-    parser.add_argument("action", choices=tuple(_ACTIONS), metavar="ACTION")
+    parser.add_argument("action", choices=tuple(ACTIONS), metavar="ACTION")
     parser.add_argument("argument", nargs="?", metavar="ARG", help="of answer a status, of delay seconds, of limit a number")
     parser.add_argument(
         "--per", type=_number, default=SUPPRESS, metavar="SECONDS", help="of limit: more requests in so many seconds get 429"
@@ -419,7 +419,7 @@ def _add_fault(parser: ArgumentParser) -> None:
         parser.add_argument(flag, type=_whole, default=SUPPRESS, metavar="NUMBER", help=meaning)
     parser.add_argument("--rate", type=_number, default=SUPPRESS, metavar="RATE", help="strike that part of them, from 0 to 1")
     parser.add_argument("--times", type=_times, default=SUPPRESS, metavar="NUMBER|forever", help="strike so many of them")
-    parser.add_argument("--start", metavar="MOMENT", help=f"strike from then on, on the world's clock: {_MOMENT}")
+    parser.add_argument("--start", metavar="MOMENT", help=f"strike from then on, on the world's clock: {_MOMENT_HELP}")
     parser.add_argument("--end", metavar="MOMENT", help="strike until then")
 
 
@@ -440,7 +440,7 @@ def _add_json(parser: ArgumentParser, is_below: bool = False) -> None:
 
 def _add_contract(add: dict[str, _Parser]) -> None:
     verify, record, compare = add["verify"], add["record"], add["compare"]
-    verify.epilog = f"{_OF_TOKENS}\n{verify.epilog}"
+    verify.epilog = f"{_TOKENS_HELP}\n{verify.epilog}"
     verify.add_argument("--service", choices=(MATTERMOST, PERSIST), default=MATTERMOST, help=f"(default: {MATTERMOST})")
     for flag, (variable, meaning) in TOKEN_OPTIONS.items():
         verify.add_argument(flag, metavar="TOKEN", default=os.environ.get(variable) or None, help=f"{meaning} (or {variable})")

@@ -16,15 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from kvfake.cli.values import ask
 from kvfake.contract import write_text
 from kvfake.double import no_proxy
 from kvfake.errors import CommandError, UsageError
-from kvfake.http_client import NOT_KVFAKE, NoAnswer, Refused, control_request, environment, environment_in
-from kvfake.lines import printable, tell
+from kvfake.http_client import NOT_KVFAKE, NoAnswer, Refused, environment, environment_in
+from kvfake.lines import counted, printable, tell
+from kvfake.world.journal import exchange_line
 from kvfake.world.redaction import shortened
 
-_TIMEOUT_SECONDS = 60.0
-_MAX_RESPONSE_BYTES = 1 << 30
 _PAUSE_SECONDS = 0.2  # between two looks at a journal that is followed
 _MAX_CHARACTERS = 200  # of a line's longest part
 
@@ -79,8 +79,7 @@ def _faults(options: Namespace) -> None:
 
 
 def _fault_cells(fault: Mapping[str, Any]) -> tuple[str, ...]:
-    hits, state = fault["hits"], "active" if fault["active"] else "over"
-    return str(fault["id"]), fault["text"], f"{hits} hit{'s' * (hits != 1)}", state
+    return str(fault["id"]), fault["text"], counted(fault["hits"], "hit"), "active" if fault["active"] else "over"
 
 
 def _add_fault(options: Namespace) -> None:
@@ -153,18 +152,9 @@ def _ask_journal(options: Namespace, query: Mapping[str, Any]) -> dict[str, Any]
 
 def _exchange_lines(answer: Mapping[str, Any]) -> Iterator[str]:
     for exchange in answer["exchanges"]:
-        yield " ".join(
-            [
-                exchange["time"],
-                f"{exchange['method']:4}",
-                shortened(printable(exchange["path"]), _MAX_CHARACTERS),
-                exchange["owner"] or "-",
-                str(exchange["status"] or "-"),
-                f"{exchange['duration'] * 1000:.1f}ms",
-                *([",".join(exchange["rows"])] if exchange["rows"] else []),
-                *([f"fault: {exchange['fault']}"] if exchange["fault"] is not None else []),
-            ]
-        )
+        path = shortened(printable(exchange["path"]), _MAX_CHARACTERS)
+        others = (exchange[name] for name in ("owner", "status", "duration", "rows", "fault"))
+        yield exchange_line(exchange["time"], f"{exchange['method']:4}", path, *others)
 
 
 # ------------------------------------------------------------------------------------------------- the clock, the checkpoints
@@ -274,9 +264,7 @@ def run(options: Namespace) -> None:
 
 
 def _ask(options: Namespace, path: str, method: str = "GET", payload: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    body = b"" if payload is None else json.dumps(payload).encode()
-    how: dict[str, Any] = {"method": method, "body": body, "token": options.control_token, "limit": _MAX_RESPONSE_BYTES}
-    return control_request(options.url, f"/_kvfake{path}", _TIMEOUT_SECONDS, **how)
+    return ask(options, f"/_kvfake{path}", method, b"" if payload is None else json.dumps(payload).encode())
 
 
 def _delete_each(options: Namespace, paths: Iterable[str]) -> None:

@@ -19,7 +19,8 @@ from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from kvfake.services import mattermost, persist
+from kvfake.lines import counted
+from kvfake.settings import MATTERMOST, PERSIST
 from kvfake.signals import SIGNAL_EXIT_CODE, drop_pending, hold_signals
 
 if TYPE_CHECKING:
@@ -148,14 +149,13 @@ class Summary:
     def _hear(self, world: World, exchange: Exchange) -> None:
         if world.id not in self._faults and len(self._faults) < _MAX_WORLDS:
             self._faults[world.id] = world.faults
-        service, rows = exchange.service, exchange.rows
-        if service is None:
+        if exchange.unmatched:
             self._add("unmatched", world, exchange)
-        elif exchange.owner is None and exchange.status in _REFUSED and service in (mattermost.NAME, persist.NAME):
+        elif exchange.owner is None and exchange.status in _REFUSED and exchange.service in (MATTERMOST, PERSIST):
             self._add("refused", world, exchange)
-        if rows:
+        if exchange.rows:
             with self._lock:
-                self._rows.update(rows)
+                self._rows.update(exchange.rows)
 
     def _add(self, kind: str, world: World, exchange: Exchange) -> None:
         text = f"{exchange.method} {world.tokens.redactor().redact(exchange.path)[:_MAX_CHARACTERS]}"
@@ -173,7 +173,7 @@ class Summary:
         ):
             count = self._counts[kind]
             if count:
-                yield f"{_counted(count, 'request')} {kind}, {hint}: {_listed(self._examples[kind], count)}"
+                yield f"{counted(count, 'request')} {kind}, {hint}: {_shown(self._examples[kind], count)}"
         if self._rows:
             rows = sorted(self._rows)
             kinder = ", ".join(f"{row} ({self._rows[row]})" for row in rows)
@@ -182,13 +182,10 @@ class Summary:
         faults = {**self._faults, **{world.id: world.faults for world in worlds}}
         unused = [str(fault) for known in faults.values() for fault in known.unused]
         if unused:
-            yield f"{_counted(len(unused), 'fault')} never struck: {_listed(unused, len(unused))}"
+            yield f"{counted(len(unused), 'fault')} never struck: {_shown(unused, len(unused))}"
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
-def _listed(examples: list[str], count: int) -> str:
+def _shown(examples: list[str], count: int) -> str:
+    """The first of them, and dots where there are more."""
     shown = [example[:_MAX_CHARACTERS] for example in examples[:_MAX_EXAMPLES]]
     return "; ".join(shown) + ("; ..." if count > len(shown) else "")

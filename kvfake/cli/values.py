@@ -24,7 +24,7 @@ from kvfake.errors import CommandError, UsageError
 from kvfake.files import write_whole
 from kvfake.http.parser import MAX_BODY_BYTES
 from kvfake.http_client import NOT_KVFAKE, NoAnswer, control_request
-from kvfake.lines import tell
+from kvfake.lines import counted, tell
 from kvfake.services import mattermost, persist
 from kvfake.services.jsontext import dump_json
 from kvfake.world.datafile import leaves, members, split, text_of
@@ -48,10 +48,8 @@ def _dump(options: Namespace, out: BinaryIO) -> None:
         raise UsageError("--all-worlds: expected none with --world")
     data = _file_of_values(options, {})
     if options.all_worlds:
-        others = _worlds(options)
-        data = (
-            {**data, "worlds": {id: _file_of_values(options, {}, f"/~{quote(id, safe='')}") for id in others}} if others else data
-        )
+        others = {id: _file_of_values(options, {}, f"/~{quote(id, safe='')}") for id in _worlds(options)}
+        data |= {"worlds": others} if others else {}
     if options.file == _STANDARD:
         out.write(text_of(data).encode())
         return
@@ -77,7 +75,7 @@ def _load(options: Namespace, out: BinaryIO) -> None:
 def _worlds(options: Namespace) -> list[str]:
     """The ids of the other worlds of the server."""
     try:
-        return [str(world["id"]) for world in _ask(options, "/_kvfake/worlds", "GET")["worlds"][1:]]
+        return [str(world["id"]) for world in ask(options, "/_kvfake/worlds")["worlds"][1:]]
     except (LookupError, TypeError):
         raise NoAnswer(NOT_KVFAKE) from None
 
@@ -95,8 +93,7 @@ def _one_world(options: Namespace, data: bytes) -> bytes:
         expected = f"expected one of {', '.join(others)}" if others else "it holds one world"
         raise CommandError(f"{options.file} holds no world {chosen!r}: {expected}")
     if others and chosen is None:
-        count = f"{len(others)} other world{'s' * (len(others) != 1)}"
-        tell(f"{options.file} also holds {count}, left out here (--from-world ID takes one)")
+        tell(f"{options.file} also holds {counted(len(others), 'other world')}, left out here (--from-world ID takes one)")
     return json.dumps(own if chosen is None else others[chosen]).encode() if others else data
 
 
@@ -194,7 +191,7 @@ def _owner(options: Namespace) -> str:
 
 def _find_owner(options: Namespace) -> None:
     """Set whose ``--as-token`` is for each service that knows it, and the path of its world."""
-    answer = _ask(options, _OWNER, "POST", json.dumps({"token": _text(options.as_token)}).encode())
+    answer = ask(options, _OWNER, "POST", json.dumps({"token": _text(options.as_token)}).encode())
     try:
         options.path = str(answer["path"])
         options.owners = {str(service): str(owner) for service, owner in answer["owners"].items() if owner is not None}
@@ -251,17 +248,14 @@ def _shown(part: bytes) -> bytes:
 def _request(
     options: Namespace, query: Mapping[str, str], method: str = "GET", body: bytes = b"", path: str = ""
 ) -> dict[str, Any]:
-    return _ask(
-        options,
-        path + f"{_DATA}?{urlencode(query, errors='surrogateescape', quote_via=quote)}" if query else path + _DATA,
-        method,
-        body,
-    )
+    selection = f"?{urlencode(query, errors='surrogateescape', quote_via=quote)}" if query else ""
+    return ask(options, options.path + path + _DATA + selection, method, body)
 
 
-def _ask(options: Namespace, path: str, method: str, body: bytes = b"") -> dict[str, Any]:
-    how: dict[str, Any] = {"method": method, "body": body, "token": options.control_token, "limit": _MAX_RESPONSE_BYTES}
-    return control_request(options.url, options.path + path, _TIMEOUT_SECONDS, **how)
+def ask(options: Namespace, path: str, method: str = "GET", body: bytes = b"") -> dict[str, Any]:
+    """What the server that the options name answers. Raises what `control_request` raises."""
+    token, limit = options.control_token, _MAX_RESPONSE_BYTES
+    return control_request(options.url, path, _TIMEOUT_SECONDS, method=method, body=body, token=token, limit=limit)
 
 
 def _file_of_values(options: Namespace, query: Mapping[str, str], world: str = "") -> dict[str, Any]:

@@ -26,7 +26,7 @@ from kvfake.contract.verify_report import add_case, junit_document
 from kvfake.errors import CommandError
 from kvfake.http.connection import sent_body
 from kvfake.http.router import Router
-from kvfake.lines import printable
+from kvfake.lines import counted, printable
 from kvfake.services import mattermost
 from kvfake.services.facts import ROWS
 from kvfake.services.messages import Operation, finished
@@ -236,7 +236,7 @@ def _shared(replay: Replay) -> Iterator[str]:
 def _summary(replay: Replay, first_rows: Counter[str]) -> str:
     """The last line. A difference is counted under its nearest row."""
     count, differ = len(replay), sum(first_rows.values())
-    text = f"{count} exchange{'' if count == 1 else 's'}: {count - differ} the same"
+    text = f"{counted(count, 'exchange')}: {count - differ} the same"
     if differ:
         rows = sorted(first_rows, key=lambda row: (row == _NOT_EXPLAINED, row))
         text += f", {differ} {'differs' if differ == 1 else 'differ'} ({', '.join(f'{row} {first_rows[row]}' for row in rows)})"

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from kvfake.contract import DIFFERENT, UNREACHABLE, write_text
+from kvfake.contract.checks import CHECKS, DIFFERS, NOT_SEEN, NOT_VERIFIABLE, probe, run_checks
 from kvfake.contract.checks.client import (
     BOT,
     OTHER_PROJECT,
@@ -26,7 +27,6 @@ from kvfake.contract.checks.client import (
     ContractClient,
     token_option,
 )
-from kvfake.contract.checks.runner import CHECKS, DIFFERS, NOT_SEEN, NOT_VERIFIABLE, probe, run_checks
 from kvfake.contract.verify_report import Report
 from kvfake.errors import CommandError, UsageError
 from kvfake.http_client import ClientRequest, HttpClient, site_client

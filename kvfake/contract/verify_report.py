@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from kvfake.contract.checks import DIFFERS, HOLDS, NOT_SEEN, Finding, Verdict
 from kvfake.contract.checks.client import CheckResponse
-from kvfake.contract.checks.runner import DIFFERS, HOLDS, NOT_SEEN, Finding, Verdict
 from kvfake.lines import printable
 from kvfake.world.redaction import HIDDEN, Redactor, shortened
 

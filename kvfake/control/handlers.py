@@ -1,6 +1,7 @@
 """What each route of ``/_kvfake/`` does: the handlers, and the request that they take.
 
-Law: a handler takes a `ControlRequest` and returns the JSON object of the response, or raises an exception of werkzeug's to refuse.
+Law: a handler takes a `ControlRequest` and returns the JSON object of the response, or raises an exception of werkzeug's to refuse,
+or `StillWaiting`, to be called again.
 Handlers translate between JSON and the world; the world does the work and words what is wrong. Which path and method has which
 handler, and which status its response has, stands in `kvfake.control.routes`.
 """
@@ -50,12 +51,8 @@ ROUTE_FIELDS = ("method", "path", "status", "json", "body", "headers")
 OWNER_FIELDS = ("token",)
 CLOCK_FIELDS = ("resume", "freeze", "move_to", "shift")  # carried out in this order, so that a frozen clock is what is moved
 
-_FLAGS = ("resume",)
 _PATTERNS = ("method", "on", "key", "owner")  # a fault's fields that may be {"matches": "..."}
-_JOURNAL_NUMBERS = (
-    *((name, int, "a whole number") for name in ("since", "status", "times")),
-    ("wait", float, f"seconds from 0 to {MAX_WAIT_SECONDS:g}"),
-)
+_JOURNAL_NUMBERS: dict[str, type] = {"since": int, "status": int, "times": int, "wait": float}
 _NUMBERS = ("status", "times", "after", "every", "seed", "limit", "nth", "answer")
 _LOOK_SECONDS = 1.0  # so long a wait goes on before it is seen whether the client has gone
 _IN_A_SENTENCE = {  # of the names that `Faults.add` alone has: what to write in a sentence
@@ -321,22 +318,22 @@ def _add_sentence(faults: Faults, given: Mapping[str, Any]) -> Fault:
     return fault
 
 
-def _builder_of(faults: Faults, said: Mapping[str, Any]) -> FaultBuilder:
+def _builder_of(faults: Faults, given: Mapping[str, Any]) -> FaultBuilder:
     """The sentence without its action."""
-    if said.get("on") is not None:
-        checked_value("on", said["on"])
-    builder = faults.on(said.get("on"), **{name: said[name] for name in ("key", "service", "owner") if name in said})
-    if "nth" in said and ("after" in said or "every" in said):
+    if given.get("on") is not None:
+        checked_value("on", given["on"])
+    builder = faults.on(given.get("on"), **{name: given[name] for name in ("key", "service", "owner") if name in given})
+    if "nth" in given and ("after" in given or "every" in given):
         raise ValueError("nth: expected neither after nor every beside it")
     for name in ("nth", "every", "after", "times"):
-        if name in said:
-            builder = getattr(builder, name)(said[name])
-    if "seed" in said and "rate" not in said:
+        if name in given:
+            builder = getattr(builder, name)(given[name])
+    if "seed" in given and "rate" not in given:
         raise ValueError("seed: expected it beside rate")
-    if "rate" in said:
-        builder = builder.rate(said["rate"], said.get("seed", 0))
-    if "start" in said or "end" in said:
-        builder = builder.between(said.get("start"), said.get("end"))
+    if "rate" in given:
+        builder = builder.rate(given["rate"], given.get("seed", 0))
+    if "start" in given or "end" in given:
+        builder = builder.between(given.get("start"), given.get("end"))
     return builder
 
 
@@ -395,12 +392,14 @@ def _json_value(value: Any) -> Any:
 def show_journal(request: ControlRequest) -> Payload:
     """Those that the query selects; with ``wait`` or ``times`` as soon as there are so many of them."""
     world, query = request.world, dict[str, Any](request.query)
-    for name, kind, words in _JOURNAL_NUMBERS:
-        if name in query:
-            try:
-                query[name] = kind(query[name])
-            except ValueError:
-                raise BadRequest(f"{name}: expected {words}, got {query[name]!r}") from None
+    for name, kind in _JOURNAL_NUMBERS.items():
+        try:
+            query[name] = kind(query[name])
+        except KeyError:
+            continue
+        except ValueError:
+            expected = f"seconds from 0 to {MAX_WAIT_SECONDS:g}" if name == "wait" else "a whole number"
+            raise BadRequest(f"{name}: expected {expected}, got {query[name]!r}") from None
     waits = not query.keys().isdisjoint(("wait", "times"))
     since, seconds, times = query.pop("since", 0), query.pop("wait", 0.0), query.pop("times", 1)
     with bad_request_on(ValueError):

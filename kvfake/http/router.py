@@ -144,7 +144,7 @@ class Router:
 
     def _answer_unusual(self, request: Request, world: World | None) -> Response | Job:
         """Answer for a path that belongs to a service only after it is decoded and cleaned, or that something else answers."""
-        owner = world or self._backend.asked_by(mattermost.token(request))
+        owner = world or self._backend.world_without_address(mattermost.token(request))
         try:
             decoded = go.unescape(request.path)
         except go.BadEscape:

@@ -533,7 +533,9 @@ class Server:
 
 
 def _is_there(client: socket.socket) -> bool:
-    """Whether the client has not gone, or ended its side: then no other job is begun for it, as ``net/http`` cancels a request."""
+    """Whether the client is still connected. For one that has gone, or has ended its side, no other job is begun: ``net/http``
+    cancels such a request.
+    """
     try:
         return client.recv(1, socket.MSG_PEEK) != b""
     except BlockingIOError:

@@ -57,8 +57,8 @@ class WorkerPool:
 
     def run(self, job: Job, done: Done) -> None:
         """Run the job on another thread; `deliver` passes its response, or the job that follows it, to ``done``. Where no thread
-        can be started, the job waits for one of its lane; where the lane has none, the response is `NO_THREAD`. No job waits until
-        a wait is over: of too many the response is `TOO_MANY_WAITS`.
+        can be started, the job waits for one of its lane; where the lane has none, the response is `NO_THREAD`. Beyond `MAX_WAITS`
+        at a time the response to a wait is `TOO_MANY_WAITS`.
         """
         workers = self._lanes[job.lane]
         if job.lane is Lane.WAITING and workers.jobs >= workers.limit:

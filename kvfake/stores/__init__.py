@@ -1,4 +1,5 @@
-"""Where values are kept: namespace -> key -> entry. The interface of every store, and what it promises.
+"""Where values are kept: namespace -> key -> entry. The interface of every store, what it promises, and views of a store that lose
+a change, remember what was there before, or show that.
 
 Law: a store knows no HTTP, no service, no clock and no owner. The caller passes the moment of a set; the store keeps it.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvfake.errors import log_exception
 from kvfake.fork import new_lock
-from kvfake.lines import tell
+from kvfake.lines import counted, tell
 from kvfake.machine import machine_seconds
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Job, Lane, Operation, Refusal, Request, Response, Write
@@ -84,8 +84,7 @@ class Backend:
         """The worlds that a request belonged to by its token alone: it had no ``/~ID`` in its address."""
         self._after_end: deque[str] = deque(maxlen=MAX_REQUESTS_AFTER_END)
         self.after_end_count = 0  # of requests that were refused because their world had ended
-        self._listener: Listener | None = None
-        self._hears_only_kinder = False
+        self._listeners: list[tuple[Listener, bool]] = []  # and whether it hears only of answers that were kinder
         self._journals = JournalTotal()
         self.exports_all_worlds = False
         self.exporting = new_lock()
@@ -132,17 +131,15 @@ class Backend:
             except ValueError as wrong:
                 raise ValueError(f"seed: {wrong}") from None
             if left_out and world.serial == OWN_SERIAL:
-                others = f"{left_out} other world{'s' * (left_out != 1)}"
-                tell(f"{seed} also holds {others}, left out here (kvfake load --from-world ID takes one)")
-        if self._listener is not None:
-            world.journal.listen(partial(self._listener, world), self._hears_only_kinder)
+                tell(f"{seed} also holds {counted(left_out, 'other world')}, left out here (kvfake load --from-world ID takes one)")
+        for listener, only_kinder in self._listeners:
+            world.journal.listen(partial(listener, world), only_kinder)
         self._journals.add(world.journal)
         return world
 
     def end(self, world: World) -> None:
         """End the world: a later request to it raises `WorldEnded`. Ending it twice does nothing."""
         self.worlds.pop(world.id, None)
-        self.found_by_token.discard(world)
         self._by_serial.pop(world.serial, None)
         self.found_by_token.discard(world)
         self._journals.remove(world.journal)
@@ -170,8 +167,8 @@ class Backend:
             raise WorldEnded(f"{self._id}-{serial}")
         return world
 
-    def asked_by(self, token: bytes) -> World:
-        """`world_of`, for a request whose address names no world."""
+    def world_without_address(self, token: bytes) -> World:
+        """`world_of`, for a request whose address names no world: it is remembered for reports."""
         world = self.world_of(token)
         if world.serial:
             self.found_by_token.add(world)
@@ -181,15 +178,11 @@ class Backend:
 
     def listen(self, listener: Listener, only_kinder: bool = False) -> None:
         """Call the listener, after those that listen already, with every exchange of every world from now on, in the order of each
-        world. With ``only_kinder`` it need not hear of those whose answer was not kinder than the service's.
+        world; with ``only_kinder`` with those whose answer was kinder than the service's.
         """
-        if self._listener is None:
-            self._listener, self._hears_only_kinder = listener, only_kinder
-        else:
-            self._listener = partial(_both, self._listener, listener)
-            self._hears_only_kinder = self._hears_only_kinder and only_kinder
+        self._listeners.append((listener, only_kinder))
         for world in (self.own_world, *self.worlds.values()):
-            world.journal.listen(partial(self._listener, world), self._hears_only_kinder)
+            world.journal.listen(partial(listener, world), only_kinder)
 
     def note_request_after_end(self, text: str) -> None:
         """Remember a request that was refused because its world had ended."""
@@ -210,7 +203,7 @@ class Backend:
         began = self.seconds()
         token = service.token(request)
         if world is None:
-            world = self.asked_by(token) if self._serial else self.own_world
+            world = self.world_without_address(token) if self._serial else self.own_world
         if len(request.body) > MAX_BODY_BYTES_IN_LOOP and in_loop:
             call = partial(self.answer, service, request, world, in_loop=False)
             may_wait = world.executor is not None or any(fault.calls_functions for fault in world.faults.active)
@@ -269,7 +262,10 @@ class Backend:
         with world.operation_lock:
             answer: Response | Write | None = None
             if fault is None or fault.action.is_done:
-                answer = _execute(service, request, refusal, world, fault)
+                if world.executor is not None:
+                    answer = world.executor.execute(service, request)
+                else:
+                    answer = refusal or _answer(service, request, world, world.faults.view(world.store, fault))
             elif fault.action.answers_as_if_done:
                 answer = Response(200) if refusal else _answer(service, request, world, DiscardingStore(world.store))
             if answer is not None and not isinstance(answer, Response):
@@ -318,20 +314,6 @@ class Backend:
         owners = (world.tokens.owner_of(name, token) for name, token in tokens if world.tokens.knows(token))
         owner = next((owner for owner in owners if owner is not None), None)
         self._record(world, IncomingRequest(service, None, owner, request), response, began, None)
-
-
-def _both(one: Listener, other: Listener, world: World, exchange: Exchange) -> None:
-    one(world, exchange)
-    other(world, exchange)
-
-
-def _execute(
-    service: ModuleType, request: IncomingRequest, refusal: Response | None, world: World, fault: Fault | None
-) -> Response | Write:
-    """Have the operation done, by the world's executor or here; the answer."""
-    if world.executor is not None:
-        return world.executor.execute(service, request)
-    return refusal or _answer(service, request, world, world.faults.view(world.store, fault))
 
 
 def _answer(service: ModuleType, request: IncomingRequest, world: World, store: StoreReader) -> Response | Write:

@@ -62,13 +62,13 @@ class Clock:
         """Stop the clock, now or at a moment (see `move_to`), until `resume`. `move_to` and `shift` still move it. Raises
         ``ValueError`` for a moment outside the years 1 to 9999.
         """
-        self._frozen = self.now() if moment is None else microseconds(moment_from(moment))
+        self._frozen = self.now() if moment is None else microseconds_at(moment)
 
     def move_to(self, moment: Moment) -> None:
         """Set the clock: to a datetime or its ISO 8601 text, or to seconds since 1970. A naive datetime, and a text without a zone,
         are UTC. A clock that is not frozen goes on from there. Raises ``ValueError`` outside the years 1 to 9999.
         """
-        self._set(microseconds(moment_from(moment)), _machine_now())
+        self._set(microseconds_at(moment), _machine_now())
 
     def shift(self, by: timedelta | float) -> None:
         """Move the clock ahead, or back: by a timedelta, or by seconds. Raises ``ValueError`` outside the years 1 to 9999."""
@@ -115,13 +115,13 @@ def _number(seconds: float) -> float:
     return seconds
 
 
-def moment_from(moment: Moment) -> datetime:
-    """The moment, in UTC. Raises ``ValueError``."""
+def microseconds_at(moment: Moment) -> int:
+    """The microseconds from 1970 to a moment that a user gave. Raises ``ValueError``."""
     try:
         named = moment_from_text(moment) if isinstance(moment, str) else moment
         if isinstance(named, datetime):
-            return named.replace(tzinfo=timezone.utc) if named.tzinfo is None else named.astimezone(timezone.utc)
-        return EPOCH + timedelta(seconds=_number(named))
+            return microseconds(named.replace(tzinfo=timezone.utc) if named.tzinfo is None else named.astimezone(timezone.utc))
+        return microseconds(EPOCH + timedelta(seconds=_number(named)))
     except (TypeError, ValueError, OverflowError):
         raise ValueError(
             "expected a datetime, a text such as 2016-12-31T23:59:59.5Z, or seconds since 1970, within the years 1 to 9999; "

@@ -19,9 +19,10 @@ from kvfake.services import mattermost, persist
 from kvfake.services.messages import Lane, Response, Sever, Wire, WireFault
 from kvfake.stores import PreviousEntries, RememberingStore, StaleStore, StoreReader
 from kvfake.world.clock import Moment
-from kvfake.world.matching import MAX_STEPS_IN_LOOP, Matcher, Turns, Wanted, check_function, check_owner, checked_number, in_python
+from kvfake.world.matching import MAX_STEPS_IN_LOOP, Matcher, Wanted, check_function, check_owner, checked_number, in_python
 from kvfake.world.redaction import BY_NAME
 from kvfake.world.routes import WITHOUT_BODY, checked_headers, encoded_body, merged_headers
+from kvfake.world.turns import Turns
 
 if TYPE_CHECKING:
     from random import Random
@@ -60,7 +61,7 @@ SeverWord = Literal["before", "after", "reset", "reset-after", "silence", "silen
 Delay = float | tuple[float, float] | LognormalDelay | SlowDelay
 When = Callable[["IncomingRequest"], object]
 Before = Callable[[], object] | Callable[["IncomingRequest"], object]
-Times = int | EllipsisType | None  # ``None``: until it is removed; ``...``: as was said before
+Times = int | EllipsisType | None  # ``None``: until it is removed; ``...``: as the builder has it
 
 
 class FaultArguments(NamedTuple):
@@ -324,20 +325,20 @@ class FaultBuilder:
     not possible is a ``ValueError`` of the action.
     """
 
-    __slots__ = ("_add", "_said")
+    __slots__ = ("_add", "_arguments")
 
-    def __init__(self, add: Callable[[FaultArguments], Fault], said: Mapping[str, Any]) -> None:
-        """``said`` are arguments of `Faults.add` by their names."""
-        self._add, self._said = add, said
+    def __init__(self, add: Callable[[FaultArguments], Fault], arguments: Mapping[str, Any]) -> None:
+        """``arguments`` are some of `Faults.add`, by their names."""
+        self._add, self._arguments = add, arguments
 
     def _with(self, **more: Any) -> FaultBuilder:
-        return FaultBuilder(self._add, {**self._said, **more})
+        return FaultBuilder(self._add, {**self._arguments, **more})
 
     def _do(self, times: Times = ..., **action: Any) -> Fault:
-        """Add the fault. ``...`` for ``times``: as was said before."""
-        is_lasting = any(self._said.get(name) is not None for name in _LASTING)
-        said = {"times": None if is_lasting else 1, **self._said, **action, **({} if times is ... else {"times": times})}
-        return self._add(FaultArguments(**said))
+        """Add the fault. ``...`` for ``times``: what `times` has set, else once, or until it is removed."""
+        is_lasting = any(self._arguments.get(name) is not None for name in _LASTING)
+        default = {"times": None if is_lasting else 1}
+        return self._add(FaultArguments(**{**default, **self._arguments, **action, **({} if times is ... else {"times": times})}))
 
     def nth(self, number: int) -> FaultBuilder:
         """Exactly the ``number``-th of these requests, counted from 1, as ``after(number - 1).times(1)``."""
@@ -412,7 +413,7 @@ class FaultBuilder:
         return self._do(times, before=function)
 
     def __repr__(self) -> str:
-        return f"<{BY_NAME.redact_text(FaultArguments(**self._said).requests)}: no action yet, so nothing happens>"
+        return f"<{BY_NAME.redact_text(FaultArguments(**self._arguments).requests)}: no action yet, so nothing happens>"
 
 
 _LASTING = ("every", "rate", "start", "end")  # with one of these a sentence is about many requests, so its fault stays
@@ -493,11 +494,10 @@ class Faults:
 
         Raises ``ValueError`` for impossible arguments, and for a fault without any effect.
         """
-        arguments = FaultArguments(
+        return self._add(FaultArguments(
             status, delay, sever, times, after, every, rate, seed, service, method, key, owner, when, body, headers, before,
             stale, limit, per, start, end,
-        )  # fmt: skip
-        return self._add(arguments)
+        ))  # fmt: skip
 
     def _add(self, arguments: FaultArguments) -> Fault:
         with self._lock:
@@ -534,7 +534,7 @@ class Faults:
         return struck
 
     def view(self, store: StoreReader, fault: Fault | None) -> StoreReader:
-        """The store as an operation finds it that this fault strikes, or none. The caller holds the world's lock."""
+        """The store as an operation sees it that this fault strikes; ``None``: no fault. The caller holds the world's lock."""
         if self._previous is None:
             return store
         view = StaleStore if fault is not None and fault.action.is_stale else RememberingStore

@@ -1,7 +1,8 @@
 """The journal of one world: a bounded record of its exchanges (a request and its response), and questions about it.
 
 Law: it records, shows and compares, and decides nothing. The credentials of a request are cut short before it is recorded; what
-else is secret is redacted when an exchange is read, so nothing that is shown holds it. Every question is answered from one moment.
+else is secret is redacted when an exchange is read, so nothing that is shown holds it. Every question is answered from one moment;
+`Journal.wait_for` asks until the time is over, and nothing else here waits.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
 from kvfake.errors import is_refusal, log_exception
+from kvfake.lines import counted
 from kvfake.machine import machine_seconds, machine_time
 from kvfake.services.messages import JSON, Operation, RedactedHeaders, Request, Response
 from kvfake.world.matching import Matcher, Message, RequestFields, Text, checked_number
@@ -143,6 +145,16 @@ def shown_time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
 
 
+def exchange_line(
+    time: str, method: str, path: str, owner: str | None, status: int | None, seconds: float, rows: Sequence[str], fault: str | None
+) -> str:
+    """An exchange as logs show it: these, and a dash for what there is none of; rows and fault only where there are some."""
+    parts = [time, method, path, owner or "-", str(status or "-"), f"{seconds * 1000:.1f}ms"]
+    parts += [",".join(rows)] if rows else []
+    parts += [f"fault: {fault}"] if fault is not None else []
+    return " ".join(parts)
+
+
 def _message_to_dict(message: Message) -> dict[str, Any]:
     try:
         return {"headers": message.headers, "body": message.body.decode()}
@@ -229,8 +241,8 @@ class Journal(Sequence[Exchange]):
     """The exchanges of one world, oldest first. It is bounded: ``dropped`` counts the oldest, which were dropped for newer ones."""
 
     __slots__ = (
-        "_forgotten", "_hears_all", "_large_bytes", "_listener", "_max_body_bytes", "_max_bytes", "_max_exchanges", "_records",
-        "_redactor", "_waiting", "bytes", "is_on", "lock", "seen", "settled", "total",
+        "_forgotten", "_large_bytes", "_listeners", "_max_body_bytes", "_max_bytes", "_max_exchanges", "_records", "_redactor",
+        "_row_listeners", "_waiting", "bytes", "is_on", "lock", "seen", "settled", "total",
     )  # fmt: skip
     _now = staticmethod(machine_seconds)
 
@@ -246,17 +258,20 @@ class Journal(Sequence[Exchange]):
         self._forgotten = 0  # how many were cleared or rolled back, and so do not count as dropped
         self.seen = 0  # how many were ever recorded
         self.is_on = max_exchanges > 0
-        self._listener: Callable[[Exchange], None] | None = None
-        self._hears_all = True
+        self._listeners: tuple[Callable[[Exchange], None], ...] = ()  # of every exchange
+        self._row_listeners: tuple[Callable[[Exchange], None], ...] = ()  # of those that have rows: these, and others
         self._waiting: list[Lock] = []  # of each `wait_for` one that it waits to take
         self.total: JournalTotal | None = None
         self.settled = 0  # how many of the bytes the total knows
 
     def listen(self, listener: Callable[[Exchange], None], only_kinder: bool = False) -> None:
-        """Call the listener with every exchange from now on, also where none is kept, before it is answered; with ``only_kinder``
-        with those that have rows. It must not block; what it raises is written to stderr.
+        """Call the listener, after earlier ones, with every exchange from now on, also where none is kept, before it is answered;
+        with ``only_kinder`` with those that have rows. It must not block; what it raises is written to stderr.
         """
-        self._listener, self._hears_all, self.is_on = listener, not only_kinder, True
+        self._row_listeners += (listener,)
+        if not only_kinder:
+            self._listeners += (listener,)
+        self.is_on = True
 
     def record(
         self,
@@ -296,9 +311,9 @@ class Journal(Sequence[Exchange]):
         self.bytes = size = self.bytes + size
         if self._waiting:
             self._wake()
-        if self._listener is not None and (self._hears_all or response.rows):
+        for listener in self._row_listeners if response.rows else self._listeners:
             try:
-                self._listener(Exchange(record, self._redactor))
+                listener(Exchange(record, self._redactor))
             except Exception:  # the answer does not depend on who listens
                 log_exception()
         if len(records) > self._max_exchanges:
@@ -566,4 +581,4 @@ class Journal(Sequence[Exchange]):
 
 
 def _times(times: int) -> str:
-    return "no request" if times == 0 else f"{times} request{'s'[: times > 1]}"
+    return "no request" if times == 0 else counted(times, "request")
