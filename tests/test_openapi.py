@@ -472,7 +472,7 @@ def test_control_is_as_described(tmp_path: Path, profile: Profile, phases: tuple
     with kvfake.start(profile=profile, control_token=CONTROL_TOKEN) as double:
         done = fuzzed(double, described, tmp_path, f"control {profile}", *CONTROL, *phases)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert needed_excuses(tmp_path) == sorted(excuse.why for excuse in excused.excuses(f"control {profile}"))
+        assert set(needed_excuses(tmp_path)) <= {excuse.why for excuse in excused.excuses(f"control {profile}")}
 
 
 @pytest.mark.timeout(BOUND_SECONDS)
