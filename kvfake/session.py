@@ -113,7 +113,7 @@ def _advice(exchanges: list[Exchange]) -> Iterator[str]:
             one.service == service and one.owner is None and one.status == _UNAUTHORIZED and _credential(one) for one in exchanges
         ):
             yield (
-                f"{service} refused a token that it does not know: give the app kvfake.{service}.token, or name its own with "
+                f"{service} refused a token that it does not know: give the app kvfake.{service}.token, or declare its own with "
                 "token= or --kvfake-token TOKEN=OWNER (strict=False accepts any)"
             )
 

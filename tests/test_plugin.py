@@ -605,7 +605,7 @@ def test_a_failing_test_shows_its_requests(pytester: pytest.Pytester, workers: t
         f"  GET {kv}/name by no token: 401",
         f"  GET {kv}/name by a token that is not known (Bearer a-to...): 401",
         "  GET /api/v4/posts by no token: 404",
-        "mattermost refused a token that it does not know: give the app kvfake.mattermost.token, or name its own with token= or "
+        "mattermost refused a token that it does not know: give the app kvfake.mattermost.token, or declare its own with token= or "
         "--kvfake-token TOKEN=OWNER (strict=False accepts any)",
         "nothing answers these; to answer one, write:",
         '  kvfake.respond("GET", "/api/v4/posts", ...)',
@@ -654,7 +654,7 @@ def test_a_wrong_token_fails_the_test_and_the_report_says_which(pytester: pytest
     assert section[1] == "  GET /plugins/com.mattermost.apps/api/v1/kv/k by a token that is not known (Bearer a-wr...): 401"
     for service in ("mattermost", "persist"):
         assert (
-            f"{service} refused a token that it does not know: give the app kvfake.{service}.token, or name its own with "
+            f"{service} refused a token that it does not know: give the app kvfake.{service}.token, or declare its own with "
             "token= or --kvfake-token TOKEN=OWNER (strict=False accepts any)"
         ) in section
 

@@ -1,6 +1,6 @@
 """The journal of one world: a bounded record of its exchanges (a request and its response), and questions about it.
 
-Law: it records, shows and compares, and decides nothing. The credentials of a request are cut short before it is recorded; what
+Law: it records, shows and compares, and decides nothing. Credential headers are truncated before an exchange is recorded; what
 else is secret is redacted when an exchange is read, so nothing that is shown holds it. Every question is answered from one moment.
 """
 
