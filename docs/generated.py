@@ -22,13 +22,17 @@ ROOT = Path(__file__).parent.parent
 MARK = "% generated\n"  # a comment of MyST
 _COLUMNS = 100
 _SCOPES = {
-    SERVER: ("Of a server", "of `serve`, `run`, `kvfake.start()`, `kvfake.Double()` and the server of a pytest session"),
-    WORLD: (
-        "Of a world",
-        "of all of these, of `@pytest.mark.kvfake(...)`, of `kvfake_factory(...)` and (but for `seed`) of `POST /_kvfake/worlds`",
+    SERVER: (
+        "Settings of a server",
+        "These work for `serve`, `run`, `kvfake.start()`, `kvfake.Double()` and the server of a pytest session.",
     ),
-    COMMAND: ("Of `serve` and `run`", "of these two commands alone"),
-    REAL: ("Of a real server", "of the commands that talk to one, and of a pytest session"),
+    WORLD: (
+        "Settings of a world",
+        "These work for all of these, and also for `@pytest.mark.kvfake(...)`, `kvfake_factory(...)` and (except `seed`) "
+        "`POST /_kvfake/worlds`.",
+    ),
+    COMMAND: ("Settings of `serve` and `run`", "These work only for these two commands."),
+    REAL: ("Settings for a real server", "These work for the commands that use a real server, and for a pytest session."),
 }
 
 
@@ -70,11 +74,11 @@ def settings() -> str:
 
 
 def _scope(scope: str) -> str:
-    title, whose = _SCOPES[scope]
+    title, where = _SCOPES[scope]
     lines = [
         f"## {title}",
         "",
-        f"These are settings {whose}.",
+        where,
         "",
         "| setting | default | variable | meaning |",
         "|---|---|---|---|",

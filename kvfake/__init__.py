@@ -25,7 +25,7 @@ __all__ = [
 
 
 class FidelityWarning(UserWarning):
-    """The double was kinder than the service: what worked here would not have worked there. It names the row."""
+    """An answer was kinder than the service's, which would have refused the request or answered it otherwise. It names the row."""
 
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from kvfake.world.mappings import Mattermost, Persist
 
     wsgi_app: WsgiApp
-    """A `Double` for a WSGI server, as in ``gunicorn kvfake:wsgi_app``; its settings come from the environment."""
+    """The WSGI application of a `Double`, as in ``gunicorn kvfake:wsgi_app``. Its settings come from the environment."""
 
 else:  # a checker that saw this would let every name pass
     _MODULES = {

@@ -49,14 +49,14 @@ _WILDCARDS = {"0.0.0.0": _LOOPBACK, "::": "::1", "": _LOOPBACK}
 class Double:
     """One isolated double of both services.
 
-    ``Double(**settings)`` has no server and no socket: use `wsgi_app`, or the mappings alone. `kvfake.start` puts a server in
-    front of it. Settings are keywords, else ``KVFAKE_...`` variables, else their defaults.
+    ``Double(**settings)`` has no server and no socket: use `wsgi_app`, a transport, or only the mappings. `kvfake.start` makes one
+    with a server. Settings come from keywords, else from ``KVFAKE_...`` variables, else from their defaults.
 
     Raises ``TypeError`` for a name that is not a setting, ``ValueError`` for a value that is not possible.
     """
 
     FidelityWarning = kvfake.FidelityWarning
-    """For a test, in which the fixture has the name of the module."""
+    """The same class, for a test in which the name ``kvfake`` is the fixture and not the module."""
 
     def __init__(self, **settings: Unpack[Settings]) -> None:
         values = settings_of(settings)
@@ -66,7 +66,7 @@ class Double:
 
     @property
     def url(self) -> str:
-        """Where both services lie; also ``KVFAKE_URL``."""
+        """The address of both services; also ``KVFAKE_URL``."""
         return self._world.url
 
     @property
@@ -76,24 +76,24 @@ class Double:
 
     @cached_property
     def mattermost(self) -> Mattermost:
-        """The bot's values."""
+        """The values of the app's bot."""
         return Mattermost(self._world)
 
     @cached_property
     def persist(self) -> Persist:
-        """The project's values."""
+        """The values of the project."""
         return Persist(self._world)
 
     @cached_property
     def wsgi_app(self) -> WsgiApp:
-        """The double as a WSGI application. Its values are in this process: serve it with one worker, of many threads."""
+        """The double as a WSGI application. Its values are in this process: serve it with one worker, with many threads."""
         from kvfake.http.wsgi import WsgiApp
 
         return WsgiApp(self._router)
 
     def httpx_transport(self) -> HttpxTransport:
-        """For ``httpx.Client(transport=...)`` and ``httpx.AsyncClient(transport=...)``: no server and no socket. Every host is this
-        double, and a fault looks to the client as it would on a socket. Needs httpx, or httpx2, its successor.
+        """For ``httpx.Client(transport=...)`` and ``httpx.AsyncClient(transport=...)``: no server and no socket. Requests to any
+        host go to this double, and the client sees a fault as it would on a socket. Needs httpx, or httpx2, its successor.
         """
         from kvfake.http.httpx_transport import HttpxTransport
 
@@ -102,26 +102,26 @@ class Double:
     def requests_adapter(
         self, pool_connections: int = 10, pool_maxsize: int = 10, max_retries: Retry | int | None = 0, pool_block: bool = False
     ) -> RequestsAdapter:
-        """The same for ``session.mount(double.url, ...)``. It takes what ``requests.adapters.HTTPAdapter`` takes, as a ``Retry`` of
-        urllib3. Needs requests, with urllib3 2 or newer.
+        """The same for requests: ``session.mount(double.url, double.requests_adapter())``. It has the parameters of
+        ``requests.adapters.HTTPAdapter``. Needs requests, with urllib3 2 or newer.
         """
         from kvfake.http.requests_adapter import RequestsAdapter
 
         return RequestsAdapter(self._router, pool_connections, pool_maxsize, max_retries, pool_block)
 
     def token(self, token: str, owner: str) -> None:
-        """Make a token known to this world. ``owner`` is ``app/user``, ``/user`` or ``project:NAME``."""
+        """Declare a token and its owner: ``app/user``, ``/user`` or ``project:NAME``."""
         self._world.tokens.add(token, owner)
 
     def reset(self) -> None:
-        """Values are those of the ``seed`` again, or none; faults, journal and checkpoints are gone; the clock is the machine's.
-        Tokens, neighbours and settings stay.
+        """Go back to the values of the ``seed``, or to none; remove faults, journal and checkpoints; let the clock show the
+        machine's time. Tokens, neighbours and settings stay.
         """
         self._world.reset()
 
     @property
     def faults(self) -> Faults:
-        """The faults that requests to this double meet."""
+        """The faults of this double."""
         return self._world.faults
 
     @property
@@ -131,28 +131,28 @@ class Double:
 
     @property
     def clock(self) -> Clock:
-        """The clock of ``updated``."""
+        """The clock that sets ``updated``; faults with a quota or a time follow it, too."""
         return self._world.clock
 
     def checkpoint(self) -> int:
-        """A mark for everything as it is now; its cost does not grow with what is stored. The newest 1,000 are kept."""
+        """Mark the current state, and return the mark. The cost does not grow with what is stored. The newest 1,000 are kept."""
         return self._world.checkpoint()
 
     def rollback(self, mark: int) -> None:
-        """Values, clock, faults and journal as they were at the mark; the cost is that of what was changed since. Tokens,
-        neighbours and settings stay; later marks are gone. Raises ``ValueError`` for a mark that is not there.
+        """Set values, clock, faults and journal back to the mark; the cost depends on what was changed since. Tokens, neighbours
+        and settings stay; later marks are removed. Raises ``ValueError`` for an unknown mark.
         """
         self._world.rollback(mark)
 
     def dump(self) -> dict[str, Any]:
-        """Every value, in the form of a file of values."""
+        """Every value, as a dict in the format of a file of values."""
         from kvfake.world import datafile
 
         return datafile.dump(self._world)
 
     def load(self, source: str | os.PathLike[str] | Mapping[str, Any], replace: bool = False) -> None:
-        """Set what a file of values holds, or the same as a dict; ``replace`` forgets what was there before. Raises
-        ``ValueError``, with the place and the reason, and then nothing was loaded.
+        """Set the values of a file of values, or of a dict in the same format; ``replace`` first removes all values. Raises
+        ``ValueError``, with the place and the reason, if the file is invalid; then nothing was loaded.
         """
         from kvfake.world import datafile
 
@@ -171,24 +171,24 @@ class Double:
         body: bytes | str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Answer such requests beside the stores: to ``/api/v4/posts``, say. ``method`` is ``None`` for any; ``path`` is exact or a
-        pattern that must match the whole path. Of two that match a request the later one answers. Raises ``ValueError`` for a
-        path of the stores.
+        """Add a neighbour: an answer for a path that is not one of the stores', such as ``/api/v4/posts``. ``method`` is ``None``
+        for any; ``path`` is exact, or a pattern that must match the whole path. If two neighbours match a request, the later one
+        answers. Raises ``ValueError`` for a path of the stores.
         """
         self._world.routes.respond(method, path, status, json, body, headers)
 
     def mount(self, path: str, wsgi_app: Application) -> None:
-        """Let a WSGI application answer whatever lies at or below the path."""
+        """Let a WSGI application answer the requests for this path and all paths below it."""
         self._world.routes.mount(path, wsgi_app)
 
     @property
     def is_closed(self) -> bool:
-        """Whether its world has ended, so that it refuses."""
+        """Whether its world has ended, so that it refuses all requests."""
         return self._world is not self._backend.own_world and self._world.id not in self._backend.worlds
 
     def close(self) -> None:
-        """End what this double has of its own: the server of `start`, with every open connection, or its world on another double's
-        server, which refuses from then on. Closing twice does nothing.
+        """End the server that `start` started, with every open connection. If another double has the server, end only this double's
+        world, which then refuses all requests. Closing twice does nothing.
         """
 
     def __enter__(self) -> Self:
@@ -261,9 +261,9 @@ class DoubleServer:
 
 
 def start(**settings: Unpack[Settings]) -> Double:
-    """A double behind a real server, on a free port unless ``port`` says otherwise; a context manager.
+    """A double with a real server, on a free port unless ``port`` is given. It is a context manager.
 
-    Raises ``OSError`` where it cannot bind, ``TypeError`` and ``ValueError`` for wrong settings.
+    Raises ``OSError`` if it cannot listen, ``TypeError`` and ``ValueError`` for wrong settings.
     """
     server = DoubleServer(settings_of(settings))
     server.server.start()

@@ -40,7 +40,7 @@ _NAMES = ", ".join(setting.name for setting in of(WORLD))
 _FAULT = (
     "kvfake_fault(status=None, *, delay=0, sever=None, times=1, after=0, every=1, rate=1, seed=0, service=None, method=None, "
     "key=None, owner=None, when=None, body=None, headers=None, before=None, stale=False, limit=None, per=None, start=None, "
-    "end=None): let requests of this test go wrong; the arguments are those of kvfake.faults.add. A test may have several."
+    "end=None): make requests of this test fail; the arguments are those of kvfake.faults.add. A test can have several."
 )
 _FACTORY: pytest.StashKey[DoubleFactory] = pytest.StashKey()
 _KINDER: pytest.StashKey[KinderWarnings] = pytest.StashKey()
@@ -129,7 +129,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     from kvfake.lines import printable
     from kvfake.world.redaction import shown_url
 
-    hidden = {"token": f"{len(settings.get('token', ()))} named", "control_token": "given"}
+    hidden = {"token": f"{len(settings.get('token', ()))} declared", "control_token": "given"}
     shown = {name: hidden.get(name) or shown_url(str(value)) for name, value in settings.items()}
     return printable("kvfake: " + ", ".join(f"{name}={value}" for name, value in sorted(shown.items())))
 
@@ -139,14 +139,14 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 @pytest.fixture(scope="session")
 def kvfake_settings() -> dict[str, Any]:
-    """Settings for all tests, by name: return them from a fixture of this name in a conftest. Flags and variables win over it."""
+    """The settings for all tests, by name. Override this fixture in a conftest.py; flags and variables override its settings."""
     return {}
 
 
 @pytest.fixture(scope="session")
 def kvfake_factory(pytestconfig: pytest.Config, kvfake_settings: dict[str, Any]) -> Iterator[DoubleFactory]:
-    """Makes services for a module, a session, or a second app: ``kvfake_factory(**settings)`` is a `kvfake.Double`, which ends with
-    the session or with its ``close()``.
+    """Makes services for a module, a session, or a second app: ``kvfake_factory(**settings)`` returns a `kvfake.Double`, which ends
+    with the session, or when you call its ``close()``.
     """
     from kvfake.session import DoubleFactory
 
@@ -241,8 +241,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 
 
 class KinderWarnings:
-    """Warns of answers that were kinder than the service, at the place of the test that is running, and before they go out: so
-    ``pytest.warns`` around the request sees it. Warnings come on a server's thread, where one that is an error would fail no test.
+    """Warns of answers that were kinder than the service's, at the place of the test that is running, and before they go out: so
+    ``pytest.warns`` around the request sees it. Warnings come on a server's thread, where an error would reach no test.
     """
 
     def __init__(self) -> None:
@@ -279,7 +279,7 @@ def _warn_of_idle_markers(item: pytest.Item) -> None:
     names = [marker.name for marker in item.own_markers if marker.name in ("kvfake", "kvfake_fault")]
     if names and not item.stash.get(_HAS_DOUBLE, False):
         __tracebackhide__ = True
-        text = f"@pytest.mark.{names[0]} does nothing here: the test does not use the fixture kvfake"
+        text = f"@pytest.mark.{names[0]} has no effect: the test does not use the fixture kvfake"
         item.warn(pytest.PytestWarning(text))
 
 
@@ -303,7 +303,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed:
         lines = list(factory.failure_report()) if factory is not None else []
         if re.search(_TOO_WIDE, report.longreprtext):
-            lines = ["kvfake is a double for one test; for a wider scope ask for kvfake_factory, and call it: kvfake_factory()"]
+            lines = ["kvfake is a double for one test; for a wider scope use the fixture kvfake_factory: kvfake_factory()"]
         if lines:
             report.sections.append(("kvfake", "\n".join(lines)))
     return report

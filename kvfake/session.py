@@ -99,7 +99,7 @@ def kinder_text(request: str, row: str, service: str | None) -> str:
 
 
 def _credential(exchange: Exchange) -> str:
-    """What the request showed to say who it is, as the journal keeps it: cut short. Empty where it showed nothing."""
+    """The credential of the request, truncated, as the journal keeps it. Empty if it has none."""
     headers = exchange.request.headers
     if "authorization" in headers:
         return headers["authorization"]
@@ -113,7 +113,7 @@ def _advice(exchanges: list[Exchange]) -> Iterator[str]:
             one.service == service and one.owner is None and one.status == _UNAUTHORIZED and _credential(one) for one in exchanges
         ):
             yield (
-                f"{service} refused a token that it does not know: give the app kvfake.{service}.token, or name its own with "
+                f"{service} refused a token that it does not know: give the app kvfake.{service}.token, or declare its own with "
                 "token= or --kvfake-token TOKEN=OWNER (strict=False accepts any)"
             )
 
@@ -177,9 +177,9 @@ class LiveService(Protocol):
 
 
 class DoubleFactory:
-    """Makes doubles on one server, which the first of them starts.
+    """Makes doubles on one server, which the first double starts.
 
-    It knows its doubles and how far each journal had come when the current test began, and so what that test asked.
+    It knows its doubles, and how many exchanges each journal had when the current test began: the later ones are that test's.
     """
 
     def __init__(
@@ -196,9 +196,9 @@ class DoubleFactory:
         self._after_end_seen = 0
 
     def __call__(self, **settings: Unpack[WorldSettings]) -> Double:
-        """A double with a world of its own; world settings are keywords. It ends with the session, or when it is closed.
+        """A double with its own world; the keywords are settings of a world. It ends with the session, or when it is closed.
 
-        Raises ``TypeError`` and ``ValueError`` for wrong settings, ``RuntimeError`` where the server cannot listen.
+        Raises ``TypeError`` and ``ValueError`` for wrong settings, ``RuntimeError`` if the server cannot listen.
         """
         checked = from_keywords(settings, WORLD)
         if self._live is not None:

@@ -917,8 +917,8 @@ def test_ctrl_c_ends_the_waiting() -> None:
 GROUPS = {
     "Serving": ["serve", "run", "env", "wait"],
     "Values of a running server": ["dump", "load", "ls", "get", "set", "del"],
-    "Steering a running server": ["faults", "journal", "clock", "checkpoint", "rollback", "reset", "worlds", "respond"],
-    "Contract": ["verify", "explain", "openapi", "record", "compare"],
+    "Control of a running server": ["faults", "journal", "clock", "checkpoint", "rollback", "reset", "worlds", "respond"],
+    "Comparison with the real services": ["verify", "explain", "openapi", "record", "compare"],
 }
 COMMANDS = [
     *([command] for commands in GROUPS.values() for command in commands),

@@ -394,7 +394,7 @@ def test_a_path_that_is_not_there(url: str, path: str) -> None:
 def test_a_verb_that_is_not_there(url: str, method: str, path: str, allowed: str) -> None:
     """``Allow`` lists the methods of the path."""
     reply = asked(url + "/_kvfake" + path, method)
-    assert refused(reply, 405) == f"{method} does nothing here: expected {allowed}"
+    assert refused(reply, 405) == f"method {method} not allowed: expected {allowed}"
     assert reply.headers["Allow"] == allowed
 
 

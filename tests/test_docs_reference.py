@@ -168,7 +168,7 @@ def test_the_commands_for_a_running_server_work(
     monkeypatch.setenv("KVFAKE_URL", double.url)
     for words in re.findall(r"^\$ curl (.*)", (DOCS.parent / "README.md").read_text(), re.MULTILINE):
         curl(words, double.url)
-    block = section((REFERENCE / "commands.md").read_text(), "Look into a running server")
+    block = section((REFERENCE / "commands.md").read_text(), "Read and change a running server")
     lines = [shlex.split(line, comments=True)[1:] for line in re.findall(r"^kvfake .*", block, re.MULTILINE)]
     assert [main(words) for words in lines] == [0] * 7
     printed = capfd.readouterr().out

@@ -1,4 +1,4 @@
-"""The fallback: a server that is asked for whatever nothing here answers."""
+"""The fallback: the upstream URL for requests that kvfake does not handle."""
 
 from __future__ import annotations
 

@@ -532,7 +532,7 @@ def test_the_header_has_a_line_only_when_something_was_set(pytester: pytest.Pyte
     assert "kvfake: " not in text_of(run(pytester))
     monkeypatch.setenv("KVFAKE_TOKEN", "secret-one=a/b secret-two=a/b")
     result = run(pytester, "--kvfake-profile=plugin-1.2", "--kvfake-strict")
-    result.stdout.fnmatch_lines(["kvfake: profile=plugin-1.2, strict=True, token=2 named"])
+    result.stdout.fnmatch_lines(["kvfake: profile=plugin-1.2, strict=True, token=2 declared"])
     assert "secret" not in text_of(result)
 
 
@@ -605,7 +605,7 @@ def test_a_failing_test_shows_its_requests(pytester: pytest.Pytester, workers: t
         f"  GET {kv}/name by no token: 401",
         f"  GET {kv}/name by a token that is not known (Bearer a-to...): 401",
         "  GET /api/v4/posts by no token: 404",
-        "mattermost refused a token that it does not know: give the app kvfake.mattermost.token, or name its own with token= or "
+        "mattermost refused a token that it does not know: give the app kvfake.mattermost.token, or declare its own with token= or "
         "--kvfake-token TOKEN=OWNER (strict=False accepts any)",
         "nothing answers these; to answer one, write:",
         '  kvfake.respond("GET", "/api/v4/posts", ...)',
@@ -654,7 +654,7 @@ def test_a_wrong_token_fails_the_test_and_the_report_says_which(pytester: pytest
     assert section[1] == "  GET /plugins/com.mattermost.apps/api/v1/kv/k by a token that is not known (Bearer a-wr...): 401"
     for service in ("mattermost", "persist"):
         assert (
-            f"{service} refused a token that it does not know: give the app kvfake.{service}.token, or name its own with "
+            f"{service} refused a token that it does not know: give the app kvfake.{service}.token, or declare its own with "
             "token= or --kvfake-token TOKEN=OWNER (strict=False accepts any)"
         ) in section
 
@@ -973,7 +973,7 @@ def test_a_marker_without_the_fixture_is_told(pytester: pytest.Pytester) -> None
     """)
     result = run(pytester)
     result.assert_outcomes(passed=4, failed=1, warnings=2)
-    text = "PytestWarning: @pytest.mark.kvfake does nothing here: the test does not use the fixture kvfake"
+    text = "PytestWarning: @pytest.mark.kvfake has no effect: the test does not use the fixture kvfake"
     assert text_of(result).count(text) == 1
     run(pytester, "-W", "error::pytest.PytestWarning").assert_outcomes(passed=3, failed=2)
 
@@ -1057,7 +1057,7 @@ def test_a_fixture_of_wider_scope_is_pointed_to_the_factory(pytester: pytest.Pyt
     result.stdout.fnmatch_lines(
         ["ScopeMismatch: You tried to access the function scoped fixture kvfake with a session scoped request*", "*- kvfake -*"]
     )
-    assert text_of(result).count("for a wider scope ask for kvfake_factory") == 2
+    assert text_of(result).count("for a wider scope use the fixture kvfake_factory") == 2
 
 
 # ------------------------------------------------------------------------------------------------------------ when it is over

@@ -453,7 +453,7 @@ def test_the_world_of_another_server_was_never_here() -> None:
         serial = ended.id.partition("-")[2]
         assert one.send("GET", f"/~{ended.id}{KV}/k").status == 410
         reply = one.send("GET", f"/~another-{serial}{KV}/k")
-        assert (reply.status, reply.json()) == (404, {"error": "nothing lies here: expected /~ID of a world that was opened here"})
+        assert (reply.status, reply.json()) == (404, {"error": "no route for this path: expected /~ID of an open world"})
 
 
 def test_ended_worlds_are_not_remembered() -> None:

@@ -44,14 +44,14 @@ _GROUPS: dict[str, dict[str, _Words]] = {
     "Serving": {
         "serve": _Words(
             "serve both services until Ctrl-C",
-            "Serve both services, until Ctrl-C, SIGTERM or SIGHUP. The first line on stdout says where.",
+            "Serve both services until Ctrl-C, SIGTERM or SIGHUP. The first line on stdout has the address.",
             "kvfake serve --seed values.json --export values.json",
         ),
         "run": _Words(
-            "run a command beside a double of its own",
-            "Run a command beside a fresh double on a free port, with the double's addresses and tokens in its environment; the "
-            "exit code is the command's. Where something was refused, unmatched, kinder than the service, or a fault never struck, "
-            "a summary on stderr says so.",
+            "start a double and run a command with it",
+            "Start a double on a free port, run a command with the double's addresses and tokens in its environment, and exit with "
+            "the command's exit code. After it, list on stderr the requests that were refused or that nothing answered, the "
+            "answers that were kinder than the service's, and the faults that never struck.",
             "kvfake run -- npm test",
         ),
         "env": _Words(
@@ -67,73 +67,72 @@ _GROUPS: dict[str, dict[str, _Words]] = {
     },
     "Values of a running server": {
         "dump": _Words(
-            "print the values as a file",
-            "Print what a running server holds, and the tokens that were named, as a file of values: JSON, sorted and indented, "
-            "which load and serve --seed take. A FILE is replaced as a whole, or not at all.",
+            "write the values to a file",
+            "Write the values of a running server, and the tokens that were declared, as a file of values: JSON, sorted and "
+            "indented, which load and serve --seed read. An old FILE is replaced as a whole, or left as it was.",
             "kvfake dump values.json",
         ),
         "load": _Words(
             "set the values of a file",
-            "Set every value of a file of values on a running server; where something in it is not right, none. Of a file of "
-            "several worlds those of one are set: of --from-world, else of --world where the file has it, else of the server's "
-            "own.",
+            "Set all values of a file of values on a running server. If the file is invalid, set none. If the file holds several "
+            "worlds, set the values of one: of --from-world, else of --world if the file has it, else of the server's own world.",
             "kvfake load values.json --replace",
         ),
         "ls": _Words(
             "list the keys",
-            "List the keys of a running server, sorted, one a line: service, owner, prefix, key, with tabs between. A name that "
-            "cannot be printed, or holds a backslash, stands as inside a JSON string.",
+            "List the keys of a running server, sorted, one on each line: service, owner, prefix and key, separated by tabs. A "
+            "name that cannot be printed, or contains a backslash, is written as in a JSON string.",
             "kvfake ls --service persist --begins convo::",
         ),
         "get": _Words(
             "print a value",
-            "Print the bytes of one value of a running server, and nothing else; at a terminal, a line break follows. Where there "
-            "is none the exit code is 1.",
+            "Print the bytes of one value of a running server, and nothing else; on a terminal, a line break follows. If there is "
+            "no such key, the exit code is 1.",
             "kvfake get name",
         ),
         "set": _Words(
             "set a value",
-            "Set one value on a running server. Mattermost keeps JSON, Persist any text.",
+            "Set one value on a running server. Mattermost stores JSON, Persist stores any text.",
             "kvfake set name '\"Ada\"'",
         ),
         "del": _Words(
             "delete values",
-            "Delete values of a running server. Where one is not there the exit code is 1; the others are deleted.",
+            "Delete values of a running server. If one does not exist, the exit code is 1, and the others are deleted.",
             "kvfake del name other",
         ),
     },
-    "Steering a running server": {
+    "Control of a running server": {
         "faults": _Words(
             "list, add and remove faults",
-            "List the faults of a running server: number, what happens to which requests, how often it struck.",
+            "List the faults of a running server: number, the fault as a sentence, and how often it struck.",
             "kvfake faults",
         ),
         "journal": _Words(
-            "show what was asked and answered",
+            "show requests and their answers",
             "Show the requests to a running server, oldest first: time, method, path, owner, status, duration, then the rows in "
-            "which the answer was kinder than the service, and the fault that struck. With --json and --follow, each is a line of "
-            "JSON.",
+            "which the answer was kinder than the service's, and the fault that struck. With --json and --follow together, each "
+            "request is a line of JSON.",
             "kvfake journal --follow --method PUT",
         ),
         "clock": _Words(
-            "show and set the time",
-            "Show the time in the data of a running server, and whether it is frozen.",
+            "show and set the clock",
+            "Show the time of a running server's clock, which sets the times in the data, and whether it is frozen.",
             "kvfake clock",
         ),
         "checkpoint": _Words(
-            "mark everything as it is now",
-            "Mark values, clock, faults and journal of a running server as they are now, and print the mark.",
+            "mark the current state",
+            "Mark the current values, clock, faults and journal of a running server, and print the number of the mark.",
             "mark=$(kvfake checkpoint)",
         ),
         "rollback": _Words(
-            "go back to a mark",
-            "Let values, clock, faults and journal of a running server be as they were at the mark. Later marks are gone.",
+            "go back to a checkpoint",
+            "Set values, clock, faults and journal of a running server back to a checkpoint. Later checkpoints are removed.",
             "kvfake rollback 1",
         ),
         "reset": _Words(
-            "go back to the beginning",
-            "Let values be those of the seed, or none; remove faults, journal and checkpoints; let the clock be the machine's. "
-            "Tokens, routes and settings stay.",
+            "go back to the seed, or to no values",
+            "Go back to the values of the seed, or to none; remove faults, journal and checkpoints; let the clock show the "
+            "machine's time. Tokens, neighbours and settings stay.",
             "kvfake reset",
         ),
         "worlds": _Words(
@@ -142,23 +141,24 @@ _GROUPS: dict[str, dict[str, _Words]] = {
             "kvfake worlds",
         ),
         "respond": _Words(
-            "answer a path beside the stores",
-            "Let a running server answer such requests, which neither service does. Of two that meet a request the later answers.",
+            "answer a path outside the stores",
+            "Make a running server answer requests that are not for a store. If two such answers match a request, the later one is "
+            "used.",
             'kvfake respond POST /api/v4/posts --status 201 --json \'{"id": "a-post"}\'',
         ),
     },
-    "Contract": {
+    "Comparison with the real services": {
         "verify": _Words(
-            "ask a server whether it does what each row says",
-            "Ask a server whether it does what each row of the fact list says: holds, differs (with the exchange), or could not be "
-            "seen (with what is missing). With no --against the double itself is asked. It works on keys of its own, and removes "
-            "them again. Exit code: 0, 1 for a difference, 2 for a server that cannot be asked. No proxy is used.",
+            "check whether a server does what each row says",
+            "Check whether a server does what each row of the fact list says. The verdict is: holds, differs (with the exchange), "
+            "or could not be seen (with what is missing). Without --against the double itself is checked. verify uses its own keys "
+            "and removes them. Exit code: 0, 1 if a row differs, 2 if the server cannot be checked. No proxy is used.",
             "kvfake verify --against https://mattermost.example --bot-token $TOKEN",
         ),
         "explain": _Words(
             "explain a row: a fact about a service, such as M15",
-            "Print rows of the fact list. A row is one fact about a service: its source, what each profile does, the test that "
-            "shows it.",
+            "Print rows of the fact list. A row is one fact about a service, with its source, what each profile does, and the "
+            "tests that show it.",
             "kvfake explain M15 P03",
         ),
         "openapi": _Words(
@@ -167,15 +167,15 @@ _GROUPS: dict[str, dict[str, _Words]] = {
             "kvfake openapi > openapi.json",
         ),
         "record": _Words(
-            "keep what an app and a real server say",
-            "Stand before a real server, until Ctrl-C, and keep each exchange in a file, without tokens. The first line on stdout "
-            "says what to give the app as its site URL. No proxy is used.",
+            "record the exchanges of an app and a real server",
+            "Forward requests to a real server, until Ctrl-C, and write each exchange to a file, without tokens. The first line on "
+            "stdout has the site URL to give the app. No proxy is used.",
             "kvfake record --against https://mattermost.example -o recording.jsonl",
         ),
         "compare": _Words(
             "replay a recording on the double",
             "Replay the exchanges of a recording on the double, and show each difference with the row that explains it. Exit code: "
-            "0, 1 for a difference, 2 for a file that is no recording.",
+            "0, 1 for a difference, 2 for a file that is not a recording.",
             "kvfake compare recording.jsonl",
         ),
     },
@@ -197,43 +197,48 @@ _BELOW: dict[str, dict[str, _Words]] = {  # the commands of a command
     "faults": {
         "add": _Words(
             "add a fault",
-            "Let requests to the services go wrong, and print the number of the fault. ACTION: "
+            "Make requests to the services fail, or be answered late or differently, and print the number of the fault. ACTION is "
+            "one of: "
             + ", ".join(f"{word} {argument}".strip() for word, argument in ACTIONS.items())
-            + ". It strikes the next such request, unless an option says otherwise.",
+            + ". The fault strikes the next request that matches, unless an option says otherwise.",
             "kvfake faults add answer 503 --on PUT --key name --times 2",
         ),
         "rm": _Words("remove faults", "Remove faults by their numbers.", "kvfake faults rm 1 2"),
         "clear": _Words("remove all faults", "Remove all faults.", "kvfake faults clear"),
     },
     "clock": {
-        "freeze": _Words("stop it", "Stop the clock, now or at a moment, and show it.", "kvfake clock freeze 2016-12-31T23:59:59Z"),
-        "move": _Words("set it", "Set the clock to a moment, and show it.", "kvfake clock move 2016-12-31"),
-        "shift": _Words("move it ahead, or back", "Move the clock ahead, or back, and show it.", "kvfake clock shift 3600"),
-        "resume": _Words("let it be the machine's", "Let the clock be the machine's again, and show it.", "kvfake clock resume"),
+        "freeze": _Words(
+            "stop the clock", "Stop the clock, now or at a moment, and show it.", "kvfake clock freeze 2016-12-31T23:59:59Z"
+        ),
+        "move": _Words("set the clock", "Set the clock to a moment, and show it.", "kvfake clock move 2016-12-31"),
+        "shift": _Words("move the clock ahead or back", "Move the clock ahead or back, and show it.", "kvfake clock shift 3600"),
+        "resume": _Words(
+            "go back to the machine's time", "Let the clock show the machine's time again, and show it.", "kvfake clock resume"
+        ),
     },
     "worlds": {
         "new": _Words(
             "open a world",
-            "Open a world, which shares nothing with others, and print its id and its address; with --format the variables with "
-            "which an app finds it.",
+            "Open a world, which shares nothing with others, and print its id and its address; with --format, print the variables "
+            "with which an app finds it.",
             'eval "$(kvfake worlds new --format sh)"',
         ),
-        "end": _Words("end worlds", "End worlds by their ids. From then on they refuse.", "kvfake worlds end a1b2c3-1"),
+        "end": _Words("end worlds", "End worlds by their ids. They then refuse all requests.", "kvfake worlds end a1b2c3-1"),
     },
 }
 
 VALUES = tuple(_GROUPS["Values of a running server"])
-POWERS = ("env", *_GROUPS["Steering a running server"])
+POWERS = ("env", *_GROUPS["Control of a running server"])
 _SETTINGS_HELP = """\
-Every option but --all-worlds and --quiet can be set by its variable: --mattermost-missing by KVFAKE_MATTERMOST_MISSING. In a
-variable a switch is 1 or 0, and what is repeatable is separated by blanks. Order: flag, variable, default.
+Every option except --all-worlds and --quiet can be set by a variable, such as --mattermost-missing by KVFAKE_MATTERMOST_MISSING.
+In a variable a switch is 1 or 0, and the values of a repeatable option are separated by spaces. A flag overrides a variable.
 """
 _TOKENS_HELP = """\
-An app's tokens come with every call that Mattermost makes to it: context.bot_access_token is the bot's, and
-context.acting_user_access_token, where the app expands it, a user's. Log both in a handler of the app, on a server for tests, and
-pass them on within the hour. A plain user's token is a personal access token of a user's own (Profile, Security).
+Mattermost sends an app its tokens with every call: context.bot_access_token is the bot's, and context.acting_user_access_token is
+a user's, if the app expands it. Log both in a handler of the app, on a test server, and use them within the hour. A plain user's
+token is a personal access token of a user (Profile, Security).
 """
-_WORDS_HELP = 'A KEY or VALUE that begins with "-" stands behind "--", as in: kvfake get -- -key'
+_WORDS_HELP = 'Write "--" before a KEY or VALUE that begins with "-": kvfake get -- -key'
 _MOMENT_HELP = "such as 2016-12-31T23:59:59Z, or seconds since 1970"
 
 
@@ -336,7 +341,7 @@ def _parser() -> ArgumentParser:
     parser.set_defaults(service=None, prefix=None, as_token=None, world=None, below=None)
     add = _add_commands(parser, words, "command", is_required=True)
     for name in ("serve", "run"):
-        free_port = "run takes a free port where no flag says otherwise, and does not read KVFAKE_PORT."
+        free_port = "Without --port, run takes a free port; it does not read KVFAKE_PORT."
         add[name].epilog = _epilog(words[name], _SETTINGS_HELP + free_port)
         for setting in of(SERVER, WORLD, COMMAND):
             _add_setting(add[name], setting, free_port=name == "run")
@@ -353,7 +358,7 @@ def _parser() -> ArgumentParser:
     add["dump"].add_argument("--all-worlds", action="store_true", help="also the values of the other worlds, in the same file")
     add["load"].add_argument("--from-world", metavar="ID", help="the world of the file, where it holds several")
     add["load"].add_argument("file", metavar="FILE", help="a file of values; - is stdin")
-    add["load"].add_argument("--replace", action="store_true", help="forget what the server held before")
+    add["load"].add_argument("--replace", action="store_true", help="remove the values that the server has first")
     _add_address(add["ls"], None, "any", "any")
     add["ls"].add_argument("--begins", default="", metavar="TEXT", help="only keys that begin with it")
     for name in ("get", "set", "del"):
@@ -361,7 +366,7 @@ def _parser() -> ArgumentParser:
         _add_address(add[name], MATTERMOST, "app/bot, or the project that is called project", "no prefix")
     add["get"].add_argument("key", metavar="KEY")
     add["set"].add_argument("key", metavar="KEY")
-    add["set"].add_argument("value", metavar="VALUE", help="what is stored, to the byte; - is stdin")
+    add["set"].add_argument("value", metavar="VALUE", help="the exact bytes to store; - is stdin")
     add["del"].add_argument("keys", nargs="+", metavar="KEY")
     _add_powers(add, words)
     _add_contract(add)
@@ -382,16 +387,16 @@ def _add_powers(add: dict[str, _Parser], words: dict[str, _Words]) -> None:
     below["faults"]["rm"].add_argument("numbers", type=_whole, nargs="+", metavar="NUMBER")
     journal, clock, new, respond = add["journal"], below["clock"], below["worlds"]["new"], add["respond"]
     journal.add_argument("--follow", action="store_true", help="print each new one as it comes, until Ctrl-C")
-    journal.add_argument("--last", type=_whole, metavar="COUNT", help="only the newest of those that are kept (default: all)")
+    journal.add_argument("--last", type=_whole, metavar="COUNT", help="only so many of the newest (default: all that are kept)")
     _add_selection(journal, "--method")
-    journal.add_argument("--status", type=_whole, metavar="STATUS", help="only those with that status")
+    journal.add_argument("--status", type=_whole, metavar="STATUS", help="only requests with that status")
     clock["freeze"].add_argument("moment", nargs="?", metavar="MOMENT", help=f"{_MOMENT_HELP} (default: now)")
     clock["move"].add_argument("moment", metavar="MOMENT", help=_MOMENT_HELP)
     clock["shift"].add_argument("seconds", type=_number, metavar="SECONDS")
-    add["rollback"].add_argument("mark", type=_whole, metavar="MARK", help="as kvfake checkpoint has printed it")
+    add["rollback"].add_argument("mark", type=_whole, metavar="MARK", help="the number that kvfake checkpoint printed")
     for name in ("profile", "strict", "token"):
         _add_setting(new, BY_NAME[name], free_port=False)
-    new.add_argument("--format", choices=FORMATS, help="print its variables instead, as kvfake env does")
+    new.add_argument("--format", choices=FORMATS, help="print the world's variables instead, as kvfake env does")
     below["worlds"]["end"].add_argument("ids", nargs="+", metavar="ID")
     respond.add_argument("method", metavar="METHOD", help="such as POST, or any")
     respond.add_argument("path", metavar="PATH", help="the whole path, such as /api/v4/posts")
@@ -404,38 +409,40 @@ def _add_powers(add: dict[str, _Parser], words: dict[str, _Words]) -> None:
 
 def _add_fault(parser: ArgumentParser) -> None:
     parser.add_argument("action", choices=tuple(ACTIONS), metavar="ACTION")
-    parser.add_argument("argument", nargs="?", metavar="ARG", help="of answer a status, of delay seconds, of limit a number")
+    parser.add_argument("argument", nargs="?", metavar="ARG", help="a status for answer, seconds for delay, a number for limit")
     parser.add_argument(
-        "--per", type=_number, default=SUPPRESS, metavar="SECONDS", help="of limit: more requests in so many seconds get 429"
+        "--per", type=_number, default=SUPPRESS, metavar="SECONDS", help="for limit: more requests in so many seconds get 429"
     )
     key = _add_selection(parser, "--on")
-    key.add_argument("--key-matches", metavar="REGEX", help="only those for keys in which it is found")
+    key.add_argument("--key-matches", metavar="REGEX", help="only requests for keys in which this is found")
     for flag, meaning in (
-        ("--nth", "strike the nth such request alone"),
-        ("--every", "strike every nth of them"),
-        ("--after", "let so many of them pass before"),
-        ("--seed", "of --rate: the same number draws the same"),
+        ("--nth", "strike only the nth matching request"),
+        ("--every", "strike every nth matching request"),
+        ("--after", "do not strike the first so many"),
+        ("--seed", "for --rate: the same number chooses the same requests"),
     ):
         parser.add_argument(flag, type=_whole, default=SUPPRESS, metavar="NUMBER", help=meaning)
-    parser.add_argument("--rate", type=_number, default=SUPPRESS, metavar="RATE", help="strike that part of them, from 0 to 1")
-    parser.add_argument("--times", type=_times, default=SUPPRESS, metavar="NUMBER|forever", help="strike so many of them")
-    parser.add_argument("--start", metavar="MOMENT", help=f"strike from then on, on the world's clock: {_MOMENT_HELP}")
-    parser.add_argument("--end", metavar="MOMENT", help="strike until then")
+    parser.add_argument(
+        "--rate", type=_number, default=SUPPRESS, metavar="RATE", help="strike at random, with this probability (0 to 1)"
+    )
+    parser.add_argument("--times", type=_times, default=SUPPRESS, metavar="NUMBER|forever", help="strike at most so many requests")
+    parser.add_argument("--start", metavar="MOMENT", help=f"strike only from this moment on, on the world's clock: {_MOMENT_HELP}")
+    parser.add_argument("--end", metavar="MOMENT", help="strike only before this moment")
 
 
 def _add_selection(parser: ArgumentParser, method: str) -> _MutuallyExclusiveGroup:
     """The options that select requests; the group of the key."""
     parser.add_argument(method, metavar="METHOD", help="only requests with that method")
     key = parser.add_mutually_exclusive_group()
-    key.add_argument("--key", metavar="KEY", help="only those for that key")
-    parser.add_argument("--service", choices=(MATTERMOST, PERSIST), help="only those to that service")
-    parser.add_argument("--owner", metavar="OWNER", help="only those of that owner: app/user, or a project's name")
+    key.add_argument("--key", metavar="KEY", help="only requests for that key")
+    parser.add_argument("--service", choices=(MATTERMOST, PERSIST), help="only requests to that service")
+    parser.add_argument("--owner", metavar="OWNER", help="only requests of that owner: app/user, or the name of a project")
     return key
 
 
 def _add_json(parser: ArgumentParser, is_below: bool = False) -> None:
     default: Any = SUPPRESS if is_below else False
-    parser.add_argument("--json", action="store_true", default=default, help="print the server's JSON, as for jq")
+    parser.add_argument("--json", action="store_true", default=default, help="print the server's answer as JSON")
 
 
 def _add_contract(add: dict[str, _Parser]) -> None:
@@ -449,18 +456,20 @@ def _add_contract(add: dict[str, _Parser]) -> None:
     for command in (verify, record):
         for setting in of(REAL):
             _add_setting(command, setting, free_port=False)
-        command.add_argument("--timeout", type=_seconds, default=10.0, metavar="SECONDS", help="of one answer (default: 10)")
+        command.add_argument(
+            "--timeout", type=_seconds, default=10.0, metavar="SECONDS", help="how long to wait for one answer (default: 10)"
+        )
     own = "documented, or with --against the server's own; plugin-1.2 for a real server"
     _add_setting(verify, BY_NAME["profile"], free_port=False, default=own)
     _add_setting(compare, BY_NAME["profile"], free_port=False, default="plugin-1.2")
     add["explain"].add_argument("rows", nargs="*", metavar="ROW", help="such as M15 (default: every row)")
     for name in ("host", "port"):
         _add_setting(record, BY_NAME[name], free_port=name == "port")
-    record.add_argument("-o", "--output", metavar="FILE", required=True, help="where to keep the exchanges")
+    record.add_argument("-o", "--output", metavar="FILE", required=True, help="the file for the exchanges")
     compare.add_argument("file", metavar="FILE", help="a recording of kvfake record")
     for command, what in ((verify, "verdicts"), (compare, "differences")):
         command.add_argument("--json", action="store_true", help=f"print the {what} as JSON")
-        command.add_argument("--junit", metavar="FILE", help="write them to a file, as JUnit's XML")
+        command.add_argument("--junit", metavar="FILE", help="write them to a file, as JUnit XML")
 
 
 def _add_setting(parser: ArgumentParser, setting: Setting, free_port: bool, default: str | None = None) -> None:
@@ -482,26 +491,26 @@ def _add_server(parser: ArgumentParser, has_worlds: bool = True, is_below: bool 
     parser.add_argument(
         "--url",
         default=SUPPRESS if is_below else os.environ.get("KVFAKE_URL") or DEFAULT_URL,
-        help=f"where the server is, or one of its worlds (default: the variable KVFAKE_URL, else {DEFAULT_URL})",
+        help=f"the address of the server, or of one of its worlds (default: the variable KVFAKE_URL, else {DEFAULT_URL})",
     )
     if has_worlds:
         parser.add_argument(
-            "--world", metavar="ID", default=SUPPRESS if is_below else None, help="its world of that id (kvfake worlds lists them)"
+            "--world", metavar="ID", default=SUPPRESS if is_below else None, help="use the world with this id (see kvfake worlds)"
         )
     parser.add_argument(
         "--control-token",
         metavar="TOKEN",
         default=SUPPRESS if is_below else os.environ.get("KVFAKE_CONTROL_TOKEN"),
-        help="the token without which the server refuses (default: the variable KVFAKE_CONTROL_TOKEN)",
+        help="the server's control token, if it needs one (default: the variable KVFAKE_CONTROL_TOKEN)",
     )
 
 
 def _add_address(parser: ArgumentParser, service: str | None, owner: str, prefix: str) -> None:
     parser.add_argument("--service", choices=(MATTERMOST, PERSIST), default=service, help=f"(default: {service or 'both'})")
     whose = parser.add_mutually_exclusive_group()
-    whose.add_argument("--owner", help=f"app/user for Mattermost, a project's name for Persist (default: {owner})")
-    whose.add_argument("--as-token", metavar="TOKEN", help="the owner of that token, also of one that was not named")
-    parser.add_argument("--prefix", help=f"Mattermost's alone (default: {prefix})")
+    whose.add_argument("--owner", help=f"app/user for Mattermost, the name of a project for Persist (default: {owner})")
+    whose.add_argument("--as-token", metavar="TOKEN", help="the owner of this token, even if it was not declared")
+    parser.add_argument("--prefix", help=f"only for Mattermost (default: {prefix})")
 
 
 def _whole(text: str) -> int:

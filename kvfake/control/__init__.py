@@ -79,7 +79,7 @@ def _match(request: ControlRequest) -> tuple[ControlRoute, Mapping[str, Any]]:
         raise NotFound(f"control has no {request.path}; there are: {', '.join(PATHS)}") from None
     except MethodNotAllowed as error:
         methods = error.valid_methods or ()
-        raise MethodNotAllowed(methods, f"{request.method} does nothing here: expected {', '.join(sorted(methods))}") from None
+        raise MethodNotAllowed(methods, f"method {request.method} not allowed: expected {', '.join(sorted(methods))}") from None
     return _BY_OPERATION_ID[operation_id], path_values
 
 

@@ -120,7 +120,7 @@ class Router:
 
     def _locate(self, request: Request, base: bytes) -> tuple[World | None, str]:
         """Set the location on the request; returns the world that the address names, and what was expected in place of the path, if
-        nothing lies there. Raises `WorldEnded`.
+        nothing is there. Raises `WorldEnded`.
         """
         path, _, query = request.target.partition(b"?")
         world, expected = self._root, ""
@@ -136,7 +136,7 @@ class Router:
             mark, slash, rest = path[1:].partition(b"/")
             world = self._backend.find(go.unescape(mark)[1:].decode("utf-8", "replace"))
             if world is None:
-                expected = "expected /~ID of a world that was opened here"
+                expected = "expected /~ID of an open world"
             else:
                 base, path = base + b"/" + mark, slash + rest
         request.base, request.path, request.query = base, path, query
@@ -165,7 +165,7 @@ class Router:
         return self._not_found(request, owner, f"expected {mattermost.KV}/..., {persist.API}/persist/... or /_kvfake/...")
 
     def _not_found(self, request: Request, world: World, expected: str) -> Response:
-        return self._unmatched(request, world, error_response(404, f"nothing lies here: {expected}"))
+        return self._unmatched(request, world, error_response(404, f"no route for this path: {expected}"))
 
     def _unmatched(self, request: Request, world: World, response: Response) -> Response:
         self._backend.record_other(world, None, request, response, self._backend.seconds())

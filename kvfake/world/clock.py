@@ -33,7 +33,7 @@ def moment_of(microseconds: int) -> datetime:
 
 
 class Clock:
-    """A world's clock, for the times in its data; waits and delays take real time."""
+    """A world's clock. It sets the times in the data; waits and delays use real time."""
 
     __slots__ = ("_frozen", "_shift")
 
@@ -65,13 +65,13 @@ class Clock:
         self._frozen = self.now() if moment is None else microseconds_at(moment)
 
     def move_to(self, moment: Moment) -> None:
-        """Set the clock: to a datetime or its ISO 8601 text, or to seconds since 1970. A naive datetime, and a text without a zone,
-        are UTC. A clock that is not frozen goes on from there. Raises ``ValueError`` outside the years 1 to 9999.
+        """Set the clock to a datetime, to a time in ISO 8601, or to seconds since 1970. A time without a zone is UTC. A clock that
+        is not frozen goes on from there. Raises ``ValueError`` outside the years 1 to 9999.
         """
         self._set(microseconds_at(moment), _machine_now())
 
     def shift(self, by: timedelta | float) -> None:
-        """Move the clock ahead, or back: by a timedelta, or by seconds. Raises ``ValueError`` outside the years 1 to 9999."""
+        """Move the clock ahead or back, by a timedelta or by seconds. Raises ``ValueError`` outside the years 1 to 9999."""
         machine = _machine_now()
         now = self._shifted(machine) if self._frozen is None else self._frozen
         try:

@@ -44,14 +44,14 @@ _READS = ("get", "list", "mget")  # the verbs of operations that change nothing
 
 
 class LognormalDelay(TypedDict):
-    """A delay that is drawn anew for each answer. ``median`` is in seconds; ``sigma`` says how far others are from it."""
+    """A lognormal delay, drawn for each answer. ``median`` is in seconds; ``sigma`` is the spread."""
 
     median: float
     sigma: float
 
 
 class SlowDelay(TypedDict):
-    """The bytes of the answer come one after the other ``over`` so many seconds."""
+    """The bytes of the answer are spread ``over`` so many seconds."""
 
     over: float
 
@@ -230,7 +230,7 @@ def _random_delay(delay: Any) -> Callable[[Random], tuple[float, float]]:
 
 
 class Fault:
-    """An action, and the requests that it strikes. ``hits`` counts these. As a context manager it is removed at the end."""
+    """A fault. ``hits`` counts the requests that it struck. As a context manager it is removed at the end."""
 
     def __init__(self, remove: Callable[[Fault], None], number: int, arguments: FaultArguments) -> None:
         """Raises ``ValueError`` for what is not possible."""
@@ -315,14 +315,14 @@ class Fault:
 
 
 class FaultBuilder:
-    """The beginning of a sentence: which requests, and which of these. An action, such as `answer`, ends it and adds the fault.
+    """The beginning of a sentence about a fault: which requests, and when. An action, such as `answer`, ends it and adds the fault.
 
     ``faults.on("PUT", key="k").nth(3).answer(503)``: the third PUT of ``k`` is answered with 503.
 
-    A builder never changes: each position returns a new one, so that one can be the beginning of several faults. It does nothing
+    A builder never changes: `nth`, `after` and the like return a new one, so one builder can begin several faults. Nothing happens
     until an action is called. A fault strikes once, unless `times` says otherwise; with `every`, `rate` or `between` it
-    strikes until it is removed. Each action takes ``times`` as well, and returns the `Fault`, which is a context manager. What is
-    not possible is a ``ValueError`` of the action.
+    strikes until it is removed. Each action takes ``times`` as well, and returns the `Fault`, which is a context manager. An action
+    raises ``ValueError`` for impossible arguments.
     """
 
     __slots__ = ("_add", "_arguments")
@@ -341,7 +341,7 @@ class FaultBuilder:
         return self._add(FaultArguments(**{**default, **self._arguments, **action, **({} if times is ... else {"times": times})}))
 
     def nth(self, number: int) -> FaultBuilder:
-        """Exactly the ``number``-th of these requests, counted from 1, as ``after(number - 1).times(1)``."""
+        """Only the ``number``-th of these requests, counted from 1: the same as ``after(number - 1).times(1)``."""
         return self._with(after=checked_number("nth", number, int, 1) - 1, every=1, times=1)
 
     def after(self, count: int) -> FaultBuilder:
@@ -349,19 +349,19 @@ class FaultBuilder:
         return self._with(after=count)
 
     def every(self, count: int) -> FaultBuilder:
-        """Each ``count``-th of these requests: with 2 the second, the fourth, ..."""
+        """Every ``count``-th of these requests: with 2 the second, the fourth, ..."""
         return self._with(every=count)
 
     def rate(self, rate: float, seed: int = 0) -> FaultBuilder:
-        """Some of these requests, drawn with a probability from 0 to 1. The same ``seed`` draws the same ones again."""
+        """A random part of these requests, with a probability from 0 to 1. The same ``seed`` chooses the same ones again."""
         return self._with(rate=rate, seed=seed)
 
     def times(self, count: int | None) -> FaultBuilder:
-        """At most so many of these requests; ``None``: until the fault is removed."""
+        """At most so many of these requests; ``None``: all of them, until the fault is removed."""
         return self._with(times=count)
 
     def between(self, start: Moment | None = None, end: Moment | None = None) -> FaultBuilder:
-        """These requests from ``start`` on and before ``end``, on the world's clock; written as `Clock.move_to` takes it."""
+        """Only requests from ``start`` on and before ``end``, on the world's clock. Both are as for `Clock.move_to`."""
         return self._with(start=start, end=end)
 
     def answer(self, status: int, body: Any = None, headers: Mapping[str, str] | None = None, *, times: Times = ...) -> Fault:
@@ -369,11 +369,11 @@ class FaultBuilder:
         return self._do(times, status=status, body=body, headers=headers)
 
     def lose_acknowledgement(self, *, times: Times = ...) -> Fault:
-        """It is done, and the connection is closed without an answer."""
+        """The operation is done, and the connection is closed without an answer."""
         return self._do(times, sever="after")
 
     def pretend(self, *, times: Times = ...) -> Fault:
-        """The service answers as if it had been done, and nothing is done."""
+        """The service answers as if the operation had been done, and nothing is done."""
         return self._do(times, status=200)
 
     def cut(self, *, times: Times = ...) -> Fault:
@@ -393,15 +393,15 @@ class FaultBuilder:
         return self._do(times, delay=delay)
 
     def truncate(self, *, times: Times = ...) -> Fault:
-        """It is done, and the answer ends before the length that it promises."""
+        """The operation is done, and the answer ends before the length that it announces."""
         return self._do(times, sever="truncate")
 
     def garble(self, *, times: Times = ...) -> Fault:
-        """What comes back is not HTTP, and nothing is done."""
+        """The client gets bytes that are not HTTP, and nothing is done."""
         return self._do(times, sever="garbage")
 
     def stale(self, *, times: Times = ...) -> Fault:
-        """A read is answered with what was there before the last change, as `Faults.add` describes."""
+        """A read is answered with the values before their last change, as `Faults.add` describes."""
         return self._do(times, stale=True)
 
     def limit(self, requests: int, *, per: float) -> Fault:
@@ -409,7 +409,7 @@ class FaultBuilder:
         return self._do(limit=requests, per=per)
 
     def call(self, function: Before, *, times: Times = ...) -> Fault:
-        """The function is called before anything is done; it may take the request."""
+        """The function is called before the operation. It may take the request as an argument."""
         return self._do(times, before=function)
 
     def __repr__(self) -> str:
@@ -425,7 +425,7 @@ FaultsState = list[tuple[Fault, tuple[Any, ...]]]
 
 
 class Faults:
-    """The faults of one world. Only the oldest that is due strikes a request; each counts every request that it matches."""
+    """The faults of one world. Only the oldest that is due strikes a request; each fault counts the requests it matches."""
 
     __slots__ = ("_added", "_lock", "_previous", "_removed", "active")
 
@@ -471,26 +471,26 @@ class Faults:
         start: Moment | None = None,
         end: Moment | None = None,
     ) -> Fault:
-        """Let requests to the services go wrong.
+        """Make requests to the services fail, or be answered late or differently.
 
-        What happens. ``status`` answers in place of the service, in its form, and nothing is done; with a 2xx the client gets the
-        usual response of the service. ``body`` and ``headers`` replace what would be sent. ``delay`` holds the answer back:
-        seconds, ``(least, most)``, ``{"median": seconds, "sigma": s}`` (lognormal), or ``{"over": seconds}``: its bytes come over
-        that time. ``sever`` cuts it off: a value of `kvfake.services.messages.Sever`. ``before`` is called first, before anything
-        is done; it may take the request. ``stale`` answers a read (GET of a key, list, mget), and strikes nothing else: each key
-        has the value before its last change by a request since the fault was added; where there was none, and where a real server
-        answers, it is as it is.
+        What happens. ``status`` is answered in place of the service, in its form, and nothing is done; with a 2xx the client gets
+        the usual response of the service. ``body`` and ``headers`` replace those of the answer. ``delay`` makes the answer come
+        later: by seconds, ``(least, most)``, ``{"median": seconds, "sigma": s}`` (lognormal), or ``{"over": seconds}``: its bytes
+        are spread over that time. ``sever`` cuts the connection: a value of `kvfake.services.messages.Sever`. ``before`` is called
+        before the operation; it may take the request as an argument. ``stale`` strikes only reads (GET of a key, list, mget) and
+        answers each key with the value before its last change by a request since the fault was added. A key that was not changed
+        has its current value, and so has every key if a real server answers.
 
-        ``limit`` and ``per`` are a quota: in any ``per`` seconds so many of the requests pass, and what is said here happens to the
-        others. The default is a 429 whose ``Retry-After`` says when there is room. It stands until it is removed.
+        ``limit`` and ``per`` are a quota: in any ``per`` seconds so many of the requests pass, and the fault strikes the others.
+        The default is a 429 whose ``Retry-After`` says when the next request can pass. It strikes until it is removed.
 
         Which requests. ``service``; ``method``, ``key``, ``owner``: exact, or a compiled pattern; ``when`` is called with the
         request and returns whether the fault applies. An ``owner`` is ``app/user``, ``/user`` or ``project:NAME``, or a name alone:
         ``ada`` is the user ``ada`` of any Mattermost app or of none, and the project ``ada``.
 
-        When. The first ``times`` of them (``None``: until it is removed), skipping the first ``after``, each ``every``-th, at a
-        ``rate`` of 0 to 1; what is drawn repeats with ``seed``. Only from ``start`` on, and before ``end``, on the world's clock,
-        written as `Clock.move_to` takes it; requests outside are not counted.
+        When. It strikes at most ``times`` requests (``None``: until it is removed), not the first ``after`` of them, only every
+        ``every``-th, and at random with the probability ``rate``; the same ``seed`` chooses the same ones. It strikes only from
+        ``start`` on, and before ``end``, on the world's clock (both as for `Clock.move_to`); requests outside are not counted.
 
         Raises ``ValueError`` for impossible arguments, and for a fault without any effect.
         """
@@ -550,7 +550,7 @@ class Faults:
                 self._removed.append(fault)
 
     def clear(self) -> None:
-        """Remove them all, and forget them."""
+        """Remove all faults, and forget them."""
         with self._lock:
             self.active, self._previous = (), None
             self._removed.clear()
@@ -575,11 +575,11 @@ class Faults:
 
     @property
     def unused(self) -> list[Fault]:
-        """Those that struck no request, also those that were removed."""
+        """The faults that never struck, including removed ones."""
         return [fault for fault in self.known if not fault.hits]
 
     def assert_all_used(self) -> None:
-        """``AssertionError``, with their arguments, where a fault never struck."""
+        """Raises ``AssertionError``, which lists them, if some faults never struck."""
         unused = self.unused
         if unused:
             raise AssertionError("these faults never struck:\n" + "\n".join(f"  {fault}" for fault in unused))

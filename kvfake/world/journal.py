@@ -1,6 +1,6 @@
 """The journal of one world: a bounded record of its exchanges (a request and its response), and questions about it.
 
-Law: it records, shows and compares, and decides nothing. The credentials of a request are cut short before it is recorded; what
+Law: it records, shows and compares, and decides nothing. Credential headers are truncated before an exchange is recorded; what
 else is secret is redacted when an exchange is read, so nothing that is shown holds it. Every question is answered from one moment;
 `Journal.wait_for` asks until the time is over, and nothing else here waits.
 """
@@ -50,9 +50,9 @@ _HEADERS: Final = 8  # the place of the headers in it
 
 
 class Exchange(RequestFields):
-    """A request and its answer, as the journal keeps them. The fields are those of `IncomingRequest`; messages, and what it says of
-    itself, are without tokens. ``number`` counts the exchanges of its world; ``duration`` is in seconds, with a fault's delay;
-    ``size`` is what it takes in memory, about, in bytes, without the headers of its request.
+    """A request and its answer, as the journal keeps them, without tokens. The fields of the request are those of
+    `IncomingRequest`. ``number`` counts the exchanges of its world; ``duration`` is in seconds and includes a fault's delay;
+    ``size`` is about how many bytes it takes in memory, without the headers of its request.
     """
 
     __slots__ = ("_began", "_recorded", "_redactor", "_response", "duration", "fault", "number", "size")
@@ -72,13 +72,13 @@ class Exchange(RequestFields):
 
     @property
     def time(self) -> datetime:
-        """When the request came, to the millisecond, in UTC: the machine's time, and not that of the world's clock."""
+        """When the request came, to the millisecond, in UTC, by the machine's clock and not by the world's."""
         seconds = machine_time() - (machine_seconds() - self._began)
         return datetime.fromtimestamp(round(seconds, 3), timezone.utc)
 
     @property
     def status(self) -> int | None:
-        """The status of the answer; ``None`` where a fault let no answer out."""
+        """The status of the answer; ``None`` if a fault prevented the answer."""
         return None if self._is_unanswered else self._response.status
 
     @property
@@ -88,7 +88,7 @@ class Exchange(RequestFields):
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """The rows of `kvfake.services.facts` in which the answer was kinder than the service."""
+        """The rows of `kvfake.services.facts` in which the answer was kinder than the service's."""
         return self._response.rows
 
     @property
@@ -238,7 +238,7 @@ class StillWaiting(Exception):
 
 
 class Journal(Sequence[Exchange]):
-    """The exchanges of one world, oldest first. It is bounded: ``dropped`` counts the oldest, which were dropped for newer ones."""
+    """The exchanges of one world, oldest first. It is bounded: ``dropped`` counts old exchanges dropped for newer ones."""
 
     __slots__ = (
         "_forgotten", "_large_bytes", "_listeners", "_max_body_bytes", "_max_bytes", "_max_exchanges", "_records", "_redactor",
@@ -411,7 +411,7 @@ class Journal(Sequence[Exchange]):
             self._settle()
 
     def clear(self) -> int:
-        """Forget every exchange. Returns how many there were."""
+        """Remove every exchange. Returns how many there were."""
         with self.lock:
             count = len(self._records)
             self._records.clear()
@@ -442,8 +442,8 @@ class Journal(Sequence[Exchange]):
         owner: Text | None = None,
         status: int | None = None,
     ) -> list[Exchange]:
-        """The exchanges that match every field given. A value is exact, or a compiled pattern that must be found somewhere in the
-        field. Raises ``ValueError`` for a value that no field can have.
+        """The exchanges that match all given fields. A string must equal the field; a compiled pattern is searched in it. Raises
+        ``ValueError`` for a value that no field can have.
         """
         matcher = Matcher(method=method, key=key, service=service, verb=verb, path=path, owner=owner, status=status)
         return [exchange for exchange in self if matcher.matches(exchange)]
@@ -460,8 +460,8 @@ class Journal(Sequence[Exchange]):
         owner: Text | None = None,
         status: int | None = None,
     ) -> None:
-        """``AssertionError``, with the nearest misses, unless there was such an exchange (see `filter`). With ``times`` there must
-        be exactly that many, and none may have been dropped.
+        """Raises ``AssertionError``, with the nearest misses, unless there was such an exchange (see `filter`). With ``times``
+        there must be exactly that many, and no exchange may have been dropped.
         """
         __tracebackhide__ = True
         self._check(Matcher(method=method, key=key, service=service, verb=verb, path=path, owner=owner, status=status), times)
@@ -477,7 +477,7 @@ class Journal(Sequence[Exchange]):
         owner: Text | None = None,
         status: int | None = None,
     ) -> None:
-        """``AssertionError``, with the exchanges, where there was one, or where older ones were dropped, which may have matched."""
+        """Raises ``AssertionError`` if there was such an exchange, or if older ones, which may have matched, were dropped."""
         __tracebackhide__ = True
         self._check(Matcher(method=method, key=key, service=service, verb=verb, path=path, owner=owner, status=status), 0)
 
@@ -494,11 +494,11 @@ class Journal(Sequence[Exchange]):
         owner: Text | None = None,
         status: int | None = None,
     ) -> list[Exchange]:
-        """The exchanges that match (see `filter`), as soon as there are ``times`` of them or more. Those that are there already
-        count. ``timeout`` is in seconds of real time, also where the clock is frozen: 0 looks once, 300 is the most. An async test
-        writes ``await asyncio.to_thread(journal.wait_for, ...)``, so that its loop goes on.
+        """Wait until at least ``times`` exchanges match (see `filter`), and return them. Earlier exchanges count, too. ``timeout``
+        is in seconds of real time, even if the clock is frozen: 0 looks once, 300 is the maximum. In an async test write
+        ``await asyncio.to_thread(journal.wait_for, ...)``, so that the event loop goes on.
 
-        Raises ``AssertionError``, with the nearest misses, where they do not come in time, and ``ValueError`` for impossible
+        Raises ``AssertionError``, with the nearest misses, if they do not come in time, and ``ValueError`` for impossible
         arguments.
         """
         __tracebackhide__ = True

@@ -139,7 +139,7 @@ class Mattermost(Values[Any]):
 
     @property
     def csrf_token(self) -> str:
-        """What ``X-CSRF-Token`` must hold beside the cookie ``MMAUTHTOKEN``."""
+        """The value of ``X-CSRF-Token`` that a request with the cookie ``MMAUTHTOKEN`` needs."""
         return mattermost.CSRF_MARK + self.token
 
     @property
@@ -167,7 +167,7 @@ class Mattermost(Values[Any]):
         return Mattermost(self._world, owner, self.prefix)
 
     def with_prefix(self, prefix: str) -> Mattermost:
-        """The same owner's values below that prefix. ``ValueError`` for one that the profile refuses (M15)."""
+        """The same owner's values under that prefix. Raises ``ValueError`` for one that the profile refuses (M15)."""
         return Mattermost(self._world, self.owner, prefix)
 
     def context(self, acting_user: str | None = "ada", **more: Any) -> dict[str, Any]:
@@ -175,7 +175,7 @@ class Mattermost(Values[Any]):
         return self._world.context(self._app, acting_user, more)
 
     def call(self, path: str, values: dict[str, Any] | None = None, acting_user: str | None = "ada", **more: Any) -> dict[str, Any]:
-        """A whole call request, with its context (``apps.CallRequest``). Raises ``TypeError`` where the path was forgotten."""
+        """A whole call request, with its context (``apps.CallRequest``). Raises ``TypeError`` if the path is missing."""
         if not isinstance(path, str):
             raise TypeError(f'call: expected the path of the call first, as in call("/submit", {path!r}), got {path!r}')
         return {"path": path, "values": dict(values or {}), "context": self.context(acting_user, **more)}
@@ -186,8 +186,8 @@ class Mattermost(Values[Any]):
 
 
 class Persist(Values[str]):
-    """The values of a project: plain strings, as the service keeps them. ``json`` shows them as the official client does, which
-    stores JSON.
+    """The values of a project: plain strings, as the service keeps them. ``json`` converts them to and from JSON, as the official
+    client does.
     """
 
     def __init__(self, world: World, project: str = PROJECT) -> None:
@@ -208,7 +208,7 @@ class Persist(Values[str]):
         return Persist(self._world, name)
 
     def updated(self, key: str) -> datetime:
-        """When the key was last set, in UTC. ``KeyError`` where it is not there."""
+        """When the key was last set, in UTC. Raises ``KeyError`` if there is no such key."""
         return moment_of(self._entry(key).updated)
 
 

@@ -168,7 +168,7 @@ class World:
         return counts
 
     def redact(self, text: str) -> str:
-        """The text, with every token that this world knows cut short."""
+        """The text, with every token that this world knows truncated."""
         return self.tokens.redactor().without_tokens(text)
 
     def token(self, service: str, owner: str) -> str:
