@@ -260,7 +260,7 @@ def test_the_report_of_a_failed_test_shows_none(mark: Marks, pytester: pytest.Py
     result = run(pytester, "--tb=short", f"--kvfake-token={mark('session')}=app/other", *flags)
     result.assert_outcomes(failed=1)
     text = result.stdout.str()
-    assert "kvfake: control_token=given, fallback=http://...@127.0.0.1:1, token=1 named" in text
+    assert "kvfake: control_token=given, fallback=http://...@127.0.0.1:1, token=1 declared" in text
     assert "exchanges:" in text
     assert mark.found_in(text, result.stderr.str()) == []
     assert [line for line in text.splitlines() if not line.isprintable()] == []
