@@ -25,6 +25,7 @@ from kvfake.http.workers import MAX_WAITS
 from kvfake.services.messages import Request, Response
 from kvfake.world import faults as faults_module
 from kvfake.world.journal import Exchange
+from kvfake.world.matching import Matcher
 from tests.support.doors import opened
 from tests.support.process import asked
 from tests.support.served import server_of
@@ -771,6 +772,51 @@ def test_a_wait_in_vain_says_what_came_near(double: kvfake.Double, control: Cont
         "  <PUT /api/v1/persist/kv/k1 by project: 200>: key is 'k1', not 'k2'",
     ]
     assert time.monotonic() - began >= 1.2
+
+
+def test_a_long_wait_compares_each_exchange_once(double: kvfake.Double, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it looks whether its client is still there. Its refusal compares each once more."""
+    compared: list[int] = []
+    matches = Matcher.matches
+    put(double, key="k1")
+    put(double, key="k2")
+
+    def counted(matcher: Matcher, exchange: Exchange) -> bool:
+        compared.append(exchange.number)
+        return matches(matcher, exchange)
+
+    monkeypatch.setattr(Matcher, "matches", counted)
+    assert control("GET", "/journal?wait=1.2&key=k3").status == 404
+    assert compared == [1, 2, 1, 2]
+
+
+def test_waits_compare_one_after_the_other(double: kvfake.Double, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many that could all go on would leave the server hardly any of the interpreter."""
+    inside: list[int] = []
+    most: list[int] = []
+
+    def slow_comparison(_: Matcher, exchange: Exchange) -> bool:
+        inside.append(exchange.number)
+        most.append(len(inside))
+        time.sleep(0.02)
+        inside.pop()
+        return True
+
+    replies = [in_a_thread(lambda: control("GET", "/journal?wait=20&method=PUT")) for _ in range(5)]
+    until_waiting(double, 5)
+    monkeypatch.setattr(Matcher, "matches", slow_comparison)
+    put(double)
+    assert {reply().status for reply in replies} == {200}
+    assert most == [1] * 5
+
+
+def test_a_wait_ends_with_its_world(control: Control) -> None:
+    """Soon after; the answer is that of any request to a world that has ended."""
+    world = control("POST", "/worlds").json()
+    reply = in_a_thread(lambda: asked(world["address"] + "/_kvfake/journal?wait=60"))
+    time.sleep(0.1)
+    assert control("DELETE", f"/worlds/{world['id']}").status == 200
+    assert words(reply(), 410) == f"the world {world['id']} has ended"
 
 
 def test_more_than_a_journal_keeps_is_not_waited_for(control: Control) -> None:
