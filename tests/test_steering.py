@@ -82,7 +82,7 @@ def test_the_life_of_a_fault(double: kvfake.Double, told: Told, refused: Told) -
     assert first.startswith("1  ")
     assert first.endswith("  1 hit   over")
     assert second.endswith("  0 hits  active")
-    assert "other" in second
+    assert " on any request, key='other': answer 500, until removed " in second
     assert [fault["id"] for fault in json.loads(told("faults", "--json"))["faults"]] == [1, 2]
     assert refused("faults", "rm", "7", "2").endswith("there is no fault 7; GET /_kvfake/faults lists them")
     assert len(double.faults) == 0
@@ -295,6 +295,36 @@ def test_something_else_answers(words: str, refused: Told) -> None:
     """One line says so, also where it is JSON."""
     with stranger(http(b'{"faults": 3, "exchanges": [1], "worlds": [{}], "env": 3}')) as url:
         assert refused(*words.split(), "--url", url).startswith(f"no kvfake server answers at {url}: something else answers there")
+
+
+def test_a_duration_that_is_no_number(refused: Told) -> None:
+    """The same."""
+    exchange: dict[str, Any] = {
+        "time": "",
+        "method": "GET",
+        "path": "/",
+        "owner": None,
+        "status": 200,
+        "duration": "1",
+        "rows": [],
+        "fault": None,
+    }
+    with stranger(http(json.dumps({"exchanges": [exchange], "seen": 1, "dropped": 0}).encode())) as url:
+        assert refused("journal", "--url", url).startswith(f"no kvfake server answers at {url}: something else answers there")
+
+
+@pytest.mark.parametrize("words", ["worlds end \udcff", "reset --world \udcff"])
+def test_an_id_of_a_world_may_be_any_bytes(double: kvfake.Double, refused: Told, words: str) -> None:
+    """Those that are not UTF-8 reach Python as lone surrogates. No world has such an id."""
+    assert double.url
+    assert refused(*words.split())
+
+
+def test_a_listed_fault_shows_no_secret(double: kvfake.Double, told: Told) -> None:
+    """Its text is that of the server, without what goes by the name of a secret."""
+    double.faults.add(503, body={"password": "unseen"}, headers={"Authorization": "Bearer unseen"})
+    assert "unseen" not in told("faults")
+    assert "answer 503" in told("faults")
 
 
 def test_what_a_server_says_cannot_steer_a_terminal(told: Told) -> None:

@@ -65,7 +65,6 @@ def _print_variables(env: dict[str, str], options: Namespace) -> None:
 
 # --------------------------------------------------------------------------------------------------------------------- faults
 
-_OF_FAULTS = ("id", "hits", "active")
 _SELECTION = ("on", "key", "service", "owner")
 _POSITIONS = ("nth", "every", "after", "rate", "seed", "times", "per")
 _ARGUMENTS: dict[str, tuple[Callable[[str], float], str]] = {
@@ -80,9 +79,8 @@ def _faults(options: Namespace) -> None:
 
 
 def _fault_cells(fault: Mapping[str, Any]) -> tuple[str, ...]:
-    arguments = ", ".join(f"{name}={json.dumps(value)}" for name, value in fault.items() if name not in _OF_FAULTS)
     hits, state = fault["hits"], "active" if fault["active"] else "over"
-    return str(fault["id"]), str(fault.get("sentence") or arguments), f"{hits} hit{'s' * (hits != 1)}", state
+    return str(fault["id"]), str(fault["text"]), f"{hits} hit{'s' * (hits != 1)}", state
 
 
 def _add_fault(options: Namespace) -> None:
@@ -226,7 +224,7 @@ def _open_world(options: Namespace) -> None:
 
 
 def _end_worlds(options: Namespace) -> None:
-    _delete_each(options, [f"/worlds/{quote(id, safe='')}" for id in options.ids])
+    _delete_each(options, [f"/worlds/{quote(id, safe='', errors='surrogateescape')}" for id in options.ids])
 
 
 def _respond(options: Namespace) -> None:
@@ -302,7 +300,7 @@ def _show(
         return
     try:
         write_text("".join(f"{printable(line)}\n" for line in lines(answer)))
-    except (LookupError, TypeError, AttributeError):
+    except (LookupError, TypeError, ValueError, AttributeError):
         raise NoAnswer(NOT_KVFAKE) from None
 
 
