@@ -127,6 +127,18 @@ def test_a_quota_answers_429_until_there_is_room(door: str) -> None:
         assert asked(one, 3) == [(200, None)] * 3
 
 
+def test_the_seconds_of_a_quota_are_whole_microseconds() -> None:
+    """2.01 is a little less in binary; there is room after 2.01 seconds, and not a microsecond before."""
+    with opened("site") as one:
+        one.double.clock.freeze(0.0)
+        one.double.faults.on("GET").limit(1, per=2.01)
+        assert kv(one, "GET").status == 200
+        one.double.clock.shift(2.009999)
+        assert kv(one, "GET").status == 429
+        one.double.clock.shift(0.000001)
+        assert kv(one, "GET").status == 200
+
+
 def test_what_a_quota_refuses_does_nothing() -> None:
     """It is a 429 in the service's form, and the value is as it was."""
     with opened("site") as one:
