@@ -396,6 +396,30 @@ def test_what_is_kept_for_stale_answers_is_bounded(monkeypatch: pytest.MonkeyPat
         assert found == [200] * 14 + [404] * 6
 
 
+def test_nothing_is_kept_once_no_fault_gives_stale_answers() -> None:
+    """Also while other faults stay: after its last answer, which shows what was kept, and after it was removed."""
+    with opened("site") as one:
+        faults = one.double.faults
+        faults.add(status=503, key="another", times=None)
+        kv(one, "PUT", body=b"1")
+        for times in (1, None):
+            fault = faults.on("GET").stale(times=times)
+            kv(one, "PUT", body=b"2")
+            assert kv(one, "GET").text == "1"
+            fault.remove()
+            assert faults._previous is None
+            kv(one, "PUT", body=b"1")
+
+
+def test_an_owner_of_whom_nothing_is_kept_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any token may be one."""
+    monkeypatch.setattr(stores, "MAX_PREVIOUS_BYTES", 2_000)
+    previous = PreviousEntries()
+    for number in range(100):
+        previous.keep(("persist", f"owner-{number}", b""), b"k", None)
+    assert len(previous.entries) == 6
+
+
 def test_what_is_kept_of_one_key_is_kept_once() -> None:
     """However often it changes."""
     previous = PreviousEntries()
