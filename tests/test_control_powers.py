@@ -20,6 +20,7 @@ import pytest
 
 import kvfake
 from kvfake.double import DoubleServer, settings_of
+from kvfake.http import server as server_module
 from kvfake.http.connection import SO_LINGER_RESET
 from kvfake.http.workers import MAX_WAITS
 from kvfake.services.messages import Request, Response
@@ -840,11 +841,23 @@ def test_a_wait_keeps_nobody_waiting(double: kvfake.Double, control: Control) ->
     assert control("GET", "/journal?wait=60&key=k").status == 200
 
 
-@pytest.mark.parametrize("ends", ["client", "reset", "server"])
-def test_a_wait_ends_with_its_client_and_with_its_server(double: kvfake.Double, control: Control, ends: str) -> None:
-    """Soon after, whether the client closes its connection or resets it."""
+@pytest.mark.parametrize(
+    "ends",
+    [
+        "client",
+        "reset",
+        pytest.param("pipeline", marks=pytest.mark.skipif(not server_module._HUNG_UP, reason="the system does not say so")),
+        "server",
+    ],
+)
+def test_a_wait_ends_with_its_client_and_with_its_server(
+    double: kvfake.Double, control: Control, ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Soon after, whether the client closes its connection, also behind its next request, or resets it."""
+    if ends == "client":
+        monkeypatch.setattr(server_module, "_HUNG_UP", 0)  # as on a system that does not say so
     with Wire(server_of(double).port) as wire:
-        wire.send(b"GET /_kvfake/journal?wait=300 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        wire.send(b"GET /_kvfake/journal?wait=300 HTTP/1.1\r\nHost: localhost\r\n\r\n" * (2 if ends == "pipeline" else 1))
         until_waiting(double)
         if ends == "server":
             double.close()
@@ -854,6 +867,19 @@ def test_a_wait_ends_with_its_client_and_with_its_server(double: kvfake.Double, 
     while any(looks[-20:]) or len(looks) < 20:  # between two looks of its own it is for a moment not among them
         time.sleep(0.01)
         looks.append(len(double.journal._waiting))
+
+
+def test_a_request_behind_a_wait_ends_no_wait(double: kvfake.Double) -> None:
+    """Both are answered, in their order, as long as the client is there."""
+    with Wire(server_of(double).port) as wire:
+        wire.send(
+            b"".join(b"GET /_kvfake/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path for path in (b"journal?wait=20", b"health"))
+        )
+        until_waiting(double)
+        time.sleep(1.1)  # it has looked whether the client is there
+        put(double)
+        assert "exchanges" in wire.reply().json()
+        assert wire.reply().json()["status"] == "ok"
 
 
 def test_a_wait_through_another_server(double: kvfake.Double) -> None:
