@@ -13,8 +13,10 @@ import pytest
 import kvfake
 from kvfake.cli import main
 from kvfake.cli import powers as powers_module
+from kvfake.cli.running import Summary
 from tests.support.process import Running, asked, served
 from tests.support.process import kvfake as run_kvfake
+from tests.support.served import doubles_of
 from tests.support.strangers import dead_port, http, stranger, the_line
 
 KV = "/plugins/com.mattermost.apps/api/v1/kv/"
@@ -389,6 +391,21 @@ def test_a_summary_after_a_command() -> None:
     assert unused.startswith("kvfake: 2 faults never struck: ")
     assert "neither" in unused
     assert run_kvfake("run", "--strict", "--quiet", *words) == (0, "done\n", "")
+
+
+def test_no_fault_shows_a_token_of_its_world(double: kvfake.Double, told: Told) -> None:
+    """Neither in the summary, also where the world has ended, nor in a list: a key may hold one."""
+    backend = doubles_of(double).backend
+    summary = Summary(backend)
+    world = backend.open({})
+    for one in (backend.own_world, world):
+        one.faults.on(key=one.token("persist", "project")).answer(503)
+    asked(world.url + "/nothing")
+    backend.end(world)
+    *_, said = summary.lines()
+    shown = said + told("faults")
+    assert shown.count(": answer 503, once") == 3
+    assert not any(one.token("persist", "project") in shown for one in (backend.own_world, world))
 
 
 def test_no_summary_where_nothing_happened() -> None:

@@ -374,7 +374,7 @@ def _fault_of_path(request: ControlRequest) -> Fault:
 def _fault_payload(request: ControlRequest, fault: Fault) -> Payload:
     given = {name: _json_value(value) for name, value in fault.arguments.given.items()}
     is_active = fault in request.world.faults.active
-    return {"id": fault.number, "hits": fault.hits, "active": is_active, "text": str(fault), **given}
+    return {"id": fault.number, "hits": fault.hits, "active": is_active, "text": request.world.redact(str(fault)), **given}
 
 
 def _json_value(value: Any) -> Any:
