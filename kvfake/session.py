@@ -118,11 +118,12 @@ def _advice(exchanges: list[Exchange]) -> Iterator[str]:
             )
 
 
-def _ways_to_answer(exchanges: list[Exchange]) -> Iterator[str]:
+def _ways_to_answer(double: Double, exchanges: list[Exchange]) -> Iterator[str]:
     """What a test writes where nothing answered a request."""
     unmatched = [one for one in exchanges if one.unmatched]
     calls = [f'kvfake.respond("{one.method}", "{one.path.partition("?")[0]}", ...){_asker(one.owner)}' for one in unmatched]
-    yield from listed("nothing answers these; to answer one, write:", list(dict.fromkeys(calls)))
+    lines = [world_of(double).redact(call) for call in dict.fromkeys(calls)]
+    yield from listed("nothing answers these; to answer one, write:", lines)
 
 
 def _asker(owner: str | None) -> str:
@@ -267,7 +268,7 @@ class DoubleFactory:
             refused = list(filter(_is_refused, exchanges))
             yield from _exchange_lines(double, "refused or unmatched:", refused)
             yield from _advice(refused)
-            yield from _ways_to_answer(refused)
+            yield from _ways_to_answer(double, refused)
         without_path = {world.url for world in self._server.backend.found_by_token}
         for double in by_double:
             if double.url in without_path:

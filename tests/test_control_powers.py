@@ -20,11 +20,13 @@ import pytest
 
 import kvfake
 from kvfake.double import DoubleServer, settings_of
+from kvfake.http import server as server_module
 from kvfake.http.connection import SO_LINGER_RESET
 from kvfake.http.workers import MAX_WAITS
 from kvfake.services.messages import Request, Response
 from kvfake.world import faults as faults_module
 from kvfake.world.journal import Exchange
+from kvfake.world.matching import Matcher
 from tests.support.doors import opened
 from tests.support.process import asked
 from tests.support.served import server_of
@@ -779,6 +781,51 @@ def test_a_wait_in_vain_says_what_came_near(double: kvfake.Double, control: Cont
     assert time.monotonic() - began >= 1.2
 
 
+def test_a_long_wait_compares_each_exchange_once(double: kvfake.Double, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it looks whether its client is still there. Its refusal compares each once more."""
+    compared: list[int] = []
+    matches = Matcher.matches
+    put(double, key="k1")
+    put(double, key="k2")
+
+    def counted(matcher: Matcher, exchange: Exchange) -> bool:
+        compared.append(exchange.number)
+        return matches(matcher, exchange)
+
+    monkeypatch.setattr(Matcher, "matches", counted)
+    assert control("GET", "/journal?wait=1.2&key=k3").status == 404
+    assert compared == [1, 2, 1, 2]
+
+
+def test_waits_compare_one_after_the_other(double: kvfake.Double, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many that could all go on would leave the server hardly any of the interpreter."""
+    inside: list[int] = []
+    most: list[int] = []
+
+    def slow_comparison(_: Matcher, exchange: Exchange) -> bool:
+        inside.append(exchange.number)
+        most.append(len(inside))
+        time.sleep(0.02)
+        inside.pop()
+        return True
+
+    replies = [in_a_thread(lambda: control("GET", "/journal?wait=20&method=PUT")) for _ in range(5)]
+    until_waiting(double, 5)
+    monkeypatch.setattr(Matcher, "matches", slow_comparison)
+    put(double)
+    assert {reply().status for reply in replies} == {200}
+    assert most == [1] * 5
+
+
+def test_a_wait_ends_with_its_world(control: Control) -> None:
+    """Soon after; the answer is that of any request to a world that has ended."""
+    world = control("POST", "/worlds").json()
+    reply = in_a_thread(lambda: asked(world["address"] + "/_kvfake/journal?wait=60"))
+    time.sleep(0.1)
+    assert control("DELETE", f"/worlds/{world['id']}").status == 200
+    assert words(reply(), 410) == f"the world {world['id']} has ended"
+
+
 def test_more_than_a_journal_keeps_is_not_waited_for(control: Control) -> None:
     """It can never be there."""
     world = control("POST", "/worlds", {"journal_exchanges": 2}).json()["address"]
@@ -800,11 +847,23 @@ def test_a_wait_keeps_nobody_waiting(double: kvfake.Double, control: Control) ->
     assert control("GET", "/journal?wait=60&key=k").status == 200
 
 
-@pytest.mark.parametrize("ends", ["client", "reset", "server"])
-def test_a_wait_ends_with_its_client_and_with_its_server(double: kvfake.Double, control: Control, ends: str) -> None:
-    """Soon after, whether the client closes its connection or resets it."""
+@pytest.mark.parametrize(
+    "ends",
+    [
+        "client",
+        "reset",
+        pytest.param("pipeline", marks=pytest.mark.skipif(not server_module._HUNG_UP, reason="the system does not say so")),
+        "server",
+    ],
+)
+def test_a_wait_ends_with_its_client_and_with_its_server(
+    double: kvfake.Double, control: Control, ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Soon after, whether the client closes its connection, also behind its next request, or resets it."""
+    if ends == "client":
+        monkeypatch.setattr(server_module, "_HUNG_UP", 0)  # as on a system that does not say so
     with Wire(server_of(double).port) as wire:
-        wire.send(b"GET /_kvfake/journal?wait=300 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        wire.send(b"GET /_kvfake/journal?wait=300 HTTP/1.1\r\nHost: localhost\r\n\r\n" * (2 if ends == "pipeline" else 1))
         until_waiting(double)
         if ends == "server":
             double.close()
@@ -814,6 +873,19 @@ def test_a_wait_ends_with_its_client_and_with_its_server(double: kvfake.Double, 
     while any(looks[-20:]) or len(looks) < 20:  # between two looks of its own it is for a moment not among them
         time.sleep(0.01)
         looks.append(len(double.journal._waiting))
+
+
+def test_a_request_behind_a_wait_ends_no_wait(double: kvfake.Double) -> None:
+    """Both are answered, in their order, as long as the client is there."""
+    with Wire(server_of(double).port) as wire:
+        wire.send(
+            b"".join(b"GET /_kvfake/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path for path in (b"journal?wait=20", b"health"))
+        )
+        until_waiting(double)
+        time.sleep(1.1)  # it has looked whether the client is there
+        put(double)
+        assert "exchanges" in wire.reply().json()
+        assert wire.reply().json()["status"] == "ok"
 
 
 def test_a_wait_through_another_server(double: kvfake.Double) -> None:

@@ -127,6 +127,18 @@ def test_a_quota_answers_429_until_there_is_room(door: str) -> None:
         assert asked(one, 3) == [(200, None)] * 3
 
 
+def test_the_seconds_of_a_quota_are_whole_microseconds() -> None:
+    """2.01 is a little less in binary; there is room after 2.01 seconds, and not a microsecond before."""
+    with opened("site") as one:
+        one.double.clock.freeze(0.0)
+        one.double.faults.on("GET").limit(1, per=2.01)
+        assert kv(one, "GET").status == 200
+        one.double.clock.shift(2.009999)
+        assert kv(one, "GET").status == 429
+        one.double.clock.shift(0.000001)
+        assert kv(one, "GET").status == 200
+
+
 def test_what_a_quota_refuses_does_nothing() -> None:
     """It is a 429 in the service's form, and the value is as it was."""
     with opened("site") as one:
@@ -382,6 +394,30 @@ def test_what_is_kept_for_stale_answers_is_bounded(monkeypatch: pytest.MonkeyPat
                 persist(one, "PUT", f"/kv/{number}", b'{"value":"v"}')
         found = [persist(one, "GET", f"/kv/{number}").status for number in range(20)]
         assert found == [200] * 14 + [404] * 6
+
+
+def test_nothing_is_kept_once_no_fault_gives_stale_answers() -> None:
+    """Also while other faults stay: after its last answer, which shows what was kept, and after it was removed."""
+    with opened("site") as one:
+        faults = one.double.faults
+        faults.add(status=503, key="another", times=None)
+        kv(one, "PUT", body=b"1")
+        for times in (1, None):
+            fault = faults.on("GET").stale(times=times)
+            kv(one, "PUT", body=b"2")
+            assert kv(one, "GET").text == "1"
+            fault.remove()
+            assert faults._previous is None
+            kv(one, "PUT", body=b"1")
+
+
+def test_an_owner_of_whom_nothing_is_kept_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any token may be one."""
+    monkeypatch.setattr(stores, "MAX_PREVIOUS_BYTES", 2_000)
+    previous = PreviousEntries()
+    for number in range(100):
+        previous.keep(("persist", f"owner-{number}", b""), b"k", None)
+    assert len(previous.entries) == 6
 
 
 def test_what_is_kept_of_one_key_is_kept_once() -> None:

@@ -29,7 +29,8 @@ from kvfake.services.mattermost import KV
 from kvfake.services.messages import JSON, Operation, RedactedHeaders, Request, Response
 from kvfake.world import journal as journal_module
 from kvfake.world.faults import SeverWord
-from kvfake.world.journal import MAX_BYTES, Exchange, Journal, JournalTotal
+from kvfake.world.journal import MAX_BYTES, Exchange, Journal, JournalTotal, Wait
+from kvfake.world.matching import Matcher
 from kvfake.world.redaction import CUT_HEADER
 from tests.support.doors import DOORS, Door, opened
 
@@ -779,6 +780,25 @@ def test_a_wait_in_vain_is_a_failure_with_the_nearest_misses() -> None:
             "the nearest misses:",
         ]
         assert machine_seconds() - began >= 0.05
+
+
+def test_a_wait_goes_on_where_it_stopped() -> None:
+    """At a later look, what was dropped for newer exchanges counts no more."""
+    with opened("site", journal_exchanges=2) as one:
+        journal, wait = one.double.journal, Wait(Matcher(method="PUT"), 2)
+        for methods, found in (("PUT", ["k"]), ("GET GET", []), ("PUT PUT", ["k", "k"])):
+            for method in methods.split():
+                one.send(method, f"{KV}/k", BEARER, b"1" if method == "PUT" else b"")
+            assert journal.wait_for_matches(wait, 0) == (len(found) == 2)
+            assert keys_of(journal.found_by(wait)) == found
+
+
+def test_a_wait_compares_all_that_is_there() -> None:
+    """In several turns, where there is much."""
+    with opened("site") as one:
+        for _ in range(150):
+            one.send("PUT", f"{KV}/k", BEARER, b"1")
+        assert len(one.double.journal.wait_for("PUT", times=150, timeout=0)) == 150
 
 
 def test_what_was_cleared_or_dropped_meanwhile_counts_no_more() -> None:

@@ -997,6 +997,23 @@ def test_the_report_says_how_to_answer_what_nothing_answers(pytester: pytest.Pyt
     ]
 
 
+def test_the_report_of_what_nothing_answers_shows_no_token(pytester: pytest.Pytester) -> None:
+    """A path may hold one, as that of a webhook does."""
+    pytester.makepyfile("""
+        import requests
+
+        def test_it(kvfake):
+            requests.post(kvfake.url + "/hooks/" + kvfake.mattermost.token)
+            assert False, f"the token is {kvfake.mattermost.token}"
+    """)
+    result = run(pytester)
+    token = next(line.split()[-1] for line in result.outlines if "the token is" in line and "kvfake." not in line)
+    assert len(token) == 26
+    section = section_of(result)
+    assert f'  kvfake.respond("POST", "/hooks/{token[:4]}...", ...)' in section
+    assert token not in "".join(section)
+
+
 def test_the_report_tells_of_an_app_that_drops_the_path_of_its_site_url(pytester: pytest.Pytester) -> None:
     """Its token finds the world, so it works here; a real Mattermost below a path would not answer."""
     pytester.makepyfile("""

@@ -14,9 +14,11 @@ import kvfake
 from kvfake.cli import main, powers
 from kvfake.cli import values as values_module
 from kvfake.cli.parser import ACTIONS
+from kvfake.cli.running import Summary
 from kvfake.control.handlers import FAULT_ACTIONS
 from tests.support.process import Running, asked, served
 from tests.support.process import kvfake as run_kvfake
+from tests.support.served import doubles_of
 from tests.support.strangers import dead_port, http, stranger, the_line
 
 KV = "/plugins/com.mattermost.apps/api/v1/kv/"
@@ -304,6 +306,36 @@ def test_something_else_answers(words: str, refused: Told) -> None:
         assert refused(*words.split(), "--url", url).startswith(f"no kvfake server answers at {url}: something else answers there")
 
 
+def test_a_duration_that_is_no_number(refused: Told) -> None:
+    """The same."""
+    exchange: dict[str, Any] = {
+        "time": "",
+        "method": "GET",
+        "path": "/",
+        "owner": None,
+        "status": 200,
+        "duration": "1",
+        "rows": [],
+        "fault": None,
+    }
+    with stranger(http(json.dumps({"exchanges": [exchange], "seen": 1, "dropped": 0}).encode())) as url:
+        assert refused("journal", "--url", url).startswith(f"no kvfake server answers at {url}: something else answers there")
+
+
+@pytest.mark.parametrize("words", ["worlds end \udcff", "reset --world \udcff"])
+def test_an_id_of_a_world_may_be_any_bytes(double: kvfake.Double, refused: Told, words: str) -> None:
+    """Those that are not UTF-8 reach Python as lone surrogates. No world has such an id."""
+    assert double.url
+    assert refused(*words.split())
+
+
+def test_a_listed_fault_shows_no_secret(double: kvfake.Double, told: Told) -> None:
+    """Its text is that of the server, without what goes by the name of a secret."""
+    double.faults.add(503, body={"password": "unseen"}, headers={"Authorization": "Bearer unseen"})
+    assert "unseen" not in told("faults")
+    assert "answer 503" in told("faults")
+
+
 def test_what_a_server_says_cannot_steer_a_terminal(told: Told) -> None:
     """Escape sequences are shown as such."""
     with stranger(http(json.dumps({"worlds": [{"id": "\x1b[31m", "address": "a\nb"}]}).encode())) as url:
@@ -366,6 +398,21 @@ def test_a_summary_after_a_command() -> None:
     assert unused.startswith("kvfake: 2 faults never struck: ")
     assert "neither" in unused
     assert run_kvfake("run", "--strict", "--quiet", *words) == (0, "done\n", "")
+
+
+def test_no_fault_shows_a_token_of_its_world(double: kvfake.Double, told: Told) -> None:
+    """Neither in the summary, also where the world has ended, nor in a list: a key may hold one."""
+    backend = doubles_of(double).backend
+    summary = Summary(backend)
+    world = backend.open({})
+    for one in (backend.own_world, world):
+        one.faults.on(key=one.token("persist", "project")).answer(503)
+    asked(world.url + "/nothing")
+    backend.end(world)
+    *_, said = summary.lines()
+    shown = said + told("faults")
+    assert shown.count(": answer 503, once") == 3
+    assert not any(one.token("persist", "project") in shown for one in (backend.own_world, world))
 
 
 def test_no_summary_where_nothing_happened() -> None:

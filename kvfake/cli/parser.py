@@ -256,7 +256,7 @@ def parse(argv: list[str]) -> tuple[ArgumentParser, Namespace]:
     if options.world is not None:
         from urllib.parse import quote
 
-        options.url = f"{options.url.rstrip('/')}/~{quote(options.world, safe='')}"
+        options.url = f"{options.url.rstrip('/')}/~{quote(options.world, safe='', errors='surrogateescape')}"
     return parser, options
 
 

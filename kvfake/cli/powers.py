@@ -214,7 +214,7 @@ def _open_world(options: Namespace) -> None:
 
 
 def _end_worlds(options: Namespace) -> None:
-    _delete_each(options, [f"/worlds/{quote(id, safe='')}" for id in options.ids])
+    _delete_each(options, [f"/worlds/{quote(id, safe='', errors='surrogateescape')}" for id in options.ids])
 
 
 def _respond(options: Namespace) -> None:
@@ -288,7 +288,7 @@ def _show(
         return
     try:
         write_text("".join(f"{printable(line)}\n" for line in lines(answer)))
-    except (LookupError, TypeError, AttributeError):
+    except (LookupError, TypeError, ValueError, AttributeError):
         raise NoAnswer(NOT_KVFAKE) from None
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kvfake.world.backend import Backend
     from kvfake.world.faults import Faults
     from kvfake.world.journal import Exchange
+    from kvfake.world.tokens import TokenTable
     from kvfake.world.world import World
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
@@ -143,12 +144,12 @@ class Summary:
         self._counts: Counter[str] = Counter()
         self._examples: dict[str, list[str]] = {}
         self._rows: Counter[str] = Counter()
-        self._faults: dict[str, Faults] = {}  # by the ids of their worlds
+        self._faults: dict[str, tuple[Faults, TokenTable]] = {}  # by the ids of their worlds
         backend.listen(self._hear)
 
     def _hear(self, world: World, exchange: Exchange) -> None:
         if world.id not in self._faults and len(self._faults) < _MAX_WORLDS:
-            self._faults[world.id] = world.faults
+            self._faults[world.id] = world.faults, world.tokens
         if exchange.unmatched:
             self._add("unmatched", world, exchange)
         elif exchange.owner is None and exchange.status in _REFUSED and exchange.service in (MATTERMOST, PERSIST):
@@ -179,8 +180,8 @@ class Summary:
             kinder = ", ".join(f"{row} ({self._rows[row]})" for row in rows)
             yield f"answers kinder than the service: {kinder}; kvfake explain {' '.join(rows)} says how"
         worlds = [self._backend.own_world, *self._backend.worlds.values()]
-        faults = {**self._faults, **{world.id: world.faults for world in worlds}}
-        unused = [str(fault) for known in faults.values() for fault in known.unused]
+        faults = {**self._faults, **{world.id: (world.faults, world.tokens) for world in worlds}}
+        unused = [tokens.redactor().redact(str(fault)) for known, tokens in faults.values() for fault in known.unused]
         if unused:
             yield f"{counted(len(unused), 'fault')} never struck: {_shown(unused, len(unused))}"
 

@@ -29,7 +29,7 @@ from kvfake.world import datafile
 from kvfake.world.backend import SERVICES, WORLD_MARK, Backend, WorldEnded
 from kvfake.world.document import DataError, parse
 from kvfake.world.faults import FUNCTIONS, Fault, FaultArguments, FaultBuilder, Faults
-from kvfake.world.journal import MAX_WAIT_SECONDS, StillWaiting
+from kvfake.world.journal import MAX_WAIT_SECONDS, Exchange, StillWaiting, Wait
 from kvfake.world.matching import Matcher, checked_number, checked_value, from_json, to_json
 from kvfake.world.pauses import Pauses
 from kvfake.world.routes import Route
@@ -76,7 +76,7 @@ class ControlRequest(Request):
         self.path_values: Mapping[str, Any] = {}  # the variable parts of the path
         self.query: dict[str, str] = {}  # the parameters of the query; filled by `read_query`
         self.pause = Pauses()
-        self.waiting_since: float | None = environ["kvfake.waiting_since"]  # for an exchange; ``None`` at the first look
+        self.wait: Wait | None = environ["kvfake.wait"]  # for exchanges; ``None`` at the first look
 
     def read_object(self, *names: str) -> dict[str, Any]:
         """The body: nothing, or a JSON object with no other names than these. Raises ``BadRequest``."""
@@ -376,7 +376,7 @@ def _fault_of_path(request: ControlRequest) -> Fault:
 def _fault_payload(request: ControlRequest, fault: Fault) -> Payload:
     given = {name: _json_value(value) for name, value in fault.arguments.given.items()}
     is_active = fault in request.world.faults.active
-    return {"id": fault.number, "hits": fault.hits, "active": is_active, "text": str(fault), **given}
+    return {"id": fault.number, "hits": fault.hits, "active": is_active, "text": request.world.redact(str(fault)), **given}
 
 
 def _json_value(value: Any) -> Any:
@@ -404,30 +404,32 @@ def show_journal(request: ControlRequest) -> Payload:
     since, seconds, times = query.pop("since", 0), query.pop("wait", 0.0), query.pop("times", 1)
     with bad_request_on(ValueError):
         matcher = Matcher(**query)
-    if waits:
-        _wait(request, matcher, times, seconds, since)
+    found = _wait(request, matcher, times, seconds, since) if waits else None
     exchanges, dropped, seen, _ = world.journal.snapshot()
-    found = [exchange for exchange in exchanges if exchange.number > since and matcher.matches(exchange)]
+    if found is None:
+        found = [exchange for exchange in exchanges if exchange.number > since and matcher.matches(exchange)]
     return {"exchanges": [exchange.to_dict() for exchange in found], "dropped": dropped, "seen": seen}
 
 
-def _wait(request: ControlRequest, matcher: Matcher, times: int, seconds: float, since: int) -> None:
-    """Return when there are so many exchanges; refuse when the time is over. Raises `StillWaiting` before, again and again."""
-    journal, now = request.world.journal, machine_seconds()
-    began = now if request.waiting_since is None else request.waiting_since
+def _wait(request: ControlRequest, matcher: Matcher, times: int, seconds: float, since: int) -> list[Exchange]:
+    """The exchanges that match, when there are so many. Refuse when the time is over; before, raise `StillWaiting`."""
     with bad_request_on(ValueError):
         checked_number("wait", seconds, float, 0, MAX_WAIT_SECONDS)
         checked_number("times", times, int, 1)
-    left = max(0.0, began + seconds - now)
-    look = 0.0 if request.waiting_since is None else min(left, _LOOK_SECONDS)
+    world, wait = request.world, request.wait or Wait(matcher, times, since)
+    left = max(0.0, wait.began + seconds - machine_seconds())
+    look = 0.0 if request.wait is None else min(left, _LOOK_SECONDS)
     try:
-        found = journal.wait_for_matches(matcher, times, look, since)
+        are_enough = world.journal.wait_for_matches(wait, look)
     except ValueError as error:  # the journal can never hold so many
         raise Conflict(str(error)) from None
-    if len(found) < times:
+    if not are_enough:
+        if not request.backend.is_open(world):
+            raise Gone(f"the world {world.id} has ended")
         if look < left:
-            raise StillWaiting(began)
-        raise NotFound(journal.missing(matcher, times, seconds))
+            raise StillWaiting(wait)
+        raise NotFound(world.journal.missing(matcher, times, seconds))
+    return world.journal.found_by(wait)
 
 
 def clear_journal(request: ControlRequest) -> Payload:

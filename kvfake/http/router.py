@@ -18,7 +18,7 @@ from kvfake.http.parser import MAX_BODY_BYTES, split_absolute
 from kvfake.services import go, mattermost, persist
 from kvfake.services.messages import UNEXPECTED, Job, Lane, Request, Response, error_response
 from kvfake.world.backend import WORLD_MARK, Backend, WorldEnded
-from kvfake.world.journal import StillWaiting
+from kvfake.world.journal import StillWaiting, Wait
 from kvfake.world.matching import FALLBACK, MOUNT, RESPOND
 from kvfake.world.pauses import SharedReading
 from kvfake.world.redaction import BY_NAME
@@ -224,9 +224,7 @@ def _is_control(path: bytes) -> bool:
     return path == CONTROL or path.startswith(CONTROL + b"/")
 
 
-def _call_control(
-    control: Callable[[], Application], request: Request, world: World, waiting_since: float | None
-) -> Response | Job:
+def _call_control(control: Callable[[], Application], request: Request, world: World, wait: Wait | None) -> Response | Job:
     """The response of control, or, where that waits for an exchange, a job that goes on waiting. Such jobs are short, so that
     whoever runs them sees after each whether the client is still there.
     """
@@ -236,13 +234,13 @@ def _call_control(
             request,
             _decoded_base(request) + CONTROL,
             go.unescape(request.path[len(CONTROL) :]),
-            {"kvfake.world": world, "kvfake.body": request.body, "kvfake.waiting_since": waiting_since},
+            {"kvfake.world": world, "kvfake.body": request.body, "kvfake.wait": wait},
             limit=math.inf,  # all values may be dumped
         )
     except go.BadEscape as bad:
         return error_response(400, f"bad percent-encoding in the path: {go.quoted(bad.args[0])}")
     except StillWaiting as waiting:
-        return Job(partial(_call_control, control, request, world, waiting.since), Lane.WAITING)
+        return Job(partial(_call_control, control, request, world, waiting.wait), Lane.WAITING)
     except Exception:
         log_exception()
         return UNEXPECTED

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import heapq
+import select
 import socket
 import sys
 from collections import deque
@@ -65,6 +66,7 @@ _MAX_FAILURES = 20  # of the loop itself, one after the other, before it gives u
 _FAILURE_PAUSE_SECONDS = 0.05
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _DATA = (bytes, memoryview)
+_HUNG_UP = getattr(select, "POLLRDHUP", 0)  # what `poll` says of a client that has ended its side
 
 
 class _Peer:
@@ -537,11 +539,20 @@ def _is_there(client: socket.socket) -> bool:
     cancels such a request.
     """
     try:
-        return client.recv(1, socket.MSG_PEEK) != b""
+        return client.recv(1, socket.MSG_PEEK) != b"" and not _has_hung_up(client)
     except BlockingIOError:
         return True
     except OSError:  # also where it was dropped meanwhile
         return False
+
+
+def _has_hung_up(client: socket.socket) -> bool:
+    """Whether it has gone behind its next request, which is not read yet. Only Linux says so."""
+    if not _HUNG_UP:
+        return False
+    poll = select.poll()
+    poll.register(client, _HUNG_UP)
+    return bool(poll.poll(0))
 
 
 def _kept_bytes(action: Action | memoryview) -> int:

@@ -169,9 +169,11 @@ class PreviousEntries:
         self._order[namespace, key] = size
         self._bytes += size
         while self._bytes > MAX_PREVIOUS_BYTES:
-            oldest = next(iter(self._order))
-            self._bytes -= self._order.pop(oldest)
-            del self.entries[oldest[0]][oldest[1]]
+            first, changed = next(iter(self._order))
+            self._bytes -= self._order.pop((first, changed))
+            del self.entries[first][changed]
+            if not self.entries[first]:
+                del self.entries[first]
 
 
 class RememberingStore:

@@ -146,6 +146,10 @@ class Backend:
         if world.executor is not None:
             world.executor.close()
 
+    def is_open(self, world: World) -> bool:
+        """Whether the world has not ended."""
+        return world is self.own_world or world.id in self.worlds
+
     def find(self, id: str) -> World | None:
         """The world of that id, or ``None`` where there never was one. Raises `WorldEnded`."""
         world = self.own_world if id == self._id else self.worlds.get(id)

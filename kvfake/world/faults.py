@@ -40,6 +40,7 @@ TOO_MANY = HTTPStatus.TOO_MANY_REQUESTS.value
 _SERVICES = (mattermost.NAME, persist.NAME)
 _SEVERS = {sever.value: sever for sever in Sever}
 _REASONS = {status.value: status.phrase.lower() for status in HTTPStatus}
+_LASTING = ("every", "rate", "start", "end")  # with one of these a sentence is about many requests, so its fault stays
 _READS = ("get", "list", "mget")  # the verbs of operations that change nothing
 
 
@@ -61,6 +62,7 @@ SeverWord = Literal["before", "after", "reset", "reset-after", "silence", "silen
 Delay = float | tuple[float, float] | LognormalDelay | SlowDelay
 When = Callable[["IncomingRequest"], object]
 Before = Callable[[], object] | Callable[["IncomingRequest"], object]
+FaultsState = list[tuple["Fault", tuple[Any, ...]]]
 Times = int | EllipsisType | None  # ``None``: until it is removed; ``...``: as the builder has it
 
 
@@ -92,8 +94,7 @@ class FaultArguments(NamedTuple):
     @property
     def given(self) -> dict[str, Any]:
         """Those that differ from their defaults."""
-        defaults = self._field_defaults
-        return {name: value for name, value in self._asdict().items() if value != defaults[name]}
+        return {name: value for name, value in self._asdict().items() if value != self._field_defaults[name]}
 
     @property
     def requests(self) -> str:
@@ -179,8 +180,7 @@ class FaultAction:
             raise ValueError(f"status: an answer of {status} has no body")
         if arguments.stale and (status, body, arguments.limit) != (None, None, None):
             raise ValueError("stale: the answer is the service's own, so expected no status, body or limit")
-        given = (status, sever, body, arguments.before, arguments.limit)
-        if given == (None,) * 5 and not (headers or delay or arguments.stale):
+        if (status, sever, body, arguments.before, arguments.limit) == (None,) * 5 and not (headers or delay or arguments.stale):
             raise ValueError("this fault does nothing: expected a status, delay, sever, body, headers, before, stale or limit")
 
     def response(self, response: Response | None, service: ModuleType, retry_seconds: int = 1) -> Response:
@@ -234,8 +234,7 @@ class Fault:
 
     def __init__(self, remove: Callable[[Fault], None], number: int, arguments: FaultArguments) -> None:
         """Raises ``ValueError`` for what is not possible."""
-        self.number, self.arguments = number, arguments
-        self.hits: int = 0
+        self.number, self.arguments, self.hits = number, arguments, 0
         self._remove = remove
         self.action = FaultAction(arguments)
         if arguments.service not in (None, *_SERVICES):
@@ -256,9 +255,8 @@ class Fault:
 
     def matches(self, request: IncomingRequest) -> bool:
         """Whether the fault is about that request. ``when`` is called last."""
-        when = self.arguments.when
         is_meant = self._matcher.matches(request) and (not self.action.is_stale or request.verb in _READS)
-        return is_meant and (when is None or bool(when(request)))
+        return is_meant and (self.arguments.when is None or bool(self.arguments.when(request)))
 
     def call_before(self, request: IncomingRequest) -> None:
         """Call the function ``before``, if there is one, with the request where it takes an argument."""
@@ -416,18 +414,13 @@ class FaultBuilder:
         return f"<{BY_NAME.redact_text(FaultArguments(**self._arguments).requests)}: no action yet, so nothing happens>"
 
 
-_LASTING = ("every", "rate", "start", "end")  # with one of these a sentence is about many requests, so its fault stays
-
-
 # ------------------------------------------------------------------------------------------------------- those of one world
-
-FaultsState = list[tuple[Fault, tuple[Any, ...]]]
 
 
 class Faults:
     """The faults of one world. Only the oldest that is due strikes a request; each fault counts the requests it matches."""
 
-    __slots__ = ("_added", "_lock", "_previous", "_removed", "active")
+    __slots__ = ("_added", "_lock", "_previous", "_removed", "_to_read", "active")
 
     def __init__(self) -> None:
         self._lock = new_lock()
@@ -435,6 +428,7 @@ class Faults:
         self._added = 0
         self._removed: deque[Fault] = deque(maxlen=_MAX_REMOVED_FAULTS)
         self._previous: PreviousEntries | None = None  # for stale answers: filled while a fault that gives them is active
+        self._to_read = 0  # stale answers of faults that have struck, and whose read is still to come
 
     def on(
         self, method: Wanted | None = None, *, key: Wanted | None = None, service: str | None = None,
@@ -505,8 +499,7 @@ class Faults:
                 raise ValueError(f"there are {MAX_FAULTS} faults: remove some, or faults.clear()")
             fault = Fault(self.remove, self._added + 1, arguments)
             self._added += 1
-            if fault.action.is_stale and not any(other.action.is_stale for other in self.active):
-                self._previous = PreviousEntries()
+            self._previous = self._previous or (PreviousEntries() if fault.action.is_stale else None)
             self.active = (*self.active, fault)
         return fault
 
@@ -514,8 +507,7 @@ class Faults:
         """The lane of the job that answers the request; ``None`` where a server's loop can wait for `match` and the fault."""
         if any(fault.calls_functions for fault in self.active):
             return Lane.OTHER
-        steps = request.characters * sum(fault.size for fault in self.active)
-        return Lane.SERVICE if steps > MAX_STEPS_IN_LOOP else None
+        return Lane.SERVICE if request.characters * sum(fault.size for fault in self.active) > MAX_STEPS_IN_LOOP else None
 
     def match(self, request: IncomingRequest, now: Callable[[], int]) -> Fault | None:
         """The fault that strikes the request, its hit counted. ``now`` is the world's clock, asked where a fault needs the time."""
@@ -529,35 +521,44 @@ class Faults:
                     struck = fault
             if struck is not None:
                 struck.hits += 1
+                self._to_read += struck.action.is_stale
                 if struck.hits == struck.turns.times:
                     self.remove(struck)
         return struck
 
     def view(self, store: StoreReader, fault: Fault | None) -> StoreReader:
         """The store as an operation sees it that this fault strikes; ``None``: no fault. The caller holds the world's lock."""
-        if self._previous is None:
-            return store
-        view = StaleStore if fault is not None and fault.action.is_stale else RememberingStore
-        return view(store, self._previous)
+        previous = self._previous
+        if fault is None or not fault.action.is_stale:
+            return store if previous is None else RememberingStore(store, previous)
+        with self._lock:
+            self._to_read -= 1
+            self._forget_previous()
+        return store if previous is None else StaleStore(store, previous)
+
+    def _forget_previous(self) -> None:
+        """If no fault gives stale answers any more. The caller holds the lock."""
+        if self._to_read <= 0 and not any(fault.action.is_stale for fault in self.active):
+            self._previous, self._to_read = None, 0
 
     def remove(self, fault: Fault) -> None:
         """Remove the fault: it strikes no more. Removing it twice does nothing."""
         with self._lock:
-            active = self.active
-            if fault in active:
-                place = active.index(fault)
-                self.active = active[:place] + active[place + 1 :]
+            if fault in self.active:
+                self.active = tuple(other for other in self.active if other is not fault)
                 self._removed.append(fault)
+                self._forget_previous()
 
     def clear(self) -> None:
         """Remove all faults, and forget them."""
         with self._lock:
-            self.active, self._previous = (), None
+            self.active, self._previous, self._to_read = (), None, 0
             self._removed.clear()
 
     def state(self) -> FaultsState:
         """The faults that can strike and what each has counted, for `restore`."""
-        return [(fault, fault.state()) for fault in self.active]
+        with self._lock:
+            return [(fault, fault.state()) for fault in self.active]
 
     def restore(self, state: FaultsState) -> None:
         """Go back to that state. All other faults are forgotten."""
@@ -580,8 +581,7 @@ class Faults:
 
     def assert_all_used(self) -> None:
         """Raises ``AssertionError``, which lists them, if some faults never struck."""
-        unused = self.unused
-        if unused:
+        if unused := self.unused:
             raise AssertionError("these faults never struck:\n" + "\n".join(f"  {fault}" for fault in unused))
 
     def __iter__(self) -> Iterator[Fault]:

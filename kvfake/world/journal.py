@@ -16,10 +16,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
 from kvfake.errors import is_refusal, log_exception
+from kvfake.fork import new_lock
 from kvfake.lines import counted
 from kvfake.machine import machine_seconds, machine_time
 from kvfake.services.messages import JSON, Operation, RedactedHeaders, Request, Response
 from kvfake.world.matching import Matcher, Message, RequestFields, Text, checked_number
+from kvfake.world.pauses import Pauses
 from kvfake.world.redaction import BY_NAME, HIDDEN, MAX_HEADERS_BYTES, Redactor, cut_headers, header_bytes
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ KEY_BYTES = 50  # of a key of an mget, beside its characters
 _SETTLE_BYTES = 4096  # by so much a journal may have grown before the server's total knows it
 _PARTS_THAT_FIT = 8  # of an exchange that is larger than its journal may be, each part is cut to this part of the bound
 MAX_WAIT_SECONDS = 300.0  # for an exchange
+_COMPARED_AT_ONCE = 64  # exchanges, by a wait; then another one has its turn
 _MAX_SHOWN_EXCHANGES = 5  # in the message of an assertion
 
 
@@ -229,12 +232,30 @@ class Snapshot(NamedTuple):
     are_all: bool
 
 
-class StillWaiting(Exception):
-    """What a wait is for has not come yet, and there is time left. ``since``: of `kvfake.machine`'s seconds."""
+class Wait:
+    """A wait for ``times`` exchanges, after the first ``since``, that match. It may have several looks: each exchange is compared
+    once. ``began`` is of `machine_seconds`.
+    """
 
-    def __init__(self, since: float) -> None:
-        super().__init__(since)
-        self.since = since
+    __slots__ = ("began", "coming", "forgotten", "found", "looked", "matcher", "since", "times")
+
+    def __init__(self, matcher: Matcher, times: int, since: int = 0) -> None:
+        self.matcher, self.times, self.since, self.began = matcher, times, since, machine_seconds()
+        self.found: deque[_Recorded] = deque()
+        self.coming: deque[_Recorded] = deque()  # not compared yet
+        self.looked, self.forgotten = since, -1  # as far as the journal was looked through; what it had forgotten then
+
+
+class StillWaiting(Exception):
+    """What a wait is for has not come yet, and there is time left."""
+
+    def __init__(self, wait: Wait) -> None:
+        super().__init__(wait)
+        self.wait = wait
+
+
+_comparing, _pause = new_lock(), Pauses()
+"""One wait compares at a time, and pauses: many that could all go on would leave a server's loop hardly any of the interpreter."""
 
 
 class Journal(Sequence[Exchange]):
@@ -504,51 +525,62 @@ class Journal(Sequence[Exchange]):
         __tracebackhide__ = True
         checked_number("timeout", timeout, float, 0, MAX_WAIT_SECONDS)
         matcher = Matcher(method=method, key=key, service=service, verb=verb, path=path, owner=owner, status=status)
-        found = self.wait_for_matches(matcher, times, timeout)
-        if len(found) < times:
+        wait = Wait(matcher, times)
+        if not self.wait_for_matches(wait, timeout):
             raise AssertionError(self.missing(matcher, times, timeout))
-        return found
+        return self.found_by(wait)
 
-    def wait_for_matches(self, matcher: Matcher, times: int, seconds: float, since: int = 0) -> list[Exchange]:
-        """The exchanges after the first ``since`` that match, as soon as there are so many; when the time is over, those that there
-        are. Each exchange is compared once. Raises ``ValueError`` where the journal can never hold so many.
+    def found_by(self, wait: Wait) -> list[Exchange]:
+        return [Exchange(record, self._redactor) for record in wait.found]
+
+    def wait_for_matches(self, wait: Wait, seconds: float) -> bool:
+        """Whether there are so many exchanges that match: as soon as there are, or when the time is over. Raises ``ValueError``
+        where the journal can never hold so many.
         """
         if not self._max_exchanges:
             raise ValueError("journal_exchanges=0 keeps no exchange: expected a journal that keeps some, to wait for one")
-        checked_number("times", times, int, 1, self._max_exchanges)
+        checked_number("times", wait.times, int, 1, self._max_exchanges)
         end = self._now() + seconds
         came = Lock()
         came.acquire()  # `record` releases it
         with self.lock:
             self._waiting.append(came)
         try:
-            found: list[Exchange] = []
-            looked, forgotten = since, self._forgotten
             while True:
-                with self.lock:
-                    if forgotten != self._forgotten:  # some were cleared or rolled back
-                        found, looked, forgotten = [], since, self._forgotten
-                    newer = self._newer(looked)
-                    oldest = self._records[0][0] if self._records else self.seen + 1
-                    looked = max(looked, self.seen)
-                found = [exchange for exchange in found if exchange.number >= oldest]
-                found += [exchange for exchange in newer if matcher.matches(exchange)]
-                left = end - self._now()
-                if len(found) >= times or left <= 0:
-                    return found
-                came.acquire(timeout=left)
+                with _comparing:
+                    self._look(wait)
+                left, are_enough = end - self._now(), len(wait.found) >= wait.times
+                if not wait.coming and (are_enough or left <= 0):
+                    return are_enough
+                if not wait.coming:
+                    came.acquire(timeout=left)
         finally:
             with self.lock:
                 self._waiting.remove(came)
 
-    def _newer(self, number: int) -> list[Exchange]:
-        """The exchanges after that one. It takes no longer where many are kept. The caller holds the lock."""
-        newest_first = takewhile(lambda record: record[0] > number, reversed(self._records))
-        return [Exchange(record, self._redactor) for record in newest_first][::-1]
+    def _look(self, wait: Wait) -> None:
+        """Take what has come since the last look, and compare some of it."""
+        with self.lock:
+            if wait.forgotten != self._forgotten:  # some were cleared or rolled back
+                wait.found.clear()
+                wait.coming.clear()
+                wait.looked, wait.forgotten = wait.since, self._forgotten
+            newest_first = takewhile(lambda record: record[0] > wait.looked, reversed(self._records))
+            wait.coming.extend([*newest_first][::-1])
+            wait.looked, oldest = max(wait.looked, self.seen), self._records[0][0] if self._records else self.seen + 1
+        for records in (wait.found, wait.coming):
+            while records and records[0][0] < oldest:  # dropped for newer ones
+                records.popleft()
+        for _ in range(min(len(wait.coming), _COMPARED_AT_ONCE)):
+            record = wait.coming.popleft()
+            if wait.matcher.matches(Exchange(record, self._redactor)):
+                wait.found.append(record)
+            _pause()
 
     def missing(self, matcher: Matcher, times: int, seconds: float) -> str:
         """Why a wait for so many exchanges failed, with the nearest misses."""
-        return self._message(matcher, f"at least {_times(times)}", f" within {seconds:g} s", self.snapshot(), shows_misses=True)
+        with _comparing:
+            return self._message(matcher, f"at least {_times(times)}", f" within {seconds:g} s", self.snapshot(), shows_misses=True)
 
     def _check(self, matcher: Matcher, times: int | None) -> None:
         __tracebackhide__ = True
@@ -567,10 +599,10 @@ class Journal(Sequence[Exchange]):
             lines[0] += f" ({f'{dropped} older ones were dropped' if dropped else 'journal_exchanges=0 keeps none'})"
         lines += [f"  {exchange!r}" for exchange in found[:_MAX_SHOWN_EXCHANGES]]
         if shows_misses:
-            missed = [(mismatches, exchange) for exchange in exchanges if (mismatches := matcher.mismatches(exchange))]
-            missed.sort(key=lambda pair: len(pair[0]))
+            missed = [(count, exchange) for exchange in exchanges if (count := len(matcher.differing(exchange)))]
+            missed.sort(key=lambda pair: pair[0])
             lines += ["the nearest misses:"] if missed else []
-            lines += [f"  {exchange!r}: {'; '.join(mismatches)}" for mismatches, exchange in missed[:_MAX_SHOWN_EXCHANGES]]
+            lines += [f"  {one!r}: {'; '.join(matcher.mismatches(one))}" for _, one in missed[:_MAX_SHOWN_EXCHANGES]]
         return "\n".join(map(self._redactor().redact, lines))
 
     def __repr__(self) -> str:

@@ -86,7 +86,7 @@ class _Quota:
 
     def __init__(self, limit: object, per: object) -> None:
         self._limit: int = checked_number("limit", limit, int, 1, MAX_LIMIT)
-        self._per = int(checked_number("per", per, float, 0.001, MAX_PER_SECONDS) * 1_000_000)
+        self._per = round(checked_number("per", per, float, 0.001, MAX_PER_SECONDS) * 1_000_000)
         self._moments: deque[int] = deque()  # of those that were let through, in microseconds, ascending
         self._state: tuple[int, ...] | None = ()  # the same, which checkpoints share; ``None`` once it is another
         self._room_at = 0
