@@ -13,7 +13,7 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -108,11 +108,21 @@ class RequestLog:
             tell(_dropped(untold), seconds=0)
 
 
+def exchange_line(
+    time: str, method: str, path: str, owner: str | None, status: int | None, seconds: float, rows: Sequence[str], fault: str | None
+) -> str:
+    """An exchange as logs show it: these, and a dash for what there is none of; rows and fault only where there are some."""
+    parts = [time, method, path, owner or "-", str(status or "-"), f"{seconds * 1000:.1f}ms"]
+    parts += [",".join(rows)] if rows else []
+    parts += [f"fault: {fault}"] if fault is not None else []
+    return " ".join(parts)
+
+
 def _log_line(redactor: Callable[[], Redactor], line: _LogLine) -> bytes:
     """The line, without secrets."""
     from datetime import datetime, timezone
 
-    from kvfake.world.journal import exchange_line, shown_time
+    from kvfake.world.clock import shown_time
 
     tokens = redactor()
     time = shown_time(datetime.fromtimestamp(line.time, timezone.utc))

@@ -320,7 +320,7 @@ def test_the_description_and_control_agree(path: str, schema: str, body: dict[st
 
 
 FEW_EXAMPLES = hypothesis_settings(
-    phases=[Phase.generate], max_examples=50, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    phases=[Phase.generate], max_examples=300, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 
 

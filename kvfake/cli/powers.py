@@ -20,9 +20,9 @@ from kvfake.cli.values import ask
 from kvfake.contract import write_text
 from kvfake.double import no_proxy
 from kvfake.errors import CommandError, UsageError
+from kvfake.files import exchange_line
 from kvfake.http_client import NOT_KVFAKE, NoAnswer, Refused, environment, environment_in
 from kvfake.lines import counted, printable, tell
-from kvfake.world.journal import exchange_line
 from kvfake.world.redaction import shortened
 
 _PAUSE_SECONDS = 0.2  # between two looks at a journal that is followed

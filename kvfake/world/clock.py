@@ -32,6 +32,11 @@ def moment_of(microseconds: int) -> datetime:
     return EPOCH + timedelta(microseconds=microseconds)
 
 
+def shown_time(moment: datetime) -> str:
+    """The moment in UTC, to the millisecond, as logs and journals show it."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
+
+
 class Clock:
     """A world's clock. It sets the times in the data; waits and delays use real time."""
 

@@ -235,8 +235,7 @@ class Fault:
     def __init__(self, remove: Callable[[Fault], None], number: int, arguments: FaultArguments) -> None:
         """Raises ``ValueError`` for what is not possible."""
         self.number, self.arguments, self.hits = number, arguments, 0
-        self._remove = remove
-        self.action = FaultAction(arguments)
+        self._remove, self.action = remove, FaultAction(arguments)
         if arguments.service not in (None, *_SERVICES):
             raise ValueError(f"service: expected one of {', '.join(_SERVICES)}, got {arguments.service!r}")
         self._matcher = Matcher(service=arguments.service, method=arguments.method, key=arguments.key, owner=arguments.owner)
@@ -545,7 +544,8 @@ class Faults:
         """Remove the fault: it strikes no more. Removing it twice does nothing."""
         with self._lock:
             if fault in self.active:
-                self.active = tuple(other for other in self.active if other is not fault)
+                place = self.active.index(fault)
+                self.active = self.active[:place] + self.active[place + 1 :]
                 self._removed.append(fault)
                 self._forget_previous()
 

@@ -20,6 +20,7 @@ from kvfake.fork import new_lock
 from kvfake.lines import counted
 from kvfake.machine import machine_seconds, machine_time
 from kvfake.services.messages import JSON, Operation, RedactedHeaders, Request, Response
+from kvfake.world.clock import shown_time
 from kvfake.world.matching import Matcher, Message, RequestFields, Text, checked_number
 from kvfake.world.pauses import Pauses
 from kvfake.world.redaction import BY_NAME, HIDDEN, MAX_HEADERS_BYTES, Redactor, cut_headers, header_bytes
@@ -141,21 +142,6 @@ class Exchange(RequestFields):
 
     def __repr__(self) -> str:
         return self._redactor().redact(f"<{self.method} {self.path} by {self.owner}: {self.status or 'no answer'}>")
-
-
-def shown_time(moment: datetime) -> str:
-    """The moment in UTC, to the millisecond, as logs and journals show it."""
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
-
-
-def exchange_line(
-    time: str, method: str, path: str, owner: str | None, status: int | None, seconds: float, rows: Sequence[str], fault: str | None
-) -> str:
-    """An exchange as logs show it: these, and a dash for what there is none of; rows and fault only where there are some."""
-    parts = [time, method, path, owner or "-", str(status or "-"), f"{seconds * 1000:.1f}ms"]
-    parts += [",".join(rows)] if rows else []
-    parts += [f"fault: {fault}"] if fault is not None else []
-    return " ".join(parts)
 
 
 def _message_to_dict(message: Message) -> dict[str, Any]:
@@ -579,15 +565,16 @@ class Journal(Sequence[Exchange]):
 
     def missing(self, matcher: Matcher, times: int, seconds: float) -> str:
         """Why a wait for so many exchanges failed, with the nearest misses."""
+        expected = f"at least {counted(times, 'request')}"
         with _comparing:
-            return self._message(matcher, f"at least {_times(times)}", f" within {seconds:g} s", self.snapshot(), shows_misses=True)
+            return self._message(matcher, expected, f" within {seconds:g} s", self.snapshot(), shows_misses=True)
 
     def _check(self, matcher: Matcher, times: int | None) -> None:
         __tracebackhide__ = True
         held = self.snapshot()
         count = sum(map(matcher.matches, held.exchanges))
         if not (count if times is None else held.are_all and count == times):
-            expected = "at least one request" if times is None else _times(times)
+            expected = "at least one request" if times is None else counted(times, "request") if times else "no request"
             raise AssertionError(self._message(matcher, expected, "", held, shows_misses=times is None or count < times))
 
     def _message(self, matcher: Matcher, expected: str, within: str, held: Snapshot, shows_misses: bool) -> str:
@@ -610,7 +597,3 @@ class Journal(Sequence[Exchange]):
         exchanges, dropped, _, _ = self.snapshot()
         newest = f", the newest {exchanges[-1]!r}" if exchanges else ""
         return f"<kvfake.Journal of {len(exchanges)}, {dropped} older ones dropped{newest}>"
-
-
-def _times(times: int) -> str:
-    return "no request" if times == 0 else counted(times, "request")
