@@ -51,7 +51,7 @@ def test_ctrl_c_at_any_moment_of_the_start(program: tuple[str, ...], monkeypatch
                     process.process.wait(PATIENCE_SECONDS / 5)
                     break
             ended = process.end()
-        ours = [line for line in ended.err.splitlines() if PACKAGE in line]
+        ours = [line for line in ended.err.splitlines() if line.lstrip().startswith(f'File "{PACKAGE}')]
         assert [line for line in ours if not any(map(line.count, BEFORE_ITS_FIRST_LINE))] == [], ended.err
         assert ended.code in ENDS_AT_ONCE or "KeyboardInterrupt" in ended.err
 
