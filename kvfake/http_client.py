@@ -517,10 +517,10 @@ def environment_in(answer: object) -> dict[str, str]:
 
 def wait(url: str, seconds: float, token: str | None = None) -> None:
     """Return once a kvfake answers at the URL, also one whose control is switched off. Raises `NoAnswer` after so many seconds."""
-    end = time.monotonic() + seconds
+    end = machine_seconds() + seconds
     while True:
         try:
-            bound = max(0.1, min(CONTROL_SECONDS, end - time.monotonic()))
+            bound = max(0.1, min(CONTROL_SECONDS, end - machine_seconds()))
             if control_request(url, "/_kvfake/health", bound, token=token).get("status") == "ok":
                 return
             raise NoAnswer(NOT_KVFAKE)
@@ -529,6 +529,6 @@ def wait(url: str, seconds: float, token: str | None = None) -> None:
         except NoAnswer as why:
             if isinstance(why, Refused) and str(why) == CONTROL_OFF:
                 return
-            if time.monotonic() + _PAUSE_SECONDS >= end:
+            if machine_seconds() + _PAUSE_SECONDS >= end:
                 raise
         time.sleep(_PAUSE_SECONDS)

@@ -392,11 +392,9 @@ def _json_value(value: Any) -> Any:
 def show_journal(request: ControlRequest) -> Payload:
     """Those that the query selects; with ``wait`` or ``times`` as soon as there are so many of them."""
     world, query = request.world, dict[str, Any](request.query)
-    for name, kind in _JOURNAL_NUMBERS.items():
+    for name in [name for name in _JOURNAL_NUMBERS if name in query]:
         try:
-            query[name] = kind(query[name])
-        except KeyError:
-            continue
+            query[name] = _JOURNAL_NUMBERS[name](query[name])
         except ValueError:
             expected = f"seconds from 0 to {MAX_WAIT_SECONDS:g}" if name == "wait" else "a whole number"
             raise BadRequest(f"{name}: expected {expected}, got {query[name]!r}") from None

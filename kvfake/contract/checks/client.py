@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any, NamedTuple
 
 from kvfake.http_client import ClientRequest, HttpClient, NoAnswer, RawConnection, failure_text
+from kvfake.machine import machine_seconds
 from kvfake.services import mattermost, persist
 from kvfake.services.messages import Response
 
@@ -171,10 +171,10 @@ class ContractClient:
         """Remove every key that this client has set, and no other; after so many seconds no further removal begins. Returns the
         targets of the keys that could not be removed. They stay remembered.
         """
-        left, end = [], time.monotonic() + seconds
+        left, end = [], machine_seconds() + seconds
         for key, is_there in list(self._keys_set.items()):
             target, headers = key
-            if (time.monotonic() < end and self._delete(target, dict(headers))) or is_there is False:
+            if (machine_seconds() < end and self._delete(target, dict(headers))) or is_there is False:
                 del self._keys_set[key]
             else:
                 left.append(target)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
 from kvfake.contract.checks.client import OTHER_PROJECT, PROJECT, UNKNOWN, CheckResponse, Mismatch
 from kvfake.contract.checks.expectations import Expectation, Run, Step, expect, expectation, status, success, table
+from kvfake.machine import machine_seconds
 
 KEY = "/kv/{key}"
 BARE_ROOT = "{base}/persist"
@@ -193,8 +193,8 @@ def whole_list(response: CheckResponse, run: Run, *ends: str) -> None:
 def updated_advances(run: Run) -> None:
     first, second = set_at(run), set_at(run)
     expect(first <= second, f"a moment not before {first}", second)
-    end = time.monotonic() + MAX_TICK_SECONDS
-    while second == first and time.monotonic() < end:
+    end = machine_seconds() + MAX_TICK_SECONDS
+    while second == first and machine_seconds() < end:
         second = set_at(run)
     expect(second > first, f"a moment after {first}", second)
     now = datetime.now(timezone.utc)
