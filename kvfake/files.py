@@ -111,7 +111,7 @@ class RequestLog:
 def exchange_line(
     time: str, method: str, path: str, owner: str | None, status: int | None, seconds: float, rows: Sequence[str], fault: str | None
 ) -> str:
-    """An exchange as logs show it: these, and a dash for what there is none of; rows and fault only where there are some."""
+    """An exchange as one line of a log. A dash stands for a missing owner or status; without rows or a fault these are left out."""
     parts = [time, method, path, owner or "-", str(status or "-"), f"{seconds * 1000:.1f}ms"]
     parts += [",".join(rows)] if rows else []
     parts += [f"fault: {fault}"] if fault is not None else []

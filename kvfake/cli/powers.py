@@ -1,7 +1,7 @@
 """The commands that describe and steer a running server: env, faults, journal, clock, checkpoint, rollback, reset, worlds, respond.
 
 Law: options in, one request to ``/_kvfake/``, its answer on stdout: as text, bounded and safe for a terminal, or as the server's
-JSON. It has no power of its own. ``journal --follow`` alone asks again and again.
+JSON. It has no power of its own. Only ``journal --follow`` repeats its request.
 """
 
 from __future__ import annotations

@@ -547,7 +547,7 @@ def _is_there(client: socket.socket) -> bool:
 
 
 def _has_hung_up(client: socket.socket) -> bool:
-    """Whether it has gone behind its next request, which is not read yet. Only Linux says so."""
+    """Whether the client has closed its side after a next request, which the server has not read yet. Only Linux can tell."""
     if not _HUNG_UP:
         return False
     poll = select.poll()

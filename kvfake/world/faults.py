@@ -536,7 +536,7 @@ class Faults:
         return store if previous is None else StaleStore(store, previous)
 
     def _forget_previous(self) -> None:
-        """If no fault gives stale answers any more. The caller holds the lock."""
+        """Forget earlier values once no fault gives stale answers. The caller holds the lock."""
         if self._to_read <= 0 and not any(fault.action.is_stale for fault in self.active):
             self._previous, self._to_read = None, 0
 

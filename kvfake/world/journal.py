@@ -233,7 +233,7 @@ class Wait:
 
 
 class StillWaiting(Exception):
-    """What a wait is for has not come yet, and there is time left."""
+    """The exchanges of a wait have not come yet, and there is time left."""
 
     def __init__(self, wait: Wait) -> None:
         super().__init__(wait)
@@ -241,7 +241,7 @@ class StillWaiting(Exception):
 
 
 _comparing, _pause = new_lock(), Pauses()
-"""One wait compares at a time, and pauses: many that could all go on would leave a server's loop hardly any of the interpreter."""
+"""Only one wait compares at a time, and it pauses now and then: many at once would keep a server's loop from running."""
 
 
 class Journal(Sequence[Exchange]):
@@ -331,7 +331,7 @@ class Journal(Sequence[Exchange]):
             self._settle()
 
     def _wake(self) -> None:
-        """Let those look again that wait for an exchange. The caller holds the lock, so no other does it meanwhile."""
+        """Wake every wait, so that it looks again. The caller holds the lock, so no other thread does this meanwhile."""
         for came in self._waiting:
             if came.locked():
                 came.release()
