@@ -537,7 +537,7 @@ class Faults:
 
     def _forget_previous(self) -> None:
         """Forget earlier values once no fault gives stale answers. The caller holds the lock."""
-        if self._to_read <= 0 and not any(fault.action.is_stale for fault in self.active):
+        if self._to_read <= 0 and not (self._previous and any(fault.action.is_stale for fault in self.active)):
             self._previous, self._to_read = None, 0
 
     def remove(self, fault: Fault) -> None:
